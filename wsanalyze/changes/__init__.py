@@ -1,0 +1,1 @@
+"""Changes: what is read when, and the sums that come of it."""

@@ -1,0 +1,141 @@
+"""Metrics derived from stored sums: a registry of formulas. NumPy only.
+
+References:
+    docs/method.md, "Metrics"; arXiv 2011.06735, eq. 1 for `rwc`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsanalyze.errors import UsageError
+from wsanalyze.sums import Sums
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One way to turn sums into a number.
+
+    Attributes:
+        name: The name on the command line.
+        title: What reports call it.
+        unit: The unit of its values; "ratio" and "share" have none.
+        formula: The formula in the names of the stored sums.
+        compute: From sums of shape (L, P) and step distances of shape (P,) (NaN where unknown or not
+            positive) to values of shape (L, P). May divide by zero: the caller decides which cells are states.
+        absolute: The change itself, not divided by the weights, shape (L, P): what is shown beside `from zero`.
+        relative: Whether the metric divides by the size of the weights before, so that zero weights give it
+            no number (states `zero` and `from zero`).
+        needs_steps: Whether the metric is defined only between increasing steps.
+    """
+
+    name: str
+    title: str
+    unit: str
+    formula: str
+    compute: Callable[[Sums, FloatArray], FloatArray]
+    absolute: Callable[[Sums], FloatArray]
+    relative: bool = True
+    needs_steps: bool = False
+
+
+def _l1(sums: Sums) -> FloatArray:
+    return sums["l1_delta"]
+
+
+def _l2(sums: Sums) -> FloatArray:
+    return np.sqrt(sums["sq_delta"])
+
+
+def _rwc(sums: Sums, _gaps: FloatArray) -> FloatArray:
+    return sums["l1_delta"] / sums["l1_before"]
+
+
+def _angle(sums: Sums, _gaps: FloatArray) -> FloatArray:
+    """Stable where acos of a normalised dot product loses all digits: sin and cos are built from d, not from w."""
+    scale = sums["sq_before"]
+    delta, dot = sums["sq_delta"] / scale, sums["dot_before_delta"] / scale
+    return np.arctan2(np.sqrt(np.maximum(0.0, delta - dot * dot)), 1.0 + dot)
+
+
+_ALL: Final = (
+    Metric("rwc", "relative weight change", "ratio", "l1_delta / l1_before", _rwc, _l1),
+    Metric(
+        "rwc-elementwise",
+        "mean elementwise relative change",
+        "ratio",
+        "rel_sum / rel_n",
+        lambda s, _: s["rel_sum"] / s["rel_n"],
+        _l1,
+    ),
+    Metric(
+        "l2",
+        "relative Frobenius change",
+        "ratio",
+        "sqrt(sq_delta / sq_before)",
+        lambda s, _: np.sqrt(s["sq_delta"] / s["sq_before"]),
+        _l2,
+    ),
+    Metric(
+        "angle",
+        "angle between before and after",
+        "radians",
+        "atan2(sqrt(max(0, sq_before * sq_delta - dot^2)), sq_before + dot)",
+        _angle,
+        _l2,
+    ),
+    Metric(
+        "flips",
+        "share of weights that change sign",
+        "share",
+        "sign_flips / n_valid",
+        lambda s, _: s["sign_flips"] / s["n_valid"],
+        _l1,
+        relative=False,
+    ),
+    Metric(
+        "changed",
+        "share of weights that change",
+        "share",
+        "changed / n_valid",
+        lambda s, _: s["changed"] / s["n_valid"],
+        _l1,
+        relative=False,
+    ),
+    Metric(
+        "rate",
+        "relative weight change per root of step",
+        "ratio per sqrt(step)",
+        "rwc / sqrt(steps)",
+        lambda s, gaps: _rwc(s, gaps) / np.sqrt(gaps),
+        _l1,
+        needs_steps=True,
+    ),
+    Metric(
+        "rate-linear",
+        "relative weight change per step",
+        "ratio per step",
+        "rwc / steps",
+        lambda s, gaps: _rwc(s, gaps) / gaps,
+        _l1,
+        needs_steps=True,
+    ),
+)
+METRICS: Final[dict[str, Metric]] = {metric.name: metric for metric in _ALL}
+
+
+def find_metric(name: str) -> Metric:
+    """The metric of that name.
+
+    Raises:
+        UsageError: If there is none; the message lists those there are.
+    """
+    try:
+        return METRICS[name]
+    except KeyError:
+        raise UsageError(f"no metric named {name!r}: choose one of {', '.join(METRICS)}") from None

@@ -1,0 +1,33 @@
+"""What a long piece of work tells whoever waits for it: a callback, silent by default."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One report of progress.
+
+    Attributes:
+        stage: What is being done, in a word or two ("reading headers", "measuring").
+        done: Units done so far.
+        total: Units in all.
+        unit: What is counted: "checkpoints" or "bytes".
+    """
+
+    stage: str
+    done: int
+    total: int
+    unit: str
+
+
+class ProgressCallback(Protocol):
+    """Called now and then from the thread that does the work; must return quickly and not raise."""
+
+    def __call__(self, progress: Progress, /) -> None:
+        """Take note of `progress`."""
+
+
+def silent(progress: Progress, /) -> None:
+    """Ignore all progress."""
+    del progress

@@ -1,0 +1,311 @@
+"""What was measured: the records and arrays that both wings share. NumPy only.
+
+The measuring wing writes a `ChangeSeries` through the store, the reading wing finds trends in it and reports them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Final, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsanalyze.errors import UsageError
+from wsanalyze.metrics import Metric, find_metric
+from wsanalyze.sums import Sums
+
+
+class Kind(StrEnum):
+    """What a row is for in its network."""
+
+    CONV = "conv"
+    DEPTHWISE = "depthwise"
+    POINTWISE = "pointwise"
+    POINTWISE_LINEAR = "pointwise-linear"
+    SQUEEZE_EXCITE = "squeeze-excite"
+    LINEAR = "linear"
+    RECURRENT = "recurrent"
+    ATTENTION_Q = "attention q"
+    ATTENTION_K = "attention k"
+    ATTENTION_V = "attention v"
+    ATTENTION_QKV = "attention qkv"
+    ATTENTION_OUT = "attention out"
+    MLP_UP = "mlp up"
+    MLP_GATE = "mlp gate"
+    MLP_DOWN = "mlp down"
+    EXPERT = "expert"
+    EMBEDDING = "embedding"
+    POSITION = "position"
+    HEAD = "head"
+    NORM = "norm"
+    BIAS = "bias"
+    LORA_A = "lora A"
+    LORA_B = "lora B"
+    OTHER = "other"
+
+
+class State(StrEnum):
+    """Why a cell has no number, or, for `UNCHANGED`, why its number is exactly 0."""
+
+    UNCHANGED = "unchanged"
+    ZERO = "zero"
+    FROM_ZERO = "from zero"
+    MISSING = "missing"
+    NEW = "new"
+    RESIZED = "resized"
+    NOT_COMPARABLE = "not comparable"
+    NONFINITE = "nonfinite"
+    UNREADABLE = "unreadable"
+
+
+StateArray = NDArray[np.object_]
+"""Array of `State` or None (a plain number), shape (L, P)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One tensor under its full name.
+
+    Attributes:
+        name: Full name of the tensor, as in the checkpoint after common prefixes are taken off.
+        module: The name without its last part (`layer1.0.conv1`).
+        block: The repeated part of the network that it belongs to (`layer1.0`), or the module.
+        kind: What it is for.
+        depth: Rank of its module in the model's own order, from 0.
+        shape: Its shape; of its first checkpoint where it is resized later.
+    """
+
+    name: str
+    module: str
+    block: str
+    kind: Kind
+    depth: int
+    shape: tuple[int, ...]
+
+    @property
+    def numel(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRecord:
+    """One checkpoint of the sequence, read or not.
+
+    Attributes:
+        step: Training step, epoch or iteration; None where none is known. Need not be unique.
+        label: The short name shown to people.
+        origin: Where it lies: a path or an address.
+        status: Whether it takes part: "ok", "duplicate" or "unreadable".
+        reason: Why it does not, or None.
+        format: Layout of its files in a word or two ("safetensors, 3 shards").
+        nbytes: Size of its weight files in bytes.
+    """
+
+    step: int | None
+    label: str
+    origin: str
+    status: Literal["ok", "duplicate", "unreadable"] = "ok"
+    reason: str | None = None
+    format: str = ""
+    nbytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A tensor that is in no row, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something a reader of the report should know.
+
+    Attributes:
+        kind: One of the kinds of report.json ("spike", "frozen", "duplicate", "unreadable", ...).
+        layer: Name of the row that it concerns, or None where it concerns all or none.
+        checkpoint: Index into `ChangeSeries.checkpoints` of where it is first seen, or None.
+        text: One sentence.
+        evidence: The numbers behind the sentence; JSON values only.
+    """
+
+    kind: str
+    layer: str | None
+    checkpoint: int | None
+    text: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a series comes from, for whoever wants to make it again.
+
+    Attributes:
+        source: The sources as the user gave them.
+        command: The command line that measured it; empty where there was none.
+        weights: Which weights of the checkpoints were read ("model", "ema").
+        params: Which parameters are rows ("matrices", "all").
+        notes: Sentences on choices that the program made and a reader should know of.
+    """
+
+    source: tuple[str, ...] = ()
+    command: str = ""
+    weights: str = "model"
+    params: str = "matrices"
+    notes: tuple[str, ...] = ()
+
+
+GROUPINGS: Final = ("module", "block", "kind")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChangeSeries:
+    """The changes of L rows over P pairs of checkpoints.
+
+    Attributes:
+        checkpoints: All checkpoints of the sequence in order, those that take no part included.
+        rows: The L rows in the model's own order.
+        pairs: The P measured pairs, in order, as (before, after) indices into `checkpoints`.
+        sums: Sums of shape (L, P); NaN in cells that were not measured.
+        states: Object array of shape (L, P): why a cell was not measured, or None where it was.
+        skips: Tensors that are in no row.
+        events: What was noticed while measuring.
+        provenance: Where the series comes from.
+        given: Metrics measured by someone else, by name, each float64 of shape (L, P). A series read from a
+            table has these and no sums.
+    """
+
+    checkpoints: tuple[CheckpointRecord, ...]
+    rows: tuple[Row, ...]
+    pairs: tuple[tuple[int, int], ...]
+    sums: Sums
+    states: StateArray
+    skips: tuple[Skip, ...] = ()
+    events: tuple[Event, ...] = ()
+    provenance: Provenance = Provenance()
+    given: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the L rows."""
+        return tuple(row.name for row in self.rows)
+
+    @property
+    def step_gaps(self) -> NDArray[np.float64]:
+        """Steps between the two sides of each pair, float64 of shape (P,); NaN where unknown or not positive."""
+        gaps = np.full(len(self.pairs), np.nan)
+        for index, (before, after) in enumerate(self.pairs):
+            first, last = self.checkpoints[before].step, self.checkpoints[after].step
+            if first is not None and last is not None and last > first:
+                gaps[index] = last - first
+        return gaps
+
+    def metric(self, name: str = "rwc") -> NDArray[np.float64]:
+        """Values of a metric.
+
+        Args:
+            name: Name of a metric in `wsanalyze.metrics.METRICS`, or of one that was given.
+
+        Returns:
+            float64 array of shape (L, P): 0 where the weights are unchanged, NaN in every cell that has a
+            state instead of a number (see `metric_states`), never inf.
+
+        Raises:
+            UsageError: If there is no such metric, or the series does not hold what it needs.
+        """
+        return self._values_and_states(name)[0]
+
+    def metric_states(self, name: str = "rwc") -> StateArray:
+        """States of the cells under a metric: object array of shape (L, P) of `State` or None.
+
+        Raises:
+            UsageError: As `metric`.
+        """
+        return self._values_and_states(name)[1]
+
+    def absolute(self, name: str = "rwc") -> NDArray[np.float64]:
+        """The change itself, not divided by anything: L1 norm of the change, or its L2 norm for L2 metrics.
+
+        Returns:
+            float64 array of shape (L, P), in units of the weights; NaN where nothing was measured.
+        """
+        if name in self.given:
+            return np.full((len(self.rows), len(self.pairs)), np.nan)
+        return find_metric(name).absolute(self.sums)
+
+    def grouped(self, by: str) -> Self:
+        """The same changes with rows added together.
+
+        Sums are added, ratios are not averaged; a group's cell is measured from those of its rows that are.
+
+        Args:
+            by: "module", "block" or "kind".
+
+        Returns:
+            A series with one row a group, in order of first appearance; its shape is (number of elements,).
+
+        Raises:
+            UsageError: If `by` is none of those, or the series was read from a table and has no sums.
+        """
+        if by not in GROUPINGS:
+            raise UsageError(f"cannot group by {by!r}: choose one of {', '.join(GROUPINGS)}")
+        if self.given:
+            raise UsageError("a table of ratios cannot be grouped: only sums add, and a table holds none")
+        groups: dict[str, list[int]] = {}
+        for index, row in enumerate(self.rows):
+            groups.setdefault(str(getattr(row, by)), []).append(index)
+        rows, sums, states = [], [], []
+        for name, members in groups.items():
+            first = self.rows[members[0]]
+            kinds = {self.rows[i].kind for i in members}
+            numel = sum(self.rows[i].numel for i in members)
+            block = name if by == "kind" else first.block
+            kind = first.kind if len(kinds) == 1 else Kind.OTHER
+            rows.append(Row(name, name, block, kind, first.depth, (numel,)))
+            total = Sums(self.sums.values[members]).total(axis=0)
+            sums.append(total.values)
+            unmeasured = np.isnan(total["n"])
+            states.append(np.where(unmeasured, self.states[members[0]], None))
+        shape = (len(rows), len(self.pairs))
+        return replace(
+            self,
+            rows=tuple(rows),
+            sums=Sums(np.array(sums).reshape(*shape, self.sums.values.shape[-1])),
+            states=np.array(states, dtype=object).reshape(shape),
+        )
+
+    def _values_and_states(self, name: str) -> tuple[NDArray[np.float64], StateArray]:
+        if name in self.given:
+            return self.given[name].copy(), self.states.copy()
+        metric = find_metric(name)
+        if self.given:
+            raise UsageError(f"a table holds no sums for {name!r}: it can only be shown as {', '.join(self.given)}")
+        gaps = self.step_gaps
+        if metric.needs_steps and len(gaps) and np.isnan(gaps).all():
+            raise UsageError(f"{name!r} needs increasing step numbers, and this sequence has none: choose rwc")
+        with np.errstate(all="ignore"):
+            values = metric.compute(self.sums, gaps)
+        return values, _mark_states(values, metric, self.sums, self.states)
+
+
+def _mark_states(values: NDArray[np.float64], metric: Metric, sums: Sums, structural: StateArray) -> StateArray:
+    """Find the state of each cell and take the number from those that have none to give, in place."""
+    states = structural.copy()
+    measured = ~np.isnan(sums["n"])
+    valid = measured & (sums["n_valid"] > 0)
+    states[measured & ~valid] = State.NONFINITE
+    still = valid & (sums["changed"] == 0)
+    from_zero = valid & (sums["l1_before"] == 0)
+    states[still] = State.UNCHANGED
+    if metric.relative:
+        states[from_zero & still] = State.ZERO
+        states[from_zero & ~still] = State.FROM_ZERO
+    values[~valid | ((states != None) & (states != State.UNCHANGED))] = np.nan  # noqa: E711 - elementwise
+    # A sum of squares that overflowed float64, or a step distance that is not known: no number either.
+    lost = valid & (states == None) & ~np.isfinite(values)  # noqa: E711 - elementwise
+    values[lost] = np.nan
+    states[lost] = State.NOT_COMPARABLE
+    return states

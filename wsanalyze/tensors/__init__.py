@@ -1,0 +1,1 @@
+"""Tensors: where each tensor of a checkpoint lies, from headers alone."""

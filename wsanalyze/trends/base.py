@@ -1,0 +1,121 @@
+"""What the reading wing finds in a series: clusters of rows that change alike, and how sure that is. NumPy only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsanalyze.series import ChangeSeries, Event
+
+
+@dataclass(frozen=True, slots=True)
+class TrendOptions:
+    """How trends are found; everything that can alter the answer, and nothing else.
+
+    Attributes:
+        metric: Name of the metric ("rwc").
+        method: Name in the registry of methods ("robust", "paper").
+        clusters: Number of clusters, or None to choose it.
+        features: What the robust method compares: "shape", "level" or "both".
+        group: "module", "block" or "kind" to add rows together first, or None.
+        seed: Seed of whatever is random; the same seed gives the same trends.
+    """
+
+    metric: str = "rwc"
+    method: str = "robust"
+    clusters: int | None = None
+    features: str = "shape"
+    group: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Rows that change alike.
+
+    Attributes:
+        id: Its label, from 0; clusters are numbered by the median level of their members, highest first.
+        members: Indices of its rows.
+        summary: Its curve in words ("fast, then frozen").
+        median: Median of its members' metric at each change, length P; None where no member has a number.
+        low: 10th percentile, likewise.
+        high: 90th percentile, likewise.
+    """
+
+    id: int
+    members: tuple[int, ...]
+    summary: str
+    median: tuple[float | None, ...]
+    low: tuple[float | None, ...]
+    high: tuple[float | None, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of its rows."""
+        return len(self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How far the clusters can be trusted.
+
+    Attributes:
+        k: Number of clusters.
+        structure: Whether there is more than one trend.
+        silhouette: Mean silhouette of the clustered rows in -1..1; None where k is 1.
+        stability: Mean adjusted Rand index against clusterings of resampled data; None where k is 1.
+        text: The same in words, one sentence.
+    """
+
+    k: int
+    structure: bool
+    silhouette: float | None
+    stability: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trends:
+    """A series and the trends found in it.
+
+    Attributes:
+        series: The series as clustered (grouped, where options.group says so), L rows and P changes.
+        options: How the trends were found.
+        points: float64 of shape (L, K), the components that were clustered; NaN for rows that could not be.
+        explained: float64 of shape (K,), share of variance that each component explains.
+        labels: int64 of shape (L,): the cluster of each row, -1 for one that is in none.
+        confidence: float64 of shape (L,) in 0..1: how clearly a row belongs to its cluster; NaN where it is in none.
+        outliers: bool of shape (L,): rows whose trend is like no other's.
+        clusters: The clusters, by id.
+        quality: How far they can be trusted.
+        touched: Cells (row, change) that the method tamed ("spike") or filled ("gap").
+        events: What the curves show (spikes, frozen layers, ...), after those of the series itself.
+        headline: Up to three sentences that say the most important things.
+        notes: Sentences on what the method did that a reader should know.
+    """
+
+    series: ChangeSeries
+    options: TrendOptions
+    points: NDArray[np.float64]
+    explained: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    outliers: NDArray[np.bool_]
+    clusters: tuple[Cluster, ...]
+    quality: Quality
+    touched: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    events: tuple[Event, ...] = ()
+    headline: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The metric that was clustered, float64 of shape (L, P); see `ChangeSeries.metric`."""
+        return self.series.metric(self.options.metric)
+
+    @property
+    def all_events(self) -> tuple[Event, ...]:
+        """Events of the series and of the trends, in the order of the checkpoints."""
+        events = (*self.series.events, *self.events)
+        return tuple(sorted(events, key=lambda event: (event.checkpoint is None, event.checkpoint or 0)))
