@@ -31,8 +31,14 @@ class CheckpointError(WsAnalyzeError):
     """
 
     def __init__(self, message: str, path: object = None) -> None:
-        super().__init__(message if path is None else f"{path}: {message}")
+        # File names need not be UTF-8, but what is said of them is kept in files that are.
+        text = message if path is None else f"{path}: {message}"
+        super().__init__(text.encode("utf-8", "backslashreplace").decode())
         self.reason = message
+
+
+class NoWeightsError(CheckpointError):
+    """A file is intact but holds no weights of a model: it is no part of the sequence."""
 
 
 class MatchError(WsAnalyzeError):

@@ -1,0 +1,44 @@
+# One command each, on a machine with Python, pip and make:
+#   make demo   analyzes a fixture, writes the HTML report and says where
+#   make test   lints, type-checks and runs the tests
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO ?= demo
+
+.PHONY: demo test lint bench fixtures picture clean
+.DEFAULT_GOAL := test
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+demo: $(READY)
+	mkdir -p $(DEMO)
+	$(BIN)/wsanalyze analyze fixtures/digits-transformer --params all --run $(DEMO)/digits-transformer.wsa \
+		--html $(DEMO)/report.html
+	@echo
+	@echo "The report is in $(abspath $(DEMO)/report.html): open it in a browser."
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+bench: $(READY)
+	$(BIN)/python benchmarks/speed.py
+
+picture: demo
+	$(BIN)/python docs/make_picture.py $(DEMO)/report.html docs/report.png
+
+fixtures: $(READY)
+	$(BIN)/python fixtures/make.py
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
