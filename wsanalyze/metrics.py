@@ -60,7 +60,8 @@ def _angle(sums: Sums, _gaps: FloatArray) -> FloatArray:
     """Stable where acos of a normalised dot product loses all digits: sin and cos are built from d, not from w."""
     scale = sums["sq_before"]
     delta, dot = sums["sq_delta"] / scale, sums["dot_before_delta"] / scale
-    return np.arctan2(np.sqrt(np.maximum(0.0, delta - dot * dot)), 1.0 + dot)
+    angle = np.arctan2(np.sqrt(np.maximum(0.0, delta - dot * dot)), 1.0 + dot)
+    return np.where(sums["l1_after"] > 0, angle, np.nan)  # weights that are all 0 point nowhere
 
 
 _ALL: Final = (

@@ -230,11 +230,16 @@ class ChangeSeries:
         """The change itself, not divided by anything: L1 norm of the change, or its L2 norm for L2 metrics.
 
         Returns:
-            float64 array of shape (L, P), in units of the weights; NaN where nothing was measured.
+            float64 array of shape (L, P), in units of the weights; NaN where nothing was measured, inf where
+            float64 overflowed.
+
+        Raises:
+            UsageError: If there is no such metric.
         """
         if name in self.given:
             return np.full((len(self.rows), len(self.pairs)), np.nan)
-        return find_metric(name).absolute(self.sums)
+        measured = self.sums["n_valid"] > 0
+        return np.where(measured, find_metric(name).absolute(self.sums), np.nan)
 
     def grouped(self, by: str) -> Self:
         """The same changes with rows added together.
@@ -250,8 +255,7 @@ class ChangeSeries:
         Raises:
             UsageError: If `by` is none of those, or the series was read from a table and has no sums.
         """
-        if by not in GROUPINGS:
-            raise UsageError(f"cannot group by {by!r}: choose one of {', '.join(GROUPINGS)}")
+        check_grouping(by)
         if self.given:
             raise UsageError("a table of ratios cannot be grouped: only sums add, and a table holds none")
         groups: dict[str, list[int]] = {}
@@ -291,19 +295,32 @@ class ChangeSeries:
         return values, _mark_states(values, metric, self.sums, self.states)
 
 
+def check_grouping(by: str) -> None:
+    """Refuse what rows cannot be grouped by.
+
+    Raises:
+        UsageError: If `by` is none of `GROUPINGS`.
+    """
+    if by not in GROUPINGS:
+        raise UsageError(f"cannot group by {by!r}: choose one of {', '.join(GROUPINGS)}")
+
+
 def _mark_states(values: NDArray[np.float64], metric: Metric, sums: Sums, structural: StateArray) -> StateArray:
     """Find the state of each cell and take the number from those that have none to give, in place."""
     states = structural.copy()
     measured = ~np.isnan(sums["n"])
+    states[~measured & (states == None)] = State.UNREADABLE  # noqa: E711 - elementwise
     valid = measured & (sums["n_valid"] > 0)
     states[measured & ~valid] = State.NONFINITE
+    states[measured & (sums["n"] == 0)] = State.ZERO  # a tensor without elements: 0 / 0
     still = valid & (sums["changed"] == 0)
     from_zero = valid & (sums["l1_before"] == 0)
     states[still] = State.UNCHANGED
     if metric.relative:
         states[from_zero & still] = State.ZERO
         states[from_zero & ~still] = State.FROM_ZERO
-    values[~valid | ((states != None) & (states != State.UNCHANGED))] = np.nan  # noqa: E711 - elementwise
+    values[states != None] = np.nan  # noqa: E711 - elementwise
+    values[states == State.UNCHANGED] = 0.0  # also per step, over whatever number of steps
     # A sum of squares that overflowed float64, or a step distance that is not known: no number either.
     lost = valid & (states == None) & ~np.isfinite(values)  # noqa: E711 - elementwise
     values[lost] = np.nan
