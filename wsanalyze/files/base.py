@@ -1,0 +1,104 @@
+"""The contract of files: where bytes are, and how they come into a buffer."""
+
+import io
+from dataclasses import dataclass
+from typing import Protocol
+
+from wsanalyze.errors import CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class FileRef:
+    """One file as it was when it was listed.
+
+    Attributes:
+        url: Its path, or its address elsewhere.
+        size: Its size in bytes.
+        stamp: Whatever changes when the file is written or replaced: times and inode on disk, a hash on the Hub.
+        mtime_ns: Time of its last modification in nanoseconds, 0 where none is known.
+    """
+
+    url: str
+    size: int
+    stamp: str
+    mtime_ns: int = 0
+
+
+class ByteSource(Protocol):
+    """Brings bytes of files into buffers. Each call is independent: there is no position."""
+
+    def read_into(self, file: FileRef, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the bytes from `offset` on.
+
+        Raises:
+            CheckpointError: If the file ends before, cannot be read, or is not the one that was listed.
+        """
+
+    def verify(self, file: FileRef) -> None:
+        """Check that a file that was read is still the one that was listed.
+
+        Raises:
+            CheckpointError: If it was written to meanwhile.
+        """
+
+    def close(self) -> None:
+        """Let go of whatever is held open; the source can be used again."""
+
+
+def read_bytes(source: ByteSource, file: FileRef, offset: int, length: int) -> bytes:
+    """Read a short range as bytes.
+
+    Raises:
+        CheckpointError: As `ByteSource.read_into`, and if the range does not lie in the file.
+    """
+    if offset < 0 or length < 0 or offset + length > file.size:
+        raise CheckpointError("ends too early: truncated or still being written", file.url)
+    data = bytearray(length)
+    source.read_into(file, offset, memoryview(data))
+    return bytes(data)
+
+
+class SourceFile(io.RawIOBase):
+    """A read-only, seekable view of a file through a ByteSource, for parsers that want a file object.
+
+    Args:
+        source: Where the bytes come from.
+        file: Which file.
+        max_read_bytes: Largest single read that is allowed: a bound on what a hostile header can ask for.
+    """
+
+    def __init__(self, source: ByteSource, file: FileRef, max_read_bytes: int) -> None:
+        self._source = source
+        self._file = file
+        self._max_read_bytes = max_read_bytes
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to an absolute or relative position; before the start is an error."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
+        if base + offset < 0:
+            raise ValueError("negative seek position")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes from the position on, fewer only at the end of the file."""
+        rest = max(0, self._file.size - self._position)
+        length = rest if size < 0 else min(size, rest)
+        if length > self._max_read_bytes:
+            raise CheckpointError(f"asks for {length} bytes of headers at once: refused", self._file.url)
+        data = read_bytes(self._source, self._file, self._position, length) if length else b""
+        self._position += length
+        return data

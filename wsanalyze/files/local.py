@@ -1,0 +1,123 @@
+"""Files on a local or mounted disk, read by position."""
+
+import os
+import stat
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from wsanalyze.errors import CheckpointError
+from wsanalyze.files.base import FileRef
+
+_MAX_OPEN_FILES: Final = 64
+_FLAGS: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def stat_file(path: str | Path) -> FileRef:
+    """List one file.
+
+    Raises:
+        CheckpointError: If there is none, or it is a folder, a pipe or a device.
+    """
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have (NUL, half a surrogate)
+        raise CheckpointError(f"cannot be read ({_explain(error)})", path) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise CheckpointError("is not a regular file", path)
+    return FileRef(str(path), found.st_size, _stamp(found), found.st_mtime_ns)
+
+
+class LocalFiles:
+    """The ByteSource of local files. Keeps a bounded number of them open; safe to use from threads."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read_into(self, file: FileRef, offset: int, buffer: memoryview) -> None:
+        """See `ByteSource.read_into`."""
+        with self._lock:
+            descriptor = self._descriptor(file)
+            try:
+                done = 0
+                while done < len(buffer):
+                    count = _read_at(descriptor, buffer[done:], offset + done)
+                    if count == 0:
+                        raise CheckpointError("ends too early: truncated or still being written", file.url)
+                    done += count
+            except OSError as error:
+                raise CheckpointError(f"cannot be read ({_explain(error)})", file.url) from error
+
+    def verify(self, file: FileRef) -> None:
+        """See `ByteSource.verify`."""
+        with self._lock:
+            if _read_stamp(self._descriptor(file), file) != file.stamp:
+                raise CheckpointError("was changed while it was being read", file.url)
+
+    def close(self) -> None:
+        """See `ByteSource.close`."""
+        with self._lock:
+            while self._open:
+                os.close(self._open.popitem()[1])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _descriptor(self, file: FileRef) -> int:
+        key = file.url, file.stamp  # another file may stand under the same name by now
+        descriptor = self._open.get(key)
+        if descriptor is not None:
+            self._open.move_to_end(key)
+            return descriptor
+        try:
+            descriptor = os.open(file.url, _FLAGS)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"cannot be read ({_explain(error)})", file.url) from error
+        self._open[key] = descriptor
+        if _read_stamp(descriptor, file) != file.stamp:
+            os.close(self._open.pop(key))
+            raise CheckpointError("was changed since it was listed", file.url)
+        if len(self._open) > _MAX_OPEN_FILES:
+            os.close(self._open.popitem(last=False)[1])
+        return descriptor
+
+
+def _read_positional(descriptor: int, buffer: memoryview, offset: int) -> int:
+    return os.preadv(descriptor, [buffer], offset)
+
+
+def _read_after_seek(descriptor: int, buffer: memoryview, offset: int) -> int:
+    """For Windows, which has no positional read: the lock of LocalFiles makes the pair of calls one."""
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    data = os.read(descriptor, len(buffer))
+    buffer[: len(data)] = data
+    return len(data)
+
+
+_read_at: Final = _read_positional if hasattr(os, "preadv") else _read_after_seek
+
+
+def _read_stamp(descriptor: int, file: FileRef) -> str:
+    try:
+        return _stamp(os.fstat(descriptor))
+    except OSError as error:  # a network's file system may have lost the file
+        raise CheckpointError(f"cannot be read ({_explain(error)})", file.url) from error
+
+
+def _stamp(found: os.stat_result) -> str:
+    # ctime catches a file that was rewritten with its old modification time put back. Windows keeps the time of
+    # creation there, which does no harm.
+    return f"{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}:{found.st_ino}"
+
+
+def _explain(error: OSError | ValueError) -> str:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return (reason or str(error)).lower()

@@ -1,0 +1,127 @@
+"""The contract of tensors: where the elements of each named tensor lie, without a look at them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsanalyze.files.base import ByteSource, FileRef
+from wsanalyze.series import Skip
+from wsanalyze.tensors.dtypes import DTYPES, DType, numpy_dtype
+
+WEIGHTS: Final = ("model", "ema")
+"""The sets of weights that a checkpoint may hold: as trained, and their exponential moving average."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of bytes that holds elements of a tensor.
+
+    Attributes:
+        file: In which file.
+        offset: Where in it, in bytes.
+        nbytes: How many bytes.
+        strides: Distance between neighbours of each axis, in elements; None where they are contiguous (C order).
+        byteorder: "little" or "big".
+    """
+
+    file: FileRef
+    offset: int
+    nbytes: int
+    strides: tuple[int, ...] | None = None
+    byteorder: str = "little"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor of a checkpoint: its name, dtype and shape, and the pieces that hold its elements."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    pieces: tuple[Piece, ...]
+
+    @property
+    def type(self) -> DType:
+        """Its element type."""
+        return DTYPES[self.dtype]
+
+    @property
+    def numel(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether its elements lie one after another in C order."""
+        return all(piece.strides is None for piece in self.pieces)
+
+    @property
+    def dense(self) -> bool:
+        """Whether its elements fill one run of bytes without holes, in whatever order."""
+        return self.contiguous or (
+            len(self.pieces) == 1 and self.pieces[0].nbytes == self.numel * self.type.itemsize and self._permuted()
+        )
+
+    def _permuted(self) -> bool:
+        expected = 1
+        strides = self.pieces[0].strides or ()
+        for stride, size in sorted((s, n) for s, n in zip(strides, self.shape, strict=True) if n > 1):
+            if stride != expected:
+                return False
+            expected *= size
+        return True
+
+    def view(self, data: NDArray[np.uint8]) -> NDArray[Any]:
+        """Its elements in C order, from the bytes of its only piece.
+
+        Args:
+            data: uint8 array of shape (nbytes,).
+
+        Returns:
+            Array of shape (numel,) of the dtype that `numpy_dtype` gives: a view where they are contiguous.
+        """
+        piece = self.pieces[0]
+        elements = data.view(numpy_dtype(self.dtype, piece.byteorder))
+        if piece.strides is None:
+            return elements
+        strides = tuple(stride * elements.itemsize for stride in piece.strides)
+        # numpy.lib.stride_tricks knows nothing of float8; and this checks that the strides stay within the bytes.
+        return np.ndarray(self.shape, elements.dtype, elements, strides=strides).reshape(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSet:
+    """What one file holds.
+
+    Attributes:
+        infos: For each set of weights that it has ("model", "ema") its tensors by name, in the file's order.
+        ordered: Whether that order is the model's own.
+        skips: Tensors that cannot even be described (sparse, quantised, of a dtype that is not known).
+    """
+
+    infos: Mapping[str, Mapping[str, TensorInfo]]
+    ordered: bool
+    skips: tuple[Skip, ...] = field(default=())
+
+
+class TensorReader(Protocol):
+    """Reads the tensors of one file of one format."""
+
+    def __call__(self, contents: Any, source: ByteSource, file: FileRef, /) -> TensorSet:  # noqa: ANN401 - each its own
+        """List the tensors of a file from its header.
+
+        Args:
+            contents: The structure of the file, of the kind that the reader is registered for.
+            source: Where its bytes come from; no weights are read.
+            file: The file.
+
+        Returns:
+            Its tensors, or none.
+
+        Raises:
+            CheckpointError: If the file is damaged.
+        """

@@ -1,0 +1,178 @@
+"""Which parts of a pickled tree are the weights of a model: state dicts, wherever a trainer has put them."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from wsanalyze.errors import CheckpointError
+from wsanalyze.files.pickle_machine import Call
+
+_MAX_NESTING: Final = 64
+_MAX_WRAPPERS: Final = 4
+_MAX_NAME_CHARS: Final = 65_536
+_MODEL_KEYS: Final = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "module",
+    "model_state",
+    "net",
+    "network",
+    "weights",
+    "params",
+)
+_EMA_KEYS: Final = (
+    "state_dict_ema",
+    "model_ema",
+    "ema_state_dict",
+    "ema_model_state_dict",
+    "ema_model",
+    "model_ema_state_dict",
+    "params_ema",
+    "ema",
+)
+_IS_EMA: Final = re.compile(r"(^|_)ema(_|$)", re.IGNORECASE)
+_EMA_PREFIX: Final = re.compile(r"^(model_ema|ema_model)\.")
+_NOT_WEIGHTS: Final = re.compile(
+    r"optim|^opt$|^opt_|_opt$|sched|scaler|rng|random|callback|loops?$|hparam|hyper|args|config|cfg|history|metric|^amp|buffer_size|meta"
+    r"|loss|epoch|step|^iter|sampler|dataloader|timestamp|version",
+    re.IGNORECASE,
+)
+_REBUILDS: Final = ("torch._utils._rebuild_", "torch._tensor._rebuild_", "torch.tensor._rebuild_")
+
+Content = dict[Any, Any]
+Calls = dict[str, Call]
+
+
+def find_state_dicts(tree: Any) -> dict[str, Calls]:  # noqa: ANN401 - a pickled tree
+    """Find the tensors of a model in a pickled tree.
+
+    A trainer's own keys ("state_dict", "model", ...) go before anything else that holds tensors. Without one of them,
+    all that remains once optimizers and the like are taken away is the model, under the keys that it stands under.
+
+    Args:
+        tree: Inert data of `wsanalyze.files.pickle_machine`.
+
+    Returns:
+        For "model" and "ema", those that are there: the calls that would rebuild its tensors by full name, in the
+        order of the file. Optimizer, scheduler, scaler and random state are never looked at.
+
+    Raises:
+        CheckpointError: If a tensor lies too deep or its name is too long.
+    """
+    top = _content(tree)
+    found = {"model": dict(_flatten(top))} if _is_module(tree) else _search(top, _MAX_WRAPPERS)
+    if "ema" not in found:
+        found = _split_ema(found.get("model", {}))
+    return {weights: calls for weights, calls in found.items() if calls}
+
+
+def _search(top: Content, num_wrappers: int) -> dict[str, Calls]:
+    found = {}
+    for weights, keys in (("model", _MODEL_KEYS), ("ema", _EMA_KEYS)):
+        candidates = (dict(_flatten(_unwrap(_content(top[key])))) for key in keys if key in top)
+        if calls := next(filter(None, candidates), None):
+            found[weights] = calls
+    if "model" in found:
+        return found
+    parts = _drop_sidecars(top)
+    for weights, is_ema in (("model", False), ("ema", True)):
+        chosen = {key: value for key, value in parts.items() if bool(_IS_EMA.search(key)) is is_ema}
+        if weights in found or not (calls := dict(_flatten(chosen))):
+            continue
+        first = next(iter(calls)).partition(".")[0]
+        alone = first if all(name.startswith(f"{first}.") for name in calls) and first in chosen else None
+        if alone is None:  # a bare state dict, or several networks side by side: an actor and a critic
+            found[weights] = calls
+        elif num_wrappers and not is_ema and not _is_module(chosen[alone]):
+            found |= {**_search(_content(chosen[alone]), num_wrappers - 1), **found}
+        else:
+            found[weights] = dict(_flatten(_content(chosen[alone])))
+    return found
+
+
+def _split_ema(model: Calls) -> dict[str, Calls]:
+    """Take averaged weights out that a module holds beside its own, as those of latent diffusion do."""
+    averaged = {_EMA_PREFIX.sub("", name): call for name, call in model.items() if _EMA_PREFIX.search(name)}
+    own = {name: call for name, call in model.items() if not _EMA_PREFIX.search(name)}
+    return {"model": own, "ema": averaged}
+
+
+def _drop_sidecars(top: Content) -> Content:
+    """Without what is no weight by its name: in a bare state dict a tensor is one, whatever it is called."""
+    named = {key: value for key, value in top.items() if isinstance(key, str)}
+    parts = {key: value for key, value in named.items() if not _NOT_WEIGHTS.search(key)}
+    bare = not any(next(_flatten(_content(value)), None) for value in parts.values())
+    return {
+        key: value
+        for key, value in named.items()
+        if key in parts or (_is_tensor(value) and (bare or "." in key))  # beside state dicts it may be a random state
+    }
+
+
+def _unwrap(content: Content) -> Content:
+    """A trainer's own object may hold the state dict one level further down."""
+    for _ in range(_MAX_WRAPPERS):
+        inner = next((found for key in _MODEL_KEYS[:2] if (found := _content(content.get(key)))), None)
+        if inner is None:
+            break
+        content = inner
+    return content
+
+
+def _content(value: Any) -> Content:  # noqa: ANN401
+    """What can be looked into: a mapping, a sequence by position, the parts of a module, an object's attributes."""
+    if isinstance(value, list | tuple):
+        return {str(index): item for index, item in enumerate(value) if isinstance(item, dict | list | tuple | Call)}
+    if isinstance(value, Call):
+        value = _content_of_call(value)
+    if not isinstance(value, dict) or ("param_groups" in value and "state" in value):  # the latter is an optimizer
+        return {}
+    return value
+
+
+def _content_of_call(value: Call) -> Any:  # noqa: ANN401
+    if _is_tensor(value):
+        return None
+    if _is_module(value):
+        slots = (value.state.get(slot) for slot in ("_parameters", "_buffers", "_modules"))
+        return {key: part for slot in slots if isinstance(slot, dict) for key, part in slot.items()}
+    return value.items or value.state
+
+
+def _is_module(value: Any) -> bool:  # noqa: ANN401
+    """Whether a value is a whole pickled module."""
+    return isinstance(value, Call) and isinstance(value.state, dict) and isinstance(value.state.get("_modules"), dict)
+
+
+def _is_tensor(value: Any) -> bool:  # noqa: ANN401
+    """Whether a value is a call that would rebuild a tensor (or a parameter around one)."""
+    return isinstance(value, Call) and getattr(value.function, "path", "").startswith(_REBUILDS)
+
+
+def _flatten(content: Content) -> Iterator[tuple[str, Call]]:
+    """All tensors below, by dotted name, each container visited once, without recursion.
+
+    Raises:
+        CheckpointError: If one lies too deep, or its name is too long: it is not passed over in silence.
+    """
+    seen: set[int] = {id(content)}
+    stack: list[tuple[str, Iterator[tuple[Any, Any]]]] = [("", iter(content.items()))]
+    while stack:
+        prefix, items = stack[-1]
+        for key, value in items:
+            if not isinstance(key, str):
+                continue
+            name = f"{prefix}{key}"
+            if len(name) > _MAX_NAME_CHARS:
+                raise CheckpointError(f"names a tensor by more than {_MAX_NAME_CHARS} characters: refused")
+            if _is_tensor(value):
+                yield name, value
+            elif id(value) not in seen and (inner := _content(value)):
+                if len(stack) >= _MAX_NESTING:
+                    raise CheckpointError(f"nests its state dict more than {_MAX_NESTING} deep: refused")
+                seen.add(id(value))
+                stack.append((f"{name}.", iter(inner.items())))
+                break
+        else:
+            stack.pop()

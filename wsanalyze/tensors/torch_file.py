@@ -1,0 +1,177 @@
+"""Tensors of a file that torch.save wrote, found without torch and without running its pickle."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+from wsanalyze.errors import CheckpointError
+from wsanalyze.files.base import ByteSource, FileRef
+from wsanalyze.files.contents import TorchArchive
+from wsanalyze.files.pickle_machine import Call, Global, PersistentId
+from wsanalyze.files.zip_records import check_overlaps, locate_record
+from wsanalyze.series import Skip
+from wsanalyze.tensors.base import Piece, TensorInfo, TensorSet
+from wsanalyze.tensors.dtypes import DTYPES, TORCH_STORAGES
+from wsanalyze.tensors.state_dicts import find_state_dicts
+
+_MAX_NUMEL: Final = 2**50
+_MAX_AXES: Final = 64
+_MAX_WRAPPERS: Final = 8
+_REBUILD: Final = "torch._utils._rebuild_"
+_REBUILD_FROM_TYPE: Final = ("torch._tensor._rebuild_from_type", "torch.tensor._rebuild_from_type")
+# For each way to rebuild a plain tensor, where its dtype (None: the storage's) and its metadata stand.
+_PLAIN: Final[dict[str, tuple[int | None, int | None]]] = {
+    f"{_REBUILD}tensor": (None, None),
+    f"{_REBUILD}tensor_v2": (None, 6),
+    f"{_REBUILD}tensor_v3": (6, 7),
+}
+
+
+class _NotComparable(Exception):  # noqa: N818 - a signal between two functions, not an error
+    """The tensor is of a kind that has no plain elements."""
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredTensor:
+    """The arguments of a rebuild call, checked: storage key, dtype, first element, shape and strides in elements."""
+
+    key: str
+    dtype: str
+    first: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def read_torch(archive: TorchArchive, source: ByteSource, file: FileRef) -> TensorSet:
+    """List the tensors of a torch file, model and moving average apart; see `TensorReader`.
+
+    A state dict keeps the order in which the model defines its parameters.
+    """
+    offsets: dict[str, int] = {}
+    infos: dict[str, dict[str, TensorInfo]] = {}
+    skips = []
+    try:
+        found = find_state_dicts(archive.tree)
+    except CheckpointError as error:
+        raise CheckpointError(error.reason, file.url) from error
+    for weights, calls in found.items():
+        infos[weights] = {}
+        for name, call in calls.items():
+            try:
+                stored = _read_call(call, name, file)
+            except _NotComparable as reason:
+                skips.append(Skip(name, str(reason)))
+                continue
+            if _overlaps_itself(stored):
+                skips.append(Skip(name, "its elements share memory (an expanded view)"))
+                continue
+            infos[weights][name] = _place(stored, name, archive, offsets, source, file)
+    check_overlaps([(offset, archive.records[key].nbytes, key) for key, offset in offsets.items()], file)
+    return TensorSet(infos, ordered=True, skips=tuple(skips))
+
+
+def _read_call(call: Call, name: str, file: FileRef) -> _StoredTensor:
+    for _ in range(_MAX_WRAPPERS):
+        path = call.function.path if isinstance(call.function, Global) else ""
+        if path.startswith(_REBUILD_FROM_TYPE) and len(call.args) >= 3:  # noqa: PLR2004 - function, type, arguments
+            function, args = call.args[0], call.args[2]
+            if isinstance(function, Global) and isinstance(args, tuple):
+                call = Call(function, args)
+                continue
+        if path.startswith(f"{_REBUILD}parameter") and call.args and isinstance(call.args[0], Call):
+            call = call.args[0]
+            continue
+        break
+    if path in _PLAIN:
+        return _check_args(call, path, name, file)
+    raise _NotComparable(f"rebuilt by {path or 'a call'}: not a plain tensor")
+
+
+def _check_args(call: Call, path: str, name: str, file: FileRef) -> _StoredTensor:
+    damaged = CheckpointError(f"tensor {name!r} has damaged arguments", file.url)
+    if len(call.args) < 4 or not isinstance(call.args[0], PersistentId):  # noqa: PLR2004 - storage, offset, size, stride
+        raise damaged
+    reference, first, shape, strides = call.args[0].value, *call.args[1:4]
+    if isinstance(shape, Call) and isinstance(shape.args, tuple) and len(shape.args) == 1:  # torch.Size(...)
+        shape = shape.args[0]
+    if not (_is_counts(shape) and _is_counts(strides) and len(shape) == len(strides) and _is_counts((first,))):
+        raise damaged
+    # ('storage', storage type, key, location, number of elements)
+    if not (isinstance(reference, tuple) and len(reference) >= 3 and reference[0] == "storage"):  # noqa: PLR2004
+        raise damaged
+    storage, key = reference[1], reference[2]
+    if not isinstance(storage, Global) or not isinstance(key, str):
+        raise damaged
+    dtype_index, metadata_index = _PLAIN[path]
+    metadata = _argument(call, metadata_index)
+    if isinstance(metadata, dict) and (metadata.get("conj") or metadata.get("neg")):
+        raise _NotComparable("stored as a conjugate or negative view: save a copy made by resolve_conj()")
+    return _StoredTensor(key, _dtype(storage, _argument(call, dtype_index)), first, tuple(shape), tuple(strides))
+
+
+def _argument(call: Call, index: int | None) -> Any:  # noqa: ANN401 - anything that a pickle can hold
+    return call.args[index] if index is not None and index < len(call.args) else None
+
+
+def _dtype(storage: Global, dtype: object) -> str:
+    name = dtype.name if isinstance(dtype, Global) else TORCH_STORAGES.get(storage.name, storage.name)
+    if name not in DTYPES:
+        raise _NotComparable(f"dtype {name} is not known")
+    return name
+
+
+def _is_counts(value: Any) -> bool:  # noqa: ANN401 - anything that a pickle can hold
+    return (
+        isinstance(value, tuple | list)
+        and len(value) <= _MAX_AXES
+        and all(type(item) is int and 0 <= item <= _MAX_NUMEL for item in value)
+    )
+
+
+def _place(
+    stored: _StoredTensor,
+    name: str,
+    archive: TorchArchive,
+    offsets: dict[str, int],
+    source: ByteSource,
+    file: FileRef,
+) -> TensorInfo:
+    key = f"data/{stored.key}"
+    record = archive.records.get(key)
+    if record is None:
+        raise CheckpointError(f"tensor {name!r} refers to a storage that the file does not hold", file.url)
+    if key not in offsets:
+        offsets[key] = locate_record(source, file, record)
+    itemsize = DTYPES[stored.dtype].itemsize
+    span = _span(stored)
+    if (stored.first + span) * itemsize > record.nbytes:
+        raise CheckpointError(f"tensor {name!r} is larger than the storage that the file holds for it", file.url)
+    contiguous = span == 0 or _is_contiguous(stored.shape, stored.strides)
+    piece = Piece(
+        file,
+        offsets[key] + stored.first * itemsize,
+        span * itemsize,
+        None if contiguous else stored.strides,
+        archive.byteorder,
+    )
+    return TensorInfo(name, stored.dtype, stored.shape, (piece,))
+
+
+def _span(stored: _StoredTensor) -> int:
+    """Elements of the storage from the first to the last of the tensor."""
+    if 0 in stored.shape:
+        return 0
+    return 1 + sum((n - 1) * s for n, s in zip(stored.shape, stored.strides, strict=True))
+
+
+def _overlaps_itself(stored: _StoredTensor) -> bool:
+    return math.prod(stored.shape) > _span(stored)
+
+
+def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    expected = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
