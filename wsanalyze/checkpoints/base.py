@@ -1,0 +1,53 @@
+"""The contract of checkpoints: which files were saved together, at which step."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wsanalyze.files.base import FileRef
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One checkpoint.
+
+    Attributes:
+        step: Training step, epoch or iteration; None where none is known.
+        stage: Part of the training that the step counts in ("stage1"), or "".
+        label: The short name shown to people.
+        origin: Where it lies, as a path or address.
+        files: Its weight files.
+        prefixes: For each file, what stands before the names of its tensors: "" but for several components.
+        facts: Numbers found inside it that say when it was saved ("global_step", "epoch").
+        problem: Why it cannot be read, where that is known already.
+        duplicate_of: Label of the checkpoint that it is a copy of, and how that is known; None for a checkpoint of
+            its own.
+        unread: Names of files beside it that should hold the same weights in another format, and are left alone.
+    """
+
+    step: int | None
+    label: str
+    origin: str
+    files: tuple[FileRef, ...]
+    prefixes: tuple[str, ...]
+    stage: str = ""
+    facts: Mapping[str, int] = field(default_factory=dict, hash=False)
+    problem: str | None = None
+    duplicate_of: str | None = None
+    unread: tuple[str, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Size of its weight files in bytes."""
+        return sum(file.size for file in self.files)
+
+
+class CheckpointSource(Protocol):
+    """A place that holds checkpoints."""
+
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        """Find them, unordered; reads names and directories only.
+
+        Raises:
+            SourceError: If there is no such place, no checkpoint in it, or more than one sequence.
+        """

@@ -1,0 +1,179 @@
+"""Units: the weight files of one folder, shards of one model together, of two formats of the same model the safer."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from wsanalyze.checkpoints.names import natural_key
+from wsanalyze.errors import CheckpointError
+
+SUFFIXES: Final = (".pth.tar", ".pt.tar", ".safetensors", ".ckpt", ".pth", ".bin", ".pt")
+"""How weight files end, the longest first."""
+
+_INDEX_SUFFIXES: Final = (".safetensors.index.json", ".bin.index.json")
+_SIDECARS: Final = re.compile(
+    r"^(optimizers?|optim(s|_states?)?|opt(_state)?|schedulers?|lr_scheduler|scaler|rng(_states?)?|random_states?"
+    r"|training_args|trainer_state|custom_checkpoint|dl_state|sampler|args|config|hparams|tokenizer|vocab|dataset|loss)"
+    r"(?![a-zA-Z])|_optim_states\.pt$",
+    re.IGNORECASE,
+)
+_SHARD: Final = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(?P<suffix>\.[A-Za-z]+)$")
+_PARTITION: Final = re.compile(r"(^|_)(mp_)?rank[-_]?\d+(_|$)|^consolidated\.\d+$", re.IGNORECASE)
+_VARIANT: Final = re.compile(r"\.(fp16|bf16|fp32|non_ema)$")
+_PLAIN_NAME: Final = re.compile(r"[^/\\:\x00-\x1f\x7f\ud800-\udfff]{1,200}")
+_MAX_INDEX_BYTES: Final = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Files that make one model.
+
+    Attributes:
+        label: Their name without suffixes and numbers of shards.
+        files: Its files.
+        problem: Why it cannot be read, where that is known already.
+        unread: Files that are left alone since they should hold the same model: in another format or precision.
+    """
+
+    label: str
+    files: tuple[Path, ...]
+    problem: str | None = None
+    unread: tuple[Path, ...] = ()
+
+
+def list_units(folder: Path) -> dict[str, Unit]:
+    """The weight files of a folder by label, in natural order; what trainers leave beside them is left alone.
+
+    Raises:
+        OSError: If the folder cannot be listed.
+    """
+    entries = sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
+    units = [_read_index(path) for path in entries if path.name.endswith(_INDEX_SUFFIXES) and path.is_file()]
+    taken = {file for unit in units for file in unit.files}
+    indexed = {unit.label for unit in units}
+    shards: dict[tuple[str, str], list[Path]] = {}
+    for path in entries:
+        if path in taken or not is_weight_file(path):
+            continue
+        found = _SHARD.match(path.name)
+        if found is None:
+            units.append(Unit(stem(path.name), (path,)))
+        elif found["stem"] not in indexed:  # else left over from an earlier save, with another number of shards
+            shards.setdefault((found["stem"], found["suffix"]), []).append(path)
+    units += [Unit(label, tuple(files), _find_missing(files)) for (label, _), files in shards.items()]
+    return _merge_partitions(_choose_formats(units), folder)
+
+
+def list_unit_of(path: Path) -> Unit:
+    """The unit that a file belongs to that the user named: for a shard or an index all shards of that model."""
+    if path.name.endswith(".index.json"):
+        return _read_index(path)
+    found = _SHARD.match(path.name)
+    try:
+        units = list_units(path.parent).values() if found else ()
+    except OSError:
+        units = ()
+    alone = Unit(stem(path.name), (path,))
+    return next((unit for unit in units if path.name in {file.name for file in unit.files}), alone)
+
+
+def is_weight_file(path: Path) -> bool:
+    """Whether a name is that of a weight file: a dangling link or a pipe of that name is one that cannot be read."""
+    name = path.name
+    if not name.lower().endswith(SUFFIXES) or name.startswith(".") or _SIDECARS.search(name):
+        return False
+    return not is_folder(path)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder; one that may not be looked at is taken for none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def is_shard(path: Path) -> bool:
+    """Whether a file is one of several that make a model, or lists them."""
+    return path.name.endswith(".index.json") or _SHARD.match(path.name) is not None
+
+
+def stem(name: str) -> str:
+    """A name without the suffix of a weight file."""
+    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+
+
+def _choose_formats(units: Iterable[Unit]) -> dict[str, Unit]:
+    """The same weights are often saved in two formats, under names that differ, or in a second precision."""
+    chosen: dict[str, Unit] = {}
+    for unit in sorted(units, key=lambda unit: not all(file.suffix == ".safetensors" for file in unit.files)):
+        label = "model" if unit.label == "pytorch_model" else unit.label
+        if label in chosen:
+            chosen[label] = replace(chosen[label], unread=(*chosen[label].unread, *unit.files))
+        else:
+            chosen[label] = replace(unit, label=label)
+    for label in list(chosen):
+        main = _VARIANT.sub("", label)
+        if main != label and main in chosen:
+            variant = chosen.pop(label)
+            unread = (*chosen[main].unread, *variant.files, *variant.unread)
+            chosen[main] = replace(chosen[main], unread=unread)
+    return {label: chosen[label] for label in sorted(chosen, key=natural_key)}
+
+
+def _merge_partitions(units: dict[str, Unit], folder: Path) -> dict[str, Unit]:
+    """Files of several ranks hold slices of the same tensors: neither a sequence nor components."""
+    ranks = [unit for label, unit in units.items() if _PARTITION.search(label)]
+    if len(ranks) <= 1:
+        return units
+    problem = f"{folder}: is split over the {len(ranks)} ranks that trained it: merge them into one file first"
+    merged = Unit(ranks[0].label, tuple(file for unit in ranks for file in unit.files), problem)
+    return {merged.label: merged} | {label: unit for label, unit in units.items() if unit not in ranks}
+
+
+def _find_missing(files: Sequence[Path]) -> str | None:
+    """Without an index, the numbers in the names say how many shards there are."""
+    found = [match for path in files if (match := _SHARD.match(path.name))]
+    totals = sorted({int(match["total"]) for match in found})
+    if len(totals) > 1:
+        text = f"holds shards of a model in {totals[0]} and in {totals[1]} shards: remove those of the older one"
+        return str(CheckpointError(text, files[0].parent))
+    numbers = {int(match["number"]) for match in found}
+    missing = sorted(set(range(1, totals[0] + 1)) - numbers) if 0 not in numbers else []
+    names = [f"{found[0]['stem']}-{number:05d}-of-{totals[0]:05d}{found[0]['suffix']}" for number in missing]
+    return _tell_missing(names, totals[0], files[0].parent)
+
+
+def _tell_missing(names: Sequence[str], total: int, folder: Path) -> str | None:
+    if not names:
+        return None
+    return str(CheckpointError(f"shard {names[0]} is missing ({len(names)} of {total} are)", folder))
+
+
+def _read_index(index: Path) -> Unit:
+    """The files that a shard index names: plain names inside its folder and nothing else, all of them there."""
+    label = next((index.name[: -len(suffix)] for suffix in _INDEX_SUFFIXES if index.name.endswith(suffix)), index.name)
+    try:
+        files = tuple(index.parent / name for name in _read_shard_names(index))
+    except CheckpointError as error:
+        return Unit(label, (), str(error))
+    missing = [path.name for path in files if not path.exists()]
+    return Unit(label, files, _tell_missing(missing, len(files), index.parent))
+
+
+def _read_shard_names(index: Path) -> list[str]:
+    try:
+        if index.stat().st_size > _MAX_INDEX_BYTES:
+            raise CheckpointError(f"is larger than {_MAX_INDEX_BYTES} bytes: refused", index)
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError("is a damaged shard index", index) from error
+    for name in names:
+        if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name) or not name.strip("."):
+            raise CheckpointError(f"names a shard that is no file of its folder: {name!r}", index)
+    if not names:
+        raise CheckpointError("names no shard", index)
+    return sorted(names, key=natural_key)
