@@ -1,0 +1,223 @@
+"""One sequence, one story: which checkpoints, in which order, which of their weights, and where their tensors lie."""
+
+import hashlib
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from wsanalyze.checkpoints.base import Checkpoint
+from wsanalyze.checkpoints.facts import fingerprint_file, read_facts
+from wsanalyze.checkpoints.folder import FolderSource
+from wsanalyze.checkpoints.order import order_checkpoints
+from wsanalyze.errors import CheckpointError, NoWeightsError, SourceError, UsageError
+from wsanalyze.files.base import ByteSource, FileRef
+from wsanalyze.files.contents import read_contents
+from wsanalyze.layers.names import strip_wrappers
+from wsanalyze.progress import Progress, ProgressCallback
+from wsanalyze.series import Skip
+from wsanalyze.tensors.base import WEIGHTS, TensorInfo, TensorSet
+from wsanalyze.tensors.files import describe_format, read_tensors
+
+_MAX_NAMED: Final = 4
+Fingerprints = MutableMapping[tuple[str, str], str]
+"""Fingerprints of files by (url, stamp)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceOptions:
+    """What is read of the sources.
+
+    Attributes:
+        weights: "model", "ema", or "auto" for those that most checkpoints hold, the model's where it is even.
+        steps: (first, last) step to keep, both inclusive, None for no bound; checkpoints without a step stay.
+        every: N: keep every Nth checkpoint, and always the first and the last.
+        given_order: Keep the order of the sources instead of sorting by step.
+    """
+
+    weights: str = "auto"
+    steps: tuple[int | None, int | None] = (None, None)
+    every: int = 1
+    given_order: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One checkpoint of a sequence with what its headers say.
+
+    Attributes:
+        checkpoint: The checkpoint; `problem` and `duplicate_of` tell why it takes no part.
+        format: Layout of its files in words.
+        identity: What its measured cells are keyed by; changes whenever its files do.
+        fingerprint: Equal for equal weights in equal structures.
+        tensors: Its tensors by name, wrappers taken off; empty where it takes no part.
+        ordered: Whether their order is the model's own.
+        skips: Tensors that cannot be compared at all.
+    """
+
+    checkpoint: Checkpoint
+    format: str = ""
+    identity: str = ""
+    fingerprint: str = ""
+    tensors: Mapping[str, TensorInfo] = field(default_factory=dict)
+    ordered: bool = False
+    skips: tuple[Skip, ...] = ()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it takes part."""
+        return self.checkpoint.problem is None and self.checkpoint.duplicate_of is None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSequence:
+    """A sequence of checkpoints, ready to be measured: its members in order, the weights chosen, and notes on both."""
+
+    members: tuple[Member, ...]
+    weights: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A checkpoint whose headers were read."""
+
+    checkpoint: Checkpoint
+    tensors: TensorSet | None
+    format: str
+    fingerprint: str
+
+
+def locate_checkpoints(sources: Sequence[str]) -> list[Checkpoint]:
+    """Find the checkpoints of all sources, in the order given; nothing is opened.
+
+    Raises:
+        SourceError: If a source does not exist, holds no checkpoint, or is of a kind that is not read.
+    """
+    found: list[Checkpoint] = []
+    for source in sources:
+        if not source:
+            raise SourceError("a source is empty: name a folder of checkpoints")
+        if "://" in source:
+            raise SourceError(f"{source}: only files and folders are read; download it first")
+        found += FolderSource(source).checkpoints()
+    return found
+
+
+def open_sequence(
+    sources: Sequence[str],
+    options: SequenceOptions,
+    source: ByteSource,
+    fingerprints: Fingerprints,
+    progress: ProgressCallback,
+) -> CheckpointSequence:
+    """Locate checkpoints, read their headers, order them and choose the weights.
+
+    Args:
+        sources: Paths and globs.
+        options: What is read.
+        source: Where bytes come from.
+        fingerprints: Those known from earlier; new ones are added.
+        progress: Told of checkpoints opened.
+
+    Raises:
+        SourceError: If there is no checkpoint, none can be read, or they are several sequences.
+        UsageError: If the weights asked for are not known.
+    """
+    if options.weights not in ("auto", *WEIGHTS):
+        raise UsageError(f"--weights takes auto, {' or '.join(WEIGHTS)}, not {options.weights!r}")
+    located = locate_checkpoints(sources)
+    opened: dict[str, _Opened] = {}
+    notes: list[str] = []
+    for index, checkpoint in enumerate(located):
+        progress(Progress("reading headers", index, len(located), "checkpoints"))
+        try:
+            opened[checkpoint.origin] = _open(checkpoint, source, fingerprints)
+        except NoWeightsError as error:
+            notes.append(f"{checkpoint.label} is left out: it {error.reason}")
+    progress(Progress("reading headers", len(located), len(located), "checkpoints"))
+    prints = {origin: found.fingerprint for origin, found in opened.items() if found.fingerprint}
+    ordered = order_checkpoints([o.checkpoint for o in opened.values()], prints, given=options.given_order)
+    chosen = _select(ordered.checkpoints, options)
+    if not chosen:
+        raise SourceError(f"{', '.join(sources)}: no checkpoint with weights is left to read")
+    usable = [c for c in chosen if c.problem is None]
+    if not usable:
+        first = next(c.problem for c in chosen if c.problem)
+        raise SourceError(f"{', '.join(sources)}: none of {len(chosen)} checkpoints can be read; the first: {first}")
+    weights = _choose_weights([opened[c.origin].tensors for c in usable], options.weights)
+    members = tuple(_make_member(c, opened[c.origin], weights) for c in chosen)
+    if not any(member.alive for member in members):
+        raise SourceError(f"{', '.join(sources)}: no checkpoint holds {weights} weights; try --weights auto")
+    if unread := [name for c in chosen for name in c.unread]:
+        notes.append(
+            f"{len(unread)} {'file is' if len(unread) == 1 else 'files are'} left out beside the same weights "
+            f"in another format: {', '.join(unread[:_MAX_NAMED])}{', ...' if len(unread) > _MAX_NAMED else ''}"
+        )
+    if any(len(found.infos) > 1 for c in usable if (found := opened[c.origin].tensors)):
+        notes.append(f"the {weights} weights are read (--weights chooses)")
+    return CheckpointSequence(members, weights, (*ordered.notes, *notes))
+
+
+def _open(checkpoint: Checkpoint, source: ByteSource, fingerprints: Fingerprints) -> _Opened:
+    """Read the headers of one checkpoint; a fault becomes its problem, so that the others go on."""
+    if checkpoint.problem is not None:
+        return _Opened(checkpoint, None, "", "")
+    try:
+        contents = [read_contents(source, file) for file in checkpoint.files]
+        tensors = read_tensors(source, checkpoint.files, checkpoint.prefixes, contents)
+        facts = dict(checkpoint.facts)
+        parts = []
+        for file, content in zip(checkpoint.files, contents, strict=True):
+            facts = read_facts(content) | facts
+            if _key(file) not in fingerprints:
+                fingerprints[_key(file)] = fingerprint_file(source, file, content)
+            parts.append(fingerprints[_key(file)])
+    except NoWeightsError:
+        raise
+    except CheckpointError as error:
+        return _Opened(replace(checkpoint, problem=str(error)), None, "", "")
+    fingerprint = hashlib.blake2b("\n".join((*parts, *checkpoint.prefixes)).encode(), digest_size=16).hexdigest()
+    return _Opened(replace(checkpoint, facts=facts), tensors, describe_format(contents), fingerprint)
+
+
+def _key(file: FileRef) -> tuple[str, str]:
+    """What the fingerprint of a file is kept by; a file name need not be UTF-8, but what is kept must be."""
+    return file.url.encode("utf-8", "backslashreplace").decode(), file.stamp
+
+
+def _select(checkpoints: Sequence[Checkpoint], options: SequenceOptions) -> list[Checkpoint]:
+    """Apply --steps and --every; copies of a checkpoint do not count as positions."""
+    first, last = options.steps
+    kept = [
+        c
+        for c in checkpoints
+        if c.step is None or ((first is None or c.step >= first) and (last is None or c.step <= last))
+    ]
+    if options.every == 1:
+        return kept
+    originals = [c.origin for c in kept if c.duplicate_of is None]
+    chosen = {*originals[:: options.every], *originals[-1:]}
+    return [c for c in kept if c.duplicate_of or c.origin in chosen]
+
+
+def _choose_weights(sets: Sequence[TensorSet | None], asked: str) -> str:
+    """One set of weights for the whole sequence: averaged and raw weights are never mixed."""
+    if asked != "auto":
+        return asked
+    counts = {weights: sum(bool(found and found.infos.get(weights)) for found in sets) for weights in WEIGHTS}
+    return max(WEIGHTS, key=lambda weights: counts[weights])
+
+
+def _make_member(checkpoint: Checkpoint, opened: _Opened, weights: str) -> Member:
+    if opened.tensors is None or checkpoint.problem is not None:
+        return Member(checkpoint, opened.format)
+    infos = opened.tensors.infos.get(weights)
+    if not infos:
+        return Member(replace(checkpoint, problem=f"{checkpoint.origin}: holds no {weights} weights"), opened.format)
+    # A fingerprint samples; only the stamps tell that the rest of a file is what it was, and no other file's.
+    stamps = "\n".join((opened.fingerprint, *(file.stamp for file in checkpoint.files)))
+    identity = hashlib.blake2b(stamps.encode(), digest_size=16).hexdigest()
+    named = {name: replace(info, name=name) for name, info in strip_wrappers(infos).items()}
+    return Member(
+        checkpoint, opened.format, identity, opened.fingerprint, named, opened.tensors.ordered, opened.tensors.skips
+    )
