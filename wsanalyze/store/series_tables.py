@@ -1,0 +1,150 @@
+"""A `ChangeSeries` as tables of a run file: its records, rows, pairs and states. Its sums are there already."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from wsanalyze.series import (
+    ChangeSeries,
+    CheckpointRecord,
+    Event,
+    Kind,
+    Provenance,
+    Row,
+    Skip,
+    State,
+)
+from wsanalyze.store.database import SUM_COLUMNS, checksum_sums, decode_text, encode_text, get_meta, put_meta
+from wsanalyze.sums import SUM_NAMES, Sums
+
+_TABLES: Final = ("checkpoints", "layers", "pairs", "states", "skips", "events")
+_CELLS_QUERY: Final = f"""
+SELECT layers.position, pairs.position, cells.tensor, cells.before, cells.after, checksum, {SUM_COLUMNS}
+FROM pairs JOIN checkpoints b ON b.position = pairs.before JOIN checkpoints a ON a.position = pairs.after
+JOIN cells ON cells.before = b.side AND cells.after = a.side JOIN layers ON layers.tensor = cells.tensor
+"""  # noqa: S608 - own column names
+
+
+def write_series(
+    database: sqlite3.Connection, series: ChangeSeries, sides: Sequence[int | None], tensors: Sequence[int]
+) -> None:
+    """Write down what the sequence is, in the transaction at hand.
+
+    Args:
+        database: The database of the run file.
+        series: The series; its sums are not looked at.
+        sides: For each checkpoint the number of its side, or None where it takes no part.
+        tensors: For each row the number of its tensor.
+    """
+    for table, rows in _to_tables(series, sides, tensors).items():
+        database.execute(f"DELETE FROM {table}")  # noqa: S608 - own table names
+        if rows:
+            places = ", ".join("?" * len(rows[0]))
+            database.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608
+    provenance = json.dumps(_provenance_to_json(series.provenance))
+    put_meta(database, "provenance", provenance)
+    put_meta(database, "digest", _digest(_read_tables(database), provenance))
+
+
+def forget_series(database: sqlite3.Connection) -> None:
+    """Mark the series as unfinished: cells of it are about to go."""
+    database.execute("DELETE FROM meta WHERE key = 'provenance'")
+
+
+def read_series(database: sqlite3.Connection) -> ChangeSeries | None:
+    """The series as it was last written down, with its sums; None where no analysis has ended.
+
+    Raises:
+        ValueError: If what is read is not what was written.
+    """
+    provenance = get_meta(database, "provenance")
+    if provenance is None:
+        return None
+    tables = _read_tables(database)
+    if _digest(tables, provenance) != get_meta(database, "digest"):
+        raise ValueError("its tables are not those that were written")
+    rows = tuple(
+        Row(decode_text(name), decode_text(module), decode_text(block), Kind(kind), depth, tuple(json.loads(shape)))
+        for _, name, module, block, kind, depth, shape, _ in tables["layers"]
+    )
+    shape = (len(rows), len(tables["pairs"]))
+    states = np.full(shape, None, dtype=object)
+    for layer, pair, state in tables["states"]:
+        states[layer, pair] = State(state)
+    sums = _read_sums(database, *shape)
+    num_lost = int((np.isnan(sums["n"]) & (states == None)).sum())  # noqa: E711 - elementwise
+    if num_lost:
+        raise ValueError(f"{num_lost} measured cells are gone")
+    return ChangeSeries(
+        checkpoints=tuple(
+            CheckpointRecord(step, decode_text(label), decode_text(origin), status, decode_text(reason), form, nbytes)
+            for _, step, label, origin, status, reason, form, nbytes, _ in tables["checkpoints"]
+        ),
+        rows=rows,
+        pairs=tuple((before, after) for _, before, after in tables["pairs"]),
+        sums=sums,
+        states=states,
+        skips=tuple(Skip(decode_text(name), decode_text(reason)) for _, name, reason in tables["skips"]),
+        events=tuple(
+            Event(kind, decode_text(layer), checkpoint, decode_text(text), json.loads(evidence))
+            for _, kind, layer, checkpoint, text, evidence in tables["events"]
+        ),
+        provenance=_provenance_from_json(json.loads(provenance)),
+    )
+
+
+def _read_sums(database: sqlite3.Connection, num_rows: int, num_pairs: int) -> Sums:
+    found = np.full((num_rows, num_pairs, len(SUM_NAMES)), np.nan)
+    for layer, pair, tensor, before, after, checksum, *row in database.execute(_CELLS_QUERY):
+        values = np.array(row, dtype=np.float64)
+        if checksum != checksum_sums((tensor, before, after), values):
+            raise ValueError("the sums of a cell are not those that were written")
+        found[layer, pair] = values
+    return Sums(found)
+
+
+def _read_tables(database: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
+    return {table: database.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in _TABLES}  # noqa: S608
+
+
+def _digest(tables: dict[str, list[tuple[Any, ...]]], provenance: str) -> str:
+    digest = hashlib.blake2b(provenance.encode(), digest_size=16)
+    for table in _TABLES:
+        digest.update(repr(tables[table]).encode("utf-8", "backslashreplace"))
+    return digest.hexdigest()
+
+
+def _to_tables(
+    series: ChangeSeries, sides: Sequence[int | None], tensors: Sequence[int]
+) -> dict[str, list[tuple[Any, ...]]]:
+    return {
+        "checkpoints": [
+            (i, c.step, *map(encode_text, (c.label, c.origin, c.status, c.reason, c.format)), c.nbytes, side)
+            for i, (c, side) in enumerate(zip(series.checkpoints, sides, strict=True))
+        ],
+        "layers": [
+            (i, *map(encode_text, (r.name, r.module, r.block)), str(r.kind), r.depth, json.dumps(r.shape), tensor)
+            for i, (r, tensor) in enumerate(zip(series.rows, tensors, strict=True))
+        ],
+        "pairs": [(i, *pair) for i, pair in enumerate(series.pairs)],
+        "states": [
+            (layer, pair, str(state)) for (layer, pair), state in np.ndenumerate(series.states) if state is not None
+        ],
+        "skips": [(i, encode_text(skip.name), encode_text(skip.reason)) for i, skip in enumerate(series.skips)],
+        "events": [
+            (i, e.kind, encode_text(e.layer), e.checkpoint, encode_text(e.text), json.dumps(dict(e.evidence)))
+            for i, e in enumerate(series.events)
+        ],
+    }
+
+
+def _provenance_to_json(provenance: Provenance) -> dict[str, Any]:
+    return {name: getattr(provenance, name) for name in ("source", "command", "weights", "params", "notes")}
+
+
+def _provenance_from_json(data: dict[str, Any]) -> Provenance:
+    return Provenance(tuple(data["source"]), data["command"], data["weights"], data["params"], tuple(data["notes"]))
