@@ -1,0 +1,252 @@
+"""The walk over real files: what is read, how often, and that nothing but the weights decides the sums."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from wsanalyze.changes import plan
+from wsanalyze.pipeline import AnalyzeOptions, measure_run
+from wsanalyze.sequence import SequenceOptions
+from wsanalyze.series import State
+from wsanalyze.sums import SUM_NAMES
+
+LARGE = {"stem.weight": (90, 50), "blocks.0.fc.weight": (33, 31), "blocks.1.fc.weight": (200, 100), "head.bias": (7,)}
+
+
+@pytest.fixture
+def small_segments(monkeypatch):
+    """Segments of 1,000 elements and bands of a few of them, so that small tensors are large."""
+    monkeypatch.setattr(plan, "SEGMENT_ELEMENTS", 1000)
+    monkeypatch.setattr(plan, "MIN_MEMORY_BYTES", 20_000)
+
+
+@pytest.fixture
+def measure(tmp_path):
+    """Measure a source into a run file of its own; returns the series."""
+    counter = iter(range(1000))
+
+    def run(source, *, memory_bytes=32_000_000, files=None, progress=None, run=None, **sequence):
+        options = AnalyzeOptions(SequenceOptions(**sequence), memory_bytes=memory_bytes)
+        path = run or tmp_path / "runs" / f"{next(counter)}.wsa"
+        more = {} if files is None else {"files": files, "progress": progress or files.progress}
+        return measure_run([str(source)], path, options, **more).series
+
+    return run
+
+
+def data_ranges(path, wanted):
+    """Where the bytes of the wanted tensors lie in a safetensors file, from the library's own reader."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        import json
+
+        header = json.loads(file.read(length))
+    return {
+        tuple(8 + length + offset for offset in header[name]["data_offsets"])
+        for name in header
+        if name != "__metadata__" and wanted(name)
+    }
+
+
+def merge(ranges):
+    """Sorted ranges with those that touch put together; overlapping ones are an error."""
+    merged = []
+    for start, stop in sorted(ranges):
+        if merged:
+            assert start >= merged[-1][1], "read twice"
+        if merged and start == merged[-1][1]:
+            merged[-1] = (merged[-1][0], stop)
+        else:
+            merged.append((start, stop))
+    return merged
+
+
+@pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize("memory_bytes", [20_000, 100_000_000])
+def test_every_needed_byte_is_read_exactly_once(
+    save_sequence, make_states, watched_files, measure, tmp_path, memory_bytes
+):
+    folder = save_sequence(tmp_path / "run", make_states(4, LARGE))
+    measure(folder, memory_bytes=memory_bytes, files=watched_files)
+    for step in range(4):
+        name = f"step_{step}.safetensors"
+        read = [(offset, offset + length) for file, offset, length in watched_files.reads if file == name and length]
+        expected = data_ranges(folder / name, lambda tensor: not tensor.endswith("bias"))
+        assert merge(read) == merge(expected)
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_memory_does_not_change_a_bit(save_sequence, make_states, measure, tmp_path):
+    folder = save_sequence(tmp_path / "run", make_states(4, LARGE))
+    first, *others = (measure(folder, memory_bytes=memory) for memory in (20_000, 33_333, 10**9))
+    assert np.isfinite(first.sums.values).all()
+    for other in others:
+        assert other.sums.values.tobytes() == first.sums.values.tobytes()
+
+
+def test_memory_of_the_command_line_does_not_change_a_bit(save_sequence, make_states, measure, tmp_path):
+    """With real segments: a tensor of 5 M elements, larger than a band of --memory 32MB."""
+    folder = save_sequence(tmp_path / "run", make_states(3, {"a.weight": (1800, 2900), "b.weight": (300, 200)}))
+    small, large = (measure(folder, memory_bytes=memory) for memory in (32_000_000, 10**9))
+    assert small.sums.values.tobytes() == large.sums.values.tobytes()
+    assert (small.sums["n"][0] == 1800 * 2900).all()
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_buffers_stay_within_the_memory(save_sequence, make_states, measure, tmp_path, monkeypatch):
+    from wsanalyze.changes import measure as measure_module
+
+    seen = []
+    original = measure_module.stream_changes
+
+    def watch(bands, *arguments):
+        seen.extend(band.nbytes for band in bands)
+        return original(bands, *arguments)
+
+    monkeypatch.setattr(measure_module, "stream_changes", watch)
+    folder = save_sequence(tmp_path / "run", make_states(2, LARGE))
+    measure(folder, memory_bytes=20_000)
+    assert len(seen) > 5
+    assert max(seen) <= 10_000
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_sharded_is_unsharded(save_sequence, make_states, measure, tmp_path):
+    states = make_states(3, LARGE)
+    whole = measure(save_sequence(tmp_path / "whole", states), memory_bytes=20_000)
+    for step, state in enumerate(states):
+        folder = tmp_path / "sharded" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        names = list(state)
+        for shard, part in enumerate((names[:1], names[1:3], names[3:]), start=1):
+            save_file({name: state[name] for name in part}, folder / f"model-{shard:05d}-of-00003.safetensors")
+    sharded = measure(tmp_path / "sharded", memory_bytes=20_000)
+    assert sharded.names == whole.names
+    assert sharded.sums.values.tobytes() == whole.sums.values.tobytes()
+
+
+def save_torch(folder, states):
+    folder.mkdir(parents=True)
+    for step, state in enumerate(states):
+        torch.save(state, folder / f"step_{step}.pt")
+    return folder
+
+
+def by_name(series):
+    return {name: series.sums.values[index] for index, name in enumerate(series.names)}
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_every_format_gives_the_same_sums(save_sequence, make_states, measure, tmp_path):
+    states = make_states(3, LARGE)
+    safetensors = by_name(measure(save_sequence(tmp_path / "a", states), memory_bytes=20_000))
+    tensors = [{name: torch.from_numpy(array) for name, array in state.items()} for state in states]
+    torch_file = by_name(measure(save_torch(tmp_path / "b", tensors), memory_bytes=20_000))
+    assert {name: sums.tobytes() for name, sums in torch_file.items()} == {
+        name: sums.tobytes() for name, sums in safetensors.items()
+    }
+
+
+@pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize("layout", ["transposed", "strided"])
+@pytest.mark.parametrize("which", ["before", "after", "both", "middle of three"])
+def test_layout_in_the_file_does_not_matter(make_states, measure, tmp_path, layout, which):
+    shapes = {"w.weight": (60, 50), "v.weight": (4, 3)}
+    states = [{n: torch.from_numpy(a) for n, a in state.items()} for state in make_states(3, shapes)]
+    if which != "middle of three":
+        states = states[:2]
+    plain = by_name(measure(save_torch(tmp_path / "plain", states), memory_bytes=100_000))
+
+    def relay(tensor):
+        if layout == "transposed":
+            return tensor.t().contiguous().t()
+        wide = torch.zeros(tensor.shape[0], 2 * tensor.shape[1])
+        wide[:, ::2] = tensor
+        return wide[:, ::2]
+
+    changed = {"before": (0,), "after": (1,), "both": (0, 1), "middle of three": (1,)}[which]
+    odd = [{n: relay(t) if i in changed else t for n, t in state.items()} for i, state in enumerate(states)]
+    assert not odd[changed[0]]["w.weight"].is_contiguous()
+    found = by_name(measure(save_torch(tmp_path / "odd", odd), memory_bytes=100_000))
+    for name, sums in plain.items():
+        np.testing.assert_allclose(found[name], sums, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_dense_tensors_of_one_other_order_are_read_in_pieces(make_states, watched_files, measure, tmp_path):
+    states = [{"w.weight": torch.from_numpy(s["w.weight"]).t()} for s in make_states(2, {"w.weight": (90, 50)})]
+    measure(save_torch(tmp_path / "run", states), memory_bytes=20_000, files=watched_files)
+    lengths = [length for _, _, length in watched_files.reads]
+    assert max(lengths) == 4000
+    assert sum(lengths) == 2 * 90 * 50 * 4
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_a_resized_tensor_compares_before_and_after_but_not_across(
+    save_sequence, make_states, watched_files, measure, tmp_path
+):
+    small, large = make_states(2, {"w.weight": (30, 50)}), make_states(2, {"w.weight": (70, 50)}, seed=1)
+    series = measure(save_sequence(tmp_path / "run", small + large), memory_bytes=20_000, files=watched_files)
+    assert series.states.tolist() == [[None, State.RESIZED, None]]
+    expected = [np.abs(b["w.weight"] - a["w.weight"]).sum() / np.abs(a["w.weight"]).sum() for a, b in (small, large)]
+    np.testing.assert_allclose(series.metric()[0, [0, 2]], expected, rtol=1e-6)
+    assert max(length for _, _, length in watched_files.reads) == 4000
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_mixed_precision_of_the_sides(make_states, measure, tmp_path):
+    states = [
+        {n: torch.from_numpy(a).to(dtype) for n, a in state.items()}
+        for state, dtype in zip(make_states(3, LARGE), (torch.float32, torch.bfloat16, torch.float64), strict=True)
+    ]
+    series = measure(save_torch(tmp_path / "run", states), memory_bytes=40_000)
+    for index, name in enumerate(series.names):
+        sides = [state[name].double().numpy() for state in states]
+        for pair in range(2):
+            expected = np.abs(sides[pair + 1] - sides[pair]).sum() / np.abs(sides[pair]).sum()
+            assert series.metric()[index, pair] == pytest.approx(expected, rel=1e-9)
+
+
+def test_empty_tensors_and_single_elements(save_sequence, measure, tmp_path):
+    states = [
+        {"empty.weight": np.zeros((0, 4), np.float32), "one.weight": np.full((1, 1), 1.0 + step, np.float32)}
+        for step in range(3)
+    ]
+    series = measure(save_sequence(tmp_path / "run", states))
+    assert series.names == ("empty.weight", "one.weight")
+    np.testing.assert_array_equal(series.metric(), [[np.nan, np.nan], [1.0, 0.5]])
+    assert series.metric_states().tolist() == [[State.ZERO, State.ZERO], [None, None]]
+
+
+def test_progress_ends_at_its_total(save_sequence, make_states, measure, watched_files, tmp_path):
+    told = []
+
+    def progress(progress, /):
+        told.append(progress)
+        watched_files.progress(progress)
+
+    measure(save_sequence(tmp_path / "run", make_states(3, LARGE)), files=watched_files, progress=progress)
+    last = [p for p in told if p.stage == "measuring"]
+    assert last[0].done == 0
+    assert last[-1].done == last[-1].total == watched_files.num_bytes()
+    assert [p.done for p in last] == sorted(p.done for p in last)
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_sums_are_those_of_the_files(save_sequence, make_states, measure, tmp_path):
+    folder = save_sequence(tmp_path / "run", make_states(3, LARGE))
+    series = measure(folder, memory_bytes=20_000)
+    arrays = []
+    for step in range(3):
+        with safe_open(folder / f"step_{step}.safetensors", "np") as file:
+            arrays.append({name: file.get_tensor(name).astype(np.float64) for name in series.names})
+    for index, name in enumerate(series.names):
+        for pair in range(2):
+            b, a = arrays[pair][name], arrays[pair + 1][name]
+            expected = {"n": b.size, "l1_delta": np.abs(a - b).sum(), "sq_after": (a * a).sum()}
+            expected["max_delta"] = np.abs(a - b).max()
+            for key, value in expected.items():
+                found = series.sums.values[index, pair, SUM_NAMES.index(key)]
+                assert found == pytest.approx(value, rel=1e-12), key

@@ -1,0 +1,133 @@
+"""The band walk: every checkpoint in turn, the previous one's band kept, every byte read once."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsanalyze.changes.base import Band, Kernel, Segment
+from wsanalyze.changes.plan import clamp_segment
+from wsanalyze.errors import CheckpointError
+from wsanalyze.files.base import ByteSource, FileRef
+from wsanalyze.layers.base import RowMatch
+from wsanalyze.sums import Sums
+from wsanalyze.tensors.base import TensorInfo
+from wsanalyze.tensors.dtypes import numpy_dtype
+
+
+class FailedCheckpointError(CheckpointError):
+    """A checkpoint turned out unreadable while its weights were being read.
+
+    Args:
+        side: Its index among the checkpoints matched.
+        cause: What went wrong.
+    """
+
+    def __init__(self, side: int, cause: CheckpointError) -> None:
+        super().__init__(str(cause))
+        self.side = side
+
+
+def stream_changes(
+    bands: Sequence[Band],
+    match: RowMatch,
+    needed: NDArray[np.bool_],
+    source: ByteSource,
+    kernel: Kernel,
+    on_bytes: Callable[[int], None],
+) -> Iterator[tuple[Segment, int, Sums]]:
+    """Read each band at each checkpoint and yield the sums of each of its segments for each needed pair.
+
+    Args:
+        bands: The plan.
+        match: The rows and their tensors.
+        needed: bool of shape (L, P): the cells to be measured.
+        source: Where the bytes come from.
+        kernel: What turns two runs of elements into sums.
+        on_bytes: Told how many bytes were read, now and then.
+
+    Yields:
+        (segment, index of the pair, sums).
+
+    Raises:
+        FailedCheckpointError: If a checkpoint cannot be read, or was changed meanwhile; nothing of the band at hand
+            is yielded for it.
+    """
+    largest = max((band.nbytes for band in bands), default=0)
+    buffers = (np.empty(largest, dtype=np.uint8), np.empty(largest, dtype=np.uint8))
+    for band in bands:
+        yield from _walk_band(band, match, needed, source, kernel, buffers, on_bytes)
+
+
+def _walk_band(
+    band: Band,
+    match: RowMatch,
+    needed: NDArray[np.bool_],
+    source: ByteSource,
+    kernel: Kernel,
+    buffers: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    on_bytes: Callable[[int], None],
+) -> Iterator[tuple[Segment, int, Sums]]:
+    previous, current = buffers
+    pair_before = {before: pair for pair, (before, _) in enumerate(match.pairs)}
+    pair_after = {after: pair for pair, (_, after) in enumerate(match.pairs)}
+    loaded: list[NDArray[Any] | None] = [None] * len(band.segments)
+    for side in range(len(match.pairs) + 1):
+        ending, starting = pair_after.get(side), pair_before.get(side)
+        wanted = [
+            (ending is not None and needed[segment.row, ending])
+            or (starting is not None and needed[segment.row, starting])
+            for segment in band.segments
+        ]
+        now = _load(band, match, side, wanted, source, current, on_bytes)
+        if ending is not None:
+            for index, segment in enumerate(band.segments):
+                before, after = loaded[index], now[index]
+                if before is None or after is None or not needed[segment.row, ending]:
+                    continue
+                # A segment behind the end of a tensor that is larger elsewhere has no elements here.
+                if before.size or segment.index == 0:
+                    yield segment, ending, kernel.measure(before, after)
+        loaded = now
+        previous, current = current, previous
+
+
+def _load(
+    band: Band,
+    match: RowMatch,
+    side: int,
+    wanted: Sequence[bool],
+    source: ByteSource,
+    buffer: NDArray[np.uint8],
+    on_bytes: Callable[[int], None],
+) -> list[NDArray[Any] | None]:
+    """The elements of the wanted segments at one checkpoint, checked not to have changed under our hands."""
+    found: list[NDArray[Any] | None] = [None] * len(band.segments)
+    read: dict[str, FileRef] = {}
+    num_bytes = 0
+    try:
+        for index, segment in enumerate(band.segments):
+            info = match.tensors[segment.row][side]
+            if not wanted[index] or info is None:
+                continue
+            data = _read_segment(segment, info, source, buffer[band.offsets[index] :])
+            dtype = numpy_dtype(info.dtype, info.pieces[0].byteorder)
+            found[index] = info.view(data) if segment.whole else data.view(dtype)
+            num_bytes += data.nbytes
+            read[info.pieces[0].file.url] = info.pieces[0].file
+        for file in read.values():
+            source.verify(file)
+    except CheckpointError as error:
+        raise FailedCheckpointError(side, error) from error
+    on_bytes(num_bytes)
+    return found
+
+
+def _read_segment(segment: Segment, info: TensorInfo, source: ByteSource, room: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    piece = info.pieces[0]
+    start, nbytes = clamp_segment(segment, info)
+    data = room[:nbytes]
+    if nbytes:
+        source.read_into(piece.file, piece.offset + start, data.data)
+    return data
