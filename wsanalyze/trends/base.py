@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,11 @@ class TrendOptions:
     features: str = "shape"
     group: str | None = None
     seed: int = 0
+
+    @property
+    def noun(self) -> str:
+        """What sentences call one row: what rows were grouped by, or "layer"."""
+        return self.group or "layer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +125,48 @@ class Trends:
         """Events of the series and of the trends, in the order of the checkpoints."""
         events = (*self.series.events, *self.events)
         return tuple(sorted(events, key=lambda event: (event.checkpoint is None, event.checkpoint or 0)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Partition:
+    """What a method makes of a series: rows put together, before anyone names or judges the clusters.
+
+    Attributes:
+        features: float64 of shape (L, F), what the method compares; NaN for rows that could not be clustered.
+        points: See `Trends`.
+        explained: See `Trends`.
+        labels: See `Trends`; ids in any order, without holes.
+        confidence: See `Trends`.
+        outliers: See `Trends`.
+        touched: See `Trends`.
+        notes: See `Trends`.
+    """
+
+    features: NDArray[np.float64]
+    points: NDArray[np.float64]
+    explained: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    outliers: NDArray[np.bool_]
+    touched: Mapping[str, tuple[tuple[int, int], ...]]
+    notes: tuple[str, ...] = ()
+
+
+class Method(Protocol):
+    """One way to cluster the rows of a series."""
+
+    def __call__(self, series: ChangeSeries, options: TrendOptions) -> Partition:
+        """Cluster rows.
+
+        Args:
+            series: The series as it is to be clustered (grouped already), L rows and P changes; both may be 0.
+            options: How; valid, but `clusters` may ask for more than there are rows.
+
+        Returns:
+            A partition of its L rows. The same series and options give the same partition.
+        """
+
+
+def list_cells(mask: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
+    """The (row, change) of each true cell, in reading order."""
+    return tuple((int(row), int(change)) for row, change in np.argwhere(mask))

@@ -1,0 +1,203 @@
+"""A table of changes that someone else measured, read as a `ChangeSeries`."""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsanalyze.errors import TableError
+from wsanalyze.series import ChangeSeries, CheckpointRecord, Kind, Provenance, Row, State, StateArray
+from wsanalyze.sums import Sums
+
+TABLE_METRIC: Final = "rwc"
+MAX_TABLE_BYTES: Final = 64 * 1024 * 1024
+_SEPARATORS: Final = ",;\t|"
+_MAX_STEP: Final = 2**63 - 1
+_SHOWN_CHARACTERS: Final = 40
+
+
+def read_table(path: Path | str) -> ChangeSeries:
+    """Read a table of changes: one row a layer, one column a step.
+
+    The first column holds the names of the layers, whatever its heading; each further column is the change up to the
+    step that its heading names (a whole number is a step, anything else a label). Commas, semicolons, tabs and bars
+    separate cells; a byte order mark and any newline are accepted.
+
+    A table is taken at its word: its numbers are held to be the default metric, `rwc`, since nothing in it could say
+    otherwise. It holds no sums, so no other metric can be derived from it and its rows cannot be grouped.
+
+    Args:
+        path: A CSV file in UTF-8.
+
+    Returns:
+        A series of L rows and P changes between P + 1 checkpoints, the first of which is only known as "start".
+        `given["rwc"]` is float64 of shape (L, P): 0 with state `UNCHANGED`, NaN with state `MISSING` for an empty
+        cell and `NONFINITE` for `nan`, `inf` and `-inf`. Shapes of rows are unknown, hence (), and kinds `OTHER`.
+
+    Raises:
+        TableError: If the file cannot be read or is no such table; the message names file and line.
+
+    References:
+        docs/cli.md, `wsanalyze trends`.
+    """
+    text = _read_text(Path(path))
+    heading, records = _split_records(text, path)
+    names, cells = _read_records(heading, records, path)
+    heading, cells = _drop_empty_columns(heading, cells, path)
+    values, states = _parse_cells(cells, path)
+    rows = tuple(_make_row(name, depth) for depth, name in enumerate(names))
+    labels = heading[1:]
+    return ChangeSeries(
+        checkpoints=(CheckpointRecord(None, "start", str(path)), *(_make_checkpoint(h, path) for h in labels)),
+        rows=rows,
+        pairs=tuple((index, index + 1) for index in range(len(labels))),
+        sums=Sums.unmeasured(len(rows), len(labels)),
+        states=states,
+        provenance=Provenance(source=(str(path),)),
+        given={TABLE_METRIC: values},
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_TABLE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise TableError(f"{path}: cannot be read ({reason}): give a CSV file") from error
+    if len(data) > MAX_TABLE_BYTES:
+        raise TableError(f"{path}: larger than {MAX_TABLE_BYTES >> 20} MiB, so hardly a table of changes: give fewer")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise TableError(f"{path}: text in UTF-16: save it as CSV in UTF-8")
+    if b"\0" in data:
+        raise TableError(f"{path}: a binary file, not a table: give a CSV file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise TableError(f"{path}, line {line}: not UTF-8 text: save the table as CSV in UTF-8") from error
+
+
+Record = tuple[int, list[str]]
+
+
+def _split_records(text: str, path: Path | str) -> tuple[list[str], Iterator[Record]]:
+    """Split into the heading and an iterator of (line number, cells), with the separator that the heading shows."""
+    best: tuple[list[str], Iterator[Record]] | None = None
+    failed: TableError | None = None
+    for separator in _SEPARATORS:
+        records = _iterate_records(text, separator, path)
+        try:
+            _, heading = next(records, (0, []))
+        except TableError as error:  # quotes that make sense with another separator only
+            failed = failed or error
+            continue
+        if best is None or len(heading) > len(best[0]):
+            best = heading, records
+    if failed is not None and (best is None or len(best[0]) == 1):
+        raise failed
+    if best is None or not best[0]:
+        raise TableError(f"{path}: an empty file: give a table with the column 'layer', then one column a step")
+    if len(best[0]) == 1:
+        raise TableError(f"{path}, line 1: one column only: give the column 'layer', then one column a step")
+    return best
+
+
+def _iterate_records(text: str, separator: str, path: Path | str) -> Iterator[Record]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise TableError(f"{path}, line {reader.line_num}: no CSV ({error}): mend its quotes") from error
+        if any(cell.strip() for cell in cells):
+            yield reader.line_num, [cell.strip() for cell in cells]
+
+
+def _read_records(
+    heading: list[str], records: Iterator[Record], path: Path | str
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    lines: dict[str, int] = {}
+    cells: list[Record] = []
+    for line, record in records:
+        name = record[0]
+        if len(record) != len(heading):
+            raise TableError(f"{path}, line {line}: {len(record)} cells, but the heading has {len(heading)}")
+        if not name:
+            raise TableError(f"{path}, line {line}: no name in the first column: name the layer")
+        if name in lines:
+            raise TableError(f"{path}, line {line}: layer {_shorten(name)} again, first on line {lines[name]}")
+        lines[name] = line
+        cells.append((line, record[1:]))
+    if not cells:
+        raise TableError(f"{path}: a heading, but no layer below it")
+    return list(lines), cells
+
+
+def _drop_empty_columns(heading: list[str], cells: list[Record], path: Path | str) -> tuple[list[str], list[Record]]:
+    """Drop what a separator at the end of every line leaves: last columns without heading and without a cell."""
+    width = len(heading)
+    while width > 1 and not heading[width - 1] and not any(record[width - 2] for _, record in cells):
+        width -= 1
+    if width == 1:
+        raise TableError(f"{path}, line 1: no column of changes: give the column 'layer', then one column a step")
+    return heading[:width], [(line, record[: width - 1]) for line, record in cells]
+
+
+def _parse_cells(cells: Sequence[Record], path: Path | str) -> tuple[NDArray[np.float64], StateArray]:
+    values = np.empty((len(cells), len(cells[0][1])))
+    states: StateArray = np.full(values.shape, None, dtype=object)
+    for index, (line, record) in enumerate(cells):
+        for column, cell in enumerate(record):
+            values[index, column], states[index, column] = _parse_cell(cell, line, column + 2, path)
+    return values, states
+
+
+def _parse_cell(cell: str, line: int, column: int, path: Path | str) -> tuple[float, State | None]:
+    if not cell:
+        return math.nan, State.MISSING
+    try:
+        # float() also takes digits of other scripts and 1_000, which no program writes into a table.
+        value = float(cell) if cell.isascii() and "_" not in cell else None
+    except ValueError:
+        value = None
+    if value is None:
+        raise TableError(f"{path}, line {line}: {_shorten(cell)} in column {column} is no number (such as 0.5)")
+    if not math.isfinite(value):
+        return math.nan, State.NONFINITE
+    if value < 0:
+        raise TableError(
+            f"{path}, line {line}: {_shorten(cell)} in column {column} is negative, and a relative change cannot be"
+        )
+    return (0.0, State.UNCHANGED) if value == 0 else (value, None)
+
+
+def _make_row(name: str, depth: int) -> Row:
+    module = name.rpartition(".")[0] or name
+    return Row(name, module, module, Kind.OTHER, depth, ())
+
+
+def _make_checkpoint(heading: str, path: Path | str) -> CheckpointRecord:
+    return CheckpointRecord(_parse_step(heading), heading, str(path))
+
+
+def _parse_step(heading: str) -> int | None:
+    # The length guards int(), which refuses thousands of digits, and every format that keeps 64 bits.
+    digits = heading.removeprefix("+")
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > len(str(_MAX_STEP)):
+        return None
+    step = int(digits)
+    return step if step <= _MAX_STEP else None
+
+
+def _shorten(text: str) -> str:
+    """Quote text of the file so that it stays on one short line, whatever it holds."""
+    shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+    return repr(shown) if shown.isprintable() else ascii(shown)

@@ -1,0 +1,127 @@
+"""Find the trends of a series: the one way into this package."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from wsanalyze.errors import UsageError
+from wsanalyze.series import ChangeSeries
+from wsanalyze.trends.base import Cluster, Method, Partition, TrendOptions, Trends
+from wsanalyze.trends.cluster import FloatArray, LabelArray, limit_threads
+from wsanalyze.trends.events import find_events
+from wsanalyze.trends.paper import find_paper_trends
+from wsanalyze.trends.quality import measure_quality
+from wsanalyze.trends.robust import find_robust_trends
+from wsanalyze.trends.words import describe_curve, name_changes, row_levels, write_headline
+
+METHODS: Final[Mapping[str, Method]] = {
+    "robust": find_robust_trends,
+    "paper": find_paper_trends,
+}
+FEATURES: Final = ("shape", "level", "both")
+
+_MAX_SEED: Final = 2**32 - 1
+_LOW_PERCENTILE: Final = 10
+_HIGH_PERCENTILE: Final = 90
+
+
+def find_trends(series: ChangeSeries, options: TrendOptions | None = None) -> Trends:
+    """Find which rows of a series change alike, and say what that means.
+
+    Args:
+        series: The series as measured or as read from a table; rows are added together first where `options.group`
+            says so.
+        options: How; `TrendOptions()` where None.
+
+    Returns:
+        The trends; of a series without rows, changes or numbers, trends without clusters.
+
+    Raises:
+        UsageError: If an option is unknown or out of range, or the series does not hold what the metric needs.
+    """
+    options = options or TrendOptions()
+    check_options(options)
+    if options.group is not None:
+        series = series.grouped(options.group)
+    values = series.metric(options.metric)
+    with limit_threads():
+        partition = METHODS[options.method](series, options)
+        partition = replace(partition, labels=_number_by_level(partition.labels, values))
+        quality = measure_quality(partition, options, values)
+    clusters = _describe_clusters(series, partition.labels, values)
+    events = find_events(series, options.metric, options.noun)
+    # A row that never changes is like no other as well, but has no course to say so of: an event says what it is.
+    strange = np.flatnonzero(partition.outliers & (values > 0).any(axis=1))
+    outliers = [series.names[row] for row in strange]
+    return Trends(
+        series=series,
+        options=options,
+        points=partition.points,
+        explained=partition.explained,
+        labels=partition.labels,
+        confidence=partition.confidence,
+        outliers=partition.outliers,
+        clusters=clusters,
+        quality=quality,
+        touched=partition.touched,
+        events=events,
+        headline=write_headline(series, values, partition.labels, clusters, outliers, events, options.noun),
+        notes=partition.notes + _compare_with_asked(partition, options),
+    )
+
+
+def check_options(options: TrendOptions) -> None:
+    """Check options that any series could be clustered with.
+
+    Raises:
+        UsageError: If the method or the features are unknown, or clusters or seed are out of range.
+    """
+    if options.method not in METHODS:
+        raise UsageError(f"no method named {options.method!r}: choose one of {', '.join(METHODS)}")
+    if options.features not in FEATURES:
+        raise UsageError(f"no features named {options.features!r}: choose one of {', '.join(FEATURES)}")
+    if options.clusters is not None and options.clusters < 1:
+        raise UsageError(f"{options.clusters} clusters cannot be made: ask for 1 or more, or for auto")
+    if not 0 <= options.seed <= _MAX_SEED:
+        raise UsageError(f"{options.seed} is no seed: give a whole number from 0 to {_MAX_SEED}")
+
+
+def _number_by_level(labels: LabelArray, values: FloatArray) -> LabelArray:
+    """Number clusters by the median level of their members, highest first."""
+    levels = row_levels(values)
+    ids = range(int(labels.max(initial=-1)) + 1)
+    ranked = sorted(ids, key=lambda label: (-float(np.nanmedian(levels[labels == label])), label))
+    numbers = np.full(len(ids) + 1, -1, dtype=np.int64)  # the last is for label -1
+    numbers[ranked] = np.arange(len(ids))
+    return numbers[labels]
+
+
+def _describe_clusters(series: ChangeSeries, labels: LabelArray, values: FloatArray) -> tuple[Cluster, ...]:
+    starts, ends = name_changes(series)
+    clusters = []
+    for label in range(int(labels.max(initial=-1)) + 1):
+        members = np.flatnonzero(labels == label)
+        low, median, high = _take_percentiles(values[members])
+        summary = describe_curve(median, starts, ends)
+        curves = (tuple(None if np.isnan(x) else float(x) for x in curve) for curve in (median, low, high))
+        clusters.append(Cluster(label, tuple(members.tolist()), summary, *curves))
+    return tuple(clusters)
+
+
+def _take_percentiles(values: FloatArray) -> FloatArray:
+    """10th, 50th and 90th percentile of each column over its numbers, float64 of shape (3, P)."""
+    curves: FloatArray = np.full((3, values.shape[1]), np.nan)
+    known = np.isfinite(values).any(axis=0)
+    if known.any():
+        curves[:, known] = np.nanpercentile(values[:, known], (_LOW_PERCENTILE, 50, _HIGH_PERCENTILE), axis=0)
+    return curves
+
+
+def _compare_with_asked(partition: Partition, options: TrendOptions) -> tuple[str, ...]:
+    k = int(partition.labels.max(initial=-1)) + 1
+    if options.clusters is None or k == options.clusters:
+        return ()
+    number = int((partition.labels >= 0).sum())
+    return (f"{options.clusters} clusters were asked for, but {number} clustered {options.noun}s only make {k}.",)

@@ -1,0 +1,121 @@
+"""Trends as JSON values, to be stored beside their series. NumPy only: reading them takes no scikit-learn."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsanalyze.errors import TrendsError
+from wsanalyze.series import ChangeSeries, Event
+from wsanalyze.trends.base import Cluster, Quality, TrendOptions, Trends
+
+METHOD_VERSION: Final = 2
+"""Raised whenever a method, the words or the events change, so that stored trends are found anew."""
+
+
+def trends_key(series: ChangeSeries, options: TrendOptions) -> str:
+    """Hash of everything that trends depend on: the same key means the same trends.
+
+    Args:
+        series: The series as stored, not grouped.
+        options: How trends are found.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    about = {
+        "version": METHOD_VERSION,
+        "options": asdict(options),
+        "rows": [asdict(row) for row in series.rows],
+        "checkpoints": [(record.step, record.label) for record in series.checkpoints],
+        "pairs": series.pairs,
+        "states": [state and str(state) for state in series.states.ravel().tolist()],
+        "given": sorted(series.given),
+    }
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for array in (series.sums.values, *(series.given[name] for name in sorted(series.given))):
+        # NaN has many bit patterns and 0 two; both mean one thing here.
+        plain = np.where(np.isnan(array), np.nan, array) + 0.0
+        digest.update(json.dumps(plain.shape).encode())
+        digest.update(np.ascontiguousarray(plain, dtype="<f8").tobytes())
+    return digest.hexdigest()
+
+
+def to_json(trends: Trends) -> dict[str, Any]:
+    """Trends as JSON values, without their series.
+
+    Returns:
+        A dict that `json.dumps(..., allow_nan=False)` takes; NaN is null.
+    """
+    return {
+        "options": asdict(trends.options),
+        "points": {"shape": list(trends.points.shape), "values": _plain(trends.points)},
+        "explained": _plain(trends.explained),
+        "labels": trends.labels.tolist(),
+        "confidence": _plain(trends.confidence),
+        "outliers": trends.outliers.tolist(),
+        "clusters": [asdict(cluster) for cluster in trends.clusters],
+        "quality": asdict(trends.quality),
+        "touched": {kind: [list(cell) for cell in cells] for kind, cells in trends.touched.items()},
+        "events": [asdict(event) for event in trends.events],
+        "headline": list(trends.headline),
+        "notes": list(trends.notes),
+    }
+
+
+def from_json(data: Mapping[str, Any], series: ChangeSeries) -> Trends:
+    """Trends as they were stored.
+
+    Args:
+        data: What `to_json` returned, perhaps by way of JSON text.
+        series: The series as stored, not grouped; it is grouped again as the options say.
+
+    Returns:
+        The same trends, to the last bit.
+
+    Raises:
+        TrendsError: If the data is no such dict, or does not belong to the series.
+    """
+    try:
+        options = TrendOptions(**data["options"])
+        grouped = series if options.group is None else series.grouped(options.group)
+        trends = Trends(
+            series=grouped,
+            options=options,
+            points=_array(data["points"]["values"]).reshape(data["points"]["shape"]),
+            explained=_array(data["explained"]),
+            labels=np.array(data["labels"], dtype=np.int64),
+            confidence=_array(data["confidence"]),
+            outliers=np.array(data["outliers"], dtype=np.bool_),
+            clusters=tuple(_make_cluster(cluster) for cluster in data["clusters"]),
+            quality=Quality(**data["quality"]),
+            touched={kind: tuple((row, change) for row, change in cells) for kind, cells in data["touched"].items()},
+            events=tuple(Event(**event) for event in data["events"]),
+            headline=tuple(data["headline"]),
+            notes=tuple(data["notes"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TrendsError("the stored trends cannot be read: find them again") from error
+    if len(trends.labels) != len(grouped.rows):
+        raise TrendsError(
+            f"the stored trends are of {len(trends.labels)} layers, not of these {len(grouped.rows)}: find them again"
+        )
+    return trends
+
+
+def _plain(array: NDArray[np.float64]) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in array.ravel().tolist()]
+
+
+def _array(values: list[float | None]) -> NDArray[np.float64]:
+    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _make_cluster(data: Mapping[str, Any]) -> Cluster:
+    curves = {name: tuple(data[name]) for name in ("members", "median", "low", "high")}
+    return Cluster(id=data["id"], summary=data["summary"], **curves)
