@@ -1,1 +1,56 @@
-"""Reports: what people and programs are shown of the trends."""
+"""Reports: what people and programs are shown of the trends.
+
+`REPORTERS` lists them by the name of their option; each is loaded when it is made, and importing this package loads
+neither a report nor NumPy.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from wsanalyze.reports.base import Reporter
+
+    Clock = Callable[[], datetime]
+    ReporterFactory = Callable[[Clock, str], Reporter]
+
+
+def _make_terminal(_clock: "Clock", version: str) -> "Reporter":
+    from wsanalyze.reports.terminal import TerminalReporter
+
+    return TerminalReporter(version=version)
+
+
+def _make_html(clock: "Clock", version: str) -> "Reporter":
+    from wsanalyze.reports.html import HtmlReporter
+
+    return HtmlReporter(clock=clock, version=version)
+
+
+def _make_json(_clock: "Clock", version: str) -> "Reporter":
+    from wsanalyze.reports.json_file import JsonReporter
+
+    return JsonReporter(version=version)
+
+
+def _make_csv(_clock: "Clock", _version: str) -> "Reporter":
+    from wsanalyze.reports.csv_file import CsvReporter
+
+    return CsvReporter()
+
+
+def _make_markdown(_clock: "Clock", version: str) -> "Reporter":
+    from wsanalyze.reports.markdown import MarkdownReporter
+
+    return MarkdownReporter(version=version)
+
+
+REPORTERS: "Final[dict[str, ReporterFactory]]" = {
+    "terminal": _make_terminal,
+    "html": _make_html,
+    "json": _make_json,
+    "csv": _make_csv,
+    "markdown": _make_markdown,
+}
+"""Makes each report from the clock and the version of wsanalyze, with the options that it has by default."""

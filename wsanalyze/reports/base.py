@@ -22,5 +22,5 @@ class Reporter(Protocol):
             destination: A path (written whole or not at all) or an open text stream.
 
         Raises:
-            ReportError: If the path cannot be written; the message names it.
+            ReportError: If the path cannot be written, and the message names it, or if the stream is closed.
         """

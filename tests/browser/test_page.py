@@ -1,0 +1,249 @@
+"""The HTML report in a real browser: it opens from disk, says nothing on the console and asks nobody for anything."""
+
+import dataclasses
+import datetime as dt
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from wsanalyze.reports.html import HtmlReporter
+from wsanalyze.reports.text import printable
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+if _CHROMIUM is None:
+    pytest.skip("no Chromium on the path (or in $CHROMIUM)", allow_module_level=True)
+sync_api = pytest.importorskip("playwright.sync_api")
+
+pytestmark = pytest.mark.browser
+
+FLAGS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_report(browser, tmp_path):
+    """A function that opens trends as a page and fails at the end if the page complained or asked for anything."""
+    heard, contexts = [], []
+
+    def open_page(trends, **options):
+        path = tmp_path / "report.html"
+        HtmlReporter(clock=lambda: dt.datetime(2025, 1, 2, tzinfo=dt.UTC), version="1.2.3").write(trends, path)
+        context = browser.new_context(**({"viewport": {"width": 1440, "height": 1000}} | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: heard.append(f"console {message.type}: {message.text}"))
+        page.on("pageerror", lambda error: heard.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (heard.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url == path.as_uri() or request.url.startswith(("data:", "blob:"))
+                else heard.append(f"request: {request.url}")
+            ),
+        )
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert heard == []
+
+
+def _shown_rows(page):
+    return page.locator("#layer-table tbody tr:visible th").all_text_contents()
+
+
+def _drawn_plots(page):
+    return page.locator(".plot.js-plotly-plot").count()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 1024, 390])
+def test_every_plot_is_drawn_and_nothing_overflows(open_report, trends, scheme, width):
+    page = open_report(trends, color_scheme=scheme, viewport={"width": width, "height": 900})
+
+    assert _drawn_plots(page) == 6
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    for svg in page.locator(".plot .main-svg").all():
+        plot = svg.locator("xpath=ancestor::*[contains(@class, 'js-plotly-plot')]")
+        assert svg.bounding_box()["width"] <= plot.bounding_box()["width"] + 1
+
+
+def test_hostile_names_are_shown_as_text_in_the_page_and_in_the_plots(open_report, hostile_trends, hostile_names):
+    page = open_report(hostile_trends)
+
+    assert set(map(printable, hostile_names)) <= set(_shown_rows(page))
+    labels = page.locator("#heatmap-plot .ytick").all_text_contents()
+    assert "<script>alert(1)</script>.weight ●" in labels
+    assert "<img src=x onerror=alert(3)> ●" in labels
+    assert r"\x1b[2J\x1b]0;title\x07clear -" in labels
+    assert page.locator("img, a[href^=javascript], svg a, main script").count() == 0
+
+
+@pytest.mark.parametrize(("row", "text"), [(11, "<b>bold</b><br><a href="), (12, "%{y} %{customdata} ${x} {{ 7*7 }}")])
+def test_hostile_names_are_shown_as_text_under_the_pointer(open_report, hostile_trends, row, text):
+    page = open_report(hostile_trends)
+    page.locator("#heatmap-plot").scroll_into_view_if_needed()
+    area = page.locator("#heatmap-plot .nsewdrag").bounding_box()
+
+    page.mouse.move(area["x"] + area["width"] * 10.5 / 20, area["y"] + area["height"] * (row + 0.5) / 40)
+
+    sync_api.expect(page.locator("#heatmap-plot .hoverlayer")).to_contain_text(text)
+
+
+def test_the_pointer_tells_the_state_of_a_cell(open_report, trends):
+    page = open_report(trends)
+    page.locator("#heatmap-plot").scroll_into_view_if_needed()
+    area = page.locator("#heatmap-plot .nsewdrag").bounding_box()
+
+    page.mouse.move(area["x"] + area["width"] * 0.5 / 20, area["y"] + area["height"] * 7.5 / 40)
+
+    hover = page.locator("#heatmap-plot .hoverlayer")
+    sync_api.expect(hover).to_contain_text("checkpoint-0 → checkpoint-500")
+    sync_api.expect(hover).to_contain_text("from zero, absolute change")
+
+
+def test_search_keeps_the_layers_that_match(open_report, trends):
+    page = open_report(trends)
+
+    page.get_by_label("Search").fill("layer2 POINTWISE")
+
+    expected = [row.name for row in trends.series.rows if "layer2" in row.name and row.kind == "pointwise"]
+    assert _shown_rows(page) == expected
+    sync_api.expect(page.locator("#matches")).to_have_text(f"{len(expected)} of 40")
+
+
+def test_search_finds_the_members_of_a_cluster(open_report, trends):
+    page = open_report(trends)
+
+    page.get_by_label("Search").fill("cluster 2")
+
+    assert _shown_rows(page) == [trends.series.names[i] for i in trends.clusters[2].members]
+
+
+def test_sorting_by_a_number_puts_layers_without_one_last_both_ways(open_report, trends):
+    page = open_report(trends)
+    header = page.locator("#layer-table thead th", has_text="Mean change")
+    without = trends.series.names[4]
+    means = {
+        name: float(np.nanmean(curve))
+        for name, curve in zip(trends.series.names, trends.values, strict=True)
+        if name != without
+    }
+    names = [row.name for row in trends.series.rows]
+
+    header.get_by_role("button").click()
+    ascending = _shown_rows(page)
+    assert header.get_attribute("aria-sort") == "ascending"
+    header.get_by_role("button").press("Enter")
+    descending = _shown_rows(page)
+    assert header.get_attribute("aria-sort") == "descending"
+
+    assert sorted(ascending) == sorted(names)
+    assert ascending == [*sorted(means, key=means.get), without]
+    assert descending == [*sorted(means, key=means.get, reverse=True), without]
+    assert page.locator("#layer-table [aria-sort]").count() == 1
+
+
+def test_the_order_of_the_heatmap_can_be_switched(open_report, trends):
+    page = open_report(trends)
+
+    page.get_by_label("Order of layers").select_option("cluster")
+
+    marks = [label[-1] for label in page.locator("#heatmap-plot .ytick").all_text_contents()]
+    assert marks == ["●"] * 12 + ["■"] * 13 + ["◆"] * 12 + ["-", "✳", "✳"]
+
+
+def test_long_labels_of_checkpoints_keep_what_tells_them_apart(open_report, trends):
+    checkpoints = tuple(
+        dataclasses.replace(record, step=None, label=f"a-very-long-run-epoch-{10 + index}.pt")
+        for index, record in enumerate(trends.series.checkpoints)
+    )
+    series = dataclasses.replace(trends.series, checkpoints=checkpoints)
+    page = open_report(dataclasses.replace(trends, series=series))
+
+    labels = page.locator("#heatmap-plot .xtick text").all_text_contents()
+    ends = {str(10 + after) for _, after in series.pairs}
+    assert labels
+    assert set(labels) <= ends
+    assert page.get_by_label("Horizontal axis").count() == 0
+
+
+def test_members_are_drawn_on_demand(open_report, trends):
+    page = open_report(trends)
+    curves = page.locator("#cluster-0 .scatterlayer .trace")
+    before = curves.count()
+
+    page.get_by_label("Show every layer").check()
+
+    assert curves.count() == before + 1
+
+
+def test_zooming_brings_labels_that_were_left_out(open_report, make_trends):
+    page = open_report(make_trends(300, 60))
+    page.locator("#heatmap-plot").scroll_into_view_if_needed()
+    area = page.locator("#heatmap-plot .nsewdrag").bounding_box()
+    page.mouse.move(area["x"] + 5, area["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(area["x"] + 200, area["y"] + 60, steps=4)
+    page.mouse.up()
+
+    sync_api.expect(page.locator("#heatmap-plot .ytick", has_text="layer1.0.conv2.weight")).to_have_count(1)
+
+
+def test_a_plot_can_be_saved(open_report, trends, tmp_path):
+    page = open_report(trends)
+
+    with page.expect_download() as download:
+        page.locator("[data-save=scatter-plot]").click()
+    download.value.save_as(tmp_path / "plot.png")
+
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_everything_but_the_plots_is_there_without_scripts(open_report, trends):
+    page = open_report(trends, java_script_enabled=False)
+
+    assert _shown_rows(page) == list(trends.series.names)
+    assert page.locator("noscript p:visible").count() == 6
+    assert page.locator("input:visible, select:visible, button:visible").count() == 0
+
+
+def test_printing_uses_the_light_colours_and_the_screen_gets_its_own_back(open_report, trends):
+    page = open_report(trends, color_scheme="dark")
+    background = "document.querySelector('#scatter-plot').layout.paper_bgcolor"
+
+    dark = page.evaluate(background)
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    light = page.evaluate(background)
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+
+    assert light == "#ffffff"
+    assert page.evaluate(background) == dark != light
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 5), (3, 0), (1, 1), (1, 20), (40, 1)])
+def test_degenerate_trends_are_quiet(open_report, make_trends, example_module, size):
+    trends = make_trends(*size)
+    open_report(trends)
+    open_report(example_module.without_clusters(trends))
+    open_report(example_module.only_states(trends))

@@ -1,0 +1,389 @@
+"""The HTML report as text: what it holds, what it may load, and that names stay names."""
+
+import base64
+import dataclasses
+import datetime as dt
+import hashlib
+import io
+import json
+import re
+from html.parser import HTMLParser
+from importlib import resources
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from wsanalyze.errors import ReportError
+from wsanalyze.reports.html import HtmlReporter
+from wsanalyze.reports.html_data import collect_plot_data, metric_words, order_layers
+from wsanalyze.reports.html_page import describe_page, sign_of
+from wsanalyze.reports.text import printable
+from wsanalyze.series import Kind
+
+NOON = dt.datetime(2025, 1, 2, 12, 0, tzinfo=dt.UTC)
+VOID = {"meta", "link", "input", "img", "br", "hr"}
+SIZES = [(0, 0), (0, 5), (3, 0), (1, 1), (1, 20), (40, 1), (40, 20)]
+
+
+@dataclasses.dataclass
+class Element:
+    tag: str
+    attributes: dict[str, str | None]
+    text: str = ""
+
+
+class Document(HTMLParser):
+    """A parsed page: its elements in order, each with its text (scripts: their source), and the visible text."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[Element] = []
+        self.visible = ""
+        self.comments: list[str] = []
+        self._open: list[Element] = []
+        self.feed(source)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        element = Element(tag, dict(attrs))
+        assert len(element.attributes) == len(attrs)
+        self.elements.append(element)
+        if tag not in VOID:
+            self._open.append(element)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop().tag == tag
+
+    def handle_data(self, data):
+        for element in self._open:
+            element.text += data
+        if not {element.tag for element in self._open} & {"script", "style", "title"}:
+            self.visible += data
+
+    def handle_comment(self, data):
+        self.comments.append(data)
+
+    def all(self, tag: str) -> list[Element]:
+        return [element for element in self.elements if element.tag == tag]
+
+    def by_id(self, id_: str) -> Element:
+        (element,) = (e for e in self.elements if e.attributes.get("id") == id_)
+        return element
+
+    @property
+    def data(self):
+        return json.loads(self.by_id("report-data").text)
+
+
+def render(trends) -> str:
+    return HtmlReporter(clock=lambda: NOON, version="1.2.3").render(trends)
+
+
+@pytest.fixture(params=["friendly", "hostile"])
+def document(request, trends, hostile_trends):
+    return Document(render(trends if request.param == "friendly" else hostile_trends))
+
+
+# --- structure
+
+
+def test_sections_stand_in_the_order_people_read_them(document):
+    assert [e.attributes["id"] for e in document.all("section")] == [
+        "events",
+        "heatmap",
+        "trends",
+        "map",
+        "layers",
+        "checkpoints",
+        "skipped",
+        "quality",
+        "again",
+    ]
+    assert len(document.all("h1")) == 1
+    assert [len(document.all(tag)) for tag in ("header", "nav", "main", "footer")] == [1, 1, 1, 1]
+
+
+def test_ids_are_unique_and_every_reference_leads_somewhere(document):
+    ids = [e.attributes["id"] for e in document.elements if "id" in e.attributes]
+    assert len(ids) == len(set(ids))
+    for element in document.elements:
+        for name in ("aria-labelledby", "for", "data-save"):
+            if name in element.attributes:
+                assert element.attributes[name] in ids
+        if element.tag == "a":
+            assert element.attributes["href"].startswith("#")
+            assert element.attributes["href"][1:] in ids
+
+
+def test_every_plot_has_a_role_a_summary_and_a_line_for_readers_without_scripts(document):
+    plots = [e for e in document.elements if e.attributes.get("class") == "plot"]
+    assert len(plots) == 3 + 3
+    for plot in plots:
+        assert plot.attributes["role"] == "img"
+        assert plot.attributes["aria-label"]
+    assert len(document.all("noscript")) == len(plots)
+
+
+def test_every_header_of_a_table_has_a_scope(document):
+    headers = document.all("th")
+    assert headers
+    assert all(header.attributes["scope"] in {"col", "row"} for header in headers)
+
+
+def test_text_and_tables_need_no_script(trends):
+    visible = Document(render(trends)).visible
+    for text in (
+        *trends.headline,
+        *trends.notes,
+        *trends.series.names,
+        *(cluster.summary for cluster in trends.clusters),
+        *(event.text for event in trends.all_events),
+        *(skip.name for skip in trends.series.skips),
+        *(record.label for record in trends.series.checkpoints),
+        "the same weights as checkpoint-1500",
+        "the file ends after 1.2 MB of 83.9 MB",
+        trends.quality.text,
+        trends.series.provenance.command,
+        "wsanalyze 1.2.3",
+        "2025-01-02 12:00 UTC",
+        "21 of 23 checkpoints compared, 1 duplicate, 1 unreadable.",
+        "20 not comparable",
+    ):
+        assert text in visible
+
+
+def test_the_table_of_layers_has_a_line_for_each(trends):
+    document = Document(render(trends))
+    lines = [e for e in document.all("tr") if "data-layer" in e.attributes]
+    assert [int(e.attributes["data-layer"]) for e in lines] == list(range(40))
+    assert trends.series.names[5] in lines[5].text
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("change", ["as it is", "without clusters", "only states"])
+def test_degenerate_trends_still_make_a_page(make_trends, example_module, size, change):
+    trends = make_trends(*size)
+    if change == "without clusters":
+        trends = example_module.without_clusters(trends)
+    if change == "only states":
+        trends = example_module.only_states(trends)
+
+    document = Document(render(trends))
+
+    assert len(document.all("section")) == 9
+    assert len(document.data["values"]) == size[0]
+
+
+def test_one_component_makes_a_page(trends):
+    one = dataclasses.replace(trends, points=trends.points[:, :1], explained=trends.explained[:1])
+    assert [len(point) for point in Document(render(one)).data["points"]] == [1] * 40
+
+
+# --- names stay names
+
+
+def test_hostile_names_are_text(hostile_trends, hostile_names):
+    document = Document(render(hostile_trends))
+
+    assert {e.tag for e in document.elements}.isdisjoint({"img", "iframe", "object", "b", "br", "svg", "base"})
+    assert len(document.all("script")) == 4
+    assert len(document.all("style")) == 3
+    assert document.comments == []
+    for element in document.elements:
+        assert not [name for name in element.attributes if name.startswith("on") or name == "style"]
+    for name in hostile_names:
+        assert printable(name) in document.visible
+
+
+def test_no_control_character_reaches_the_page(hostile_trends):
+    document = Document(render(hostile_trends))
+    attributes = [value or "" for element in document.elements for value in element.attributes.values()]
+    for text in (document.visible, document.all("title")[0].text, *attributes):
+        assert re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]", text) is None
+
+
+@given(name=st.text(max_size=30))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_name_is_shown_as_its_printable_self(make_trends, name):
+    trends = make_trends(1, 1)
+    (row,) = trends.series.rows
+    row = dataclasses.replace(row, name=name)
+    document = Document(render(dataclasses.replace(trends, series=dataclasses.replace(trends.series, rows=(row,)))))
+
+    assert document.data["layers"]["name"] == [printable(name)]
+    assert document.all("tr")[1].text.startswith(printable(name))
+    assert len(document.all("script")) == 4
+
+
+# --- what it may load
+
+
+def test_the_policy_comes_first_and_admits_exactly_what_the_page_holds(document):
+    metas = document.all("meta")
+    (policy,) = (m for m in metas if m.attributes.get("http-equiv") == "Content-Security-Policy")
+    tags = [e.tag for e in document.elements]
+    assert document.elements.index(policy) < min(tags.index("style"), tags.index("script"))
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.attributes["content"].split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["img-src"] == "data: blob:"
+    assert "connect-src" not in rules
+
+    def hashes(elements):
+        return {f"'sha256-{base64.b64encode(hashlib.sha256(e.text.encode()).digest()).decode()}'" for e in elements}
+
+    scripts = [e for e in document.all("script") if e.attributes.get("type") != "application/json"]
+    assert len(scripts) == 3
+    assert set(rules["script-src"].split()) == hashes(scripts)
+    assert set(rules["style-src"].split()) == hashes(document.all("style"))
+
+
+def test_no_element_refers_to_anything_outside(document):
+    for element in document.elements:
+        for name in ("src", "href", "srcset", "action", "formaction", "poster", "data", "background", "ping"):
+            value = element.attributes.get(name)
+            assert value is None or value.startswith("#") or value == "data:,"
+    for style in document.all("style"):
+        assert "url(" not in style.text
+        assert "@import" not in style.text
+
+
+def test_no_script_could_end_its_element_early():
+    folder = resources.files("wsanalyze.reports") / "templates"
+    for name in ("plots.js", "table.js", "vendor/plotly-cartesian.min.js"):
+        source = (folder / name).read_text(encoding="utf-8")
+        assert re.search(r"</script|<!--|\r", source, re.IGNORECASE) is None, name
+
+
+def test_the_licence_of_the_charting_library_lies_beside_it():
+    licence = (resources.files("wsanalyze.reports") / "templates/vendor/plotly.js-LICENSE.txt").read_text()
+    assert "MIT License" in licence
+
+
+# --- the data
+
+
+def test_the_data_are_json_without_characters_that_html_reads(hostile_trends):
+    source = render(hostile_trends)
+    block = re.search(r'id="report-data">(.*?)</script>', source, re.DOTALL).group(1)
+    assert re.search("[<>&'\u2028\u2029]", block) is None
+    assert json.loads(block)["layers"]["name"] == [printable(name) for name in hostile_trends.series.names]
+
+
+def test_numbers_keep_five_digits_and_nan_is_null(trends):
+    data = collect_plot_data(trends)
+    shown = np.array(data["values"], dtype=np.float64)
+    np.testing.assert_allclose(shown, trends.values, rtol=5e-5)
+    assert all(len(f"{abs(x):.9e}".partition("e")[0].rstrip("0").replace(".", "")) <= 5 for x in shown[shown > 0])
+    assert data["values"][4] == [None] * 20
+    json.dumps(data, allow_nan=False)
+
+
+def test_every_cell_with_a_state_is_listed_with_its_word(trends):
+    states = trends.series.metric_states("rwc")
+    listed = {(row, change): (word, absolute) for row, change, word, absolute in collect_plot_data(trends)["states"]}
+    assert {cell: word for cell, (word, _) in listed.items()} == {
+        (row, change): str(states[row, change])
+        for row, change in np.argwhere(states != None).tolist()  # noqa: E711
+    }
+    assert listed[7, 0] == ("from zero", pytest.approx(trends.series.absolute("rwc")[7, 0], rel=1e-4))
+    assert listed[2, 0] == ("new", None)
+
+
+def test_orders_are_permutations_and_keep_groups_together(trends):
+    orders = order_layers(trends)
+    assert all(sorted(order) == list(range(40)) for order in orders.values())
+    assert orders["depth"] == list(range(40))
+    labels = [int(trends.labels[i]) for i in orders["cluster"]]
+    assert labels == sorted(labels, key=lambda label: (label < 0, label))
+    kinds = [str(trends.series.rows[i].kind) for i in orders["kind"]]
+    assert kinds == sorted(kinds)
+
+
+def test_a_metric_of_a_table_goes_by_its_name():
+    assert metric_words("rwc") == ("relative weight change", "ratio")
+    assert metric_words("their\nmetric")[0] == r"their\nmetric"
+
+
+# --- what it says
+
+
+def test_clusters_differ_by_more_than_colour():
+    signs = [sign_of(cluster) for cluster in range(8)]
+    assert len({sign.mark for sign in signs}) == 8
+    assert len({sign.text for sign in signs}) == 8
+    assert sign_of(-1).text == "none"
+    assert sign_of(-1, outlier=True).text == "outlier"
+
+
+def test_the_mean_leaves_states_out_and_counts_unchanged_as_zero(trends):
+    page = describe_page(trends)
+    new, never, unchanged = page.layers[2], page.layers[4], page.layers[39]
+    assert new.mean == pytest.approx(np.nanmean(trends.values[2]))
+    assert (never.mean, never.last, never.last_text) == (None, None, "not comparable")
+    assert trends.values[39, 0] == 0
+    assert unchanged.mean == pytest.approx(trends.values[39].mean())
+    assert unchanged.states == "1 unchanged"
+
+
+def test_skips_are_grouped_by_reason_the_most_frequent_first(hostile_trends):
+    groups = describe_page(hostile_trends).skips
+    assert len(groups[0].names) == 30
+    assert sum(len(group.names) for group in groups) == len(hostile_trends.series.skips)
+
+
+def test_many_events_are_folded(trends):
+    (event, *_) = trends.events
+    many = dataclasses.replace(trends, events=(event,) * 30)
+    document = Document(render(many))
+    assert "21 more events" in document.visible
+    assert document.visible.count(event.text) == 30
+
+
+def test_kinds_are_words(trends):
+    assert str(Kind.CONV) in [e.text for e in Document(render(trends)).all("td")]
+
+
+# --- writing
+
+
+def test_the_same_trends_give_the_same_bytes(trends, make_trends):
+    assert render(trends) == render(make_trends())
+
+
+def test_writes_to_a_file_and_to_a_stream(trends, tmp_path):
+    reporter = HtmlReporter(clock=lambda: NOON, version="1.2.3")
+    stream = io.StringIO()
+
+    reporter.write(trends, tmp_path / "report.html")
+    reporter.write(trends, stream)
+
+    assert (tmp_path / "report.html").read_bytes() == stream.getvalue().encode()
+    assert reporter.suffix == ".html"
+
+
+def test_a_path_that_cannot_be_written_is_named(trends, tmp_path):
+    with pytest.raises(ReportError, match=r"missing.report\.html"):
+        HtmlReporter(clock=lambda: NOON, version="1.2.3").write(trends, tmp_path / "missing" / "report.html")
+
+
+def test_choices_of_the_program_stand_under_the_checkpoints(trends):
+    text = render(trends)
+    start, end = text.index('<section id="checkpoints"'), text.index('<section id="skipped"')
+    assert "The order of the layers is that of the file." in text[start:end]
+
+
+def test_nothing_to_compare_is_said_at_the_top(make_trends):
+    page = describe_page(dataclasses.replace(make_trends(3, 0), headline=("No layer has a number.",)))
+    assert page.headline == ("There is nothing to compare: a change needs two different checkpoints, and there is 1.",)
+
+
+def test_grouped_rows_have_their_noun(trends):
+    grouped = dataclasses.replace(trends, options=dataclasses.replace(trends.options, group="block"))
+    assert "blocks" in {fact.name for fact in describe_page(grouped).facts}
+    visible = Document(render(dataclasses.replace(grouped, headline=()))).visible
+    assert "Change of every block" in visible
+    assert "40 blocks by 20 changes" in visible
+    assert "layers that" not in visible

@@ -1,0 +1,123 @@
+import dataclasses
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+
+from wsanalyze.reports.json_file import JsonReporter
+from wsanalyze.series import Event
+
+TOP = [
+    "format", "wsanalyze", "source", "command", "metric", "method", "seed", "checkpoints", "changes", "layers",
+    "clusters", "quality", "skipped", "touched", "events",
+]  # fmt: skip
+KEYS = {
+    "checkpoints": ["step", "label", "origin", "status", "reason"],
+    "changes": ["from", "to"],
+    "layers": [
+        "name", "module", "kind", "depth", "shape", "numel", "cluster", "confidence", "outlier", "change", "states",
+        "absolute",
+    ],
+    "clusters": ["id", "size", "summary", "median", "low", "high"],
+    "skipped": ["name", "reason"],
+    "events": ["kind", "layer", "checkpoint", "text", "evidence"],
+}  # fmt: skip
+
+
+def render(trends):
+    stream = io.StringIO()
+    JsonReporter(version="1.2.3").write(trends, stream)
+    return stream.getvalue()
+
+
+def parse(trends):
+    return json.loads(render(trends), parse_constant=lambda token: pytest.fail(f"{token} is no JSON"))
+
+
+@pytest.fixture
+def document(trends):
+    return parse(trends)
+
+
+def test_keys_are_those_of_format_1_in_order(document):
+    assert list(document)[: len(TOP)] == TOP
+    assert document["format"] == 1
+    assert document["wsanalyze"] == "1.2.3"
+    for key, names in KEYS.items():
+        assert document[key]
+        for entry in document[key]:
+            assert list(entry)[: len(names)] == names
+    assert list(document["quality"])[:4] == ["k", "structure", "silhouette", "stability"]
+    assert list(document["touched"]) == ["spike", "gap"]
+
+
+def test_numbers_come_back_exactly(document, trends):
+    changes = np.array([layer["change"] for layer in document["layers"]], dtype=float)
+    np.testing.assert_array_equal(changes, trends.values)
+    points = np.array([layer["points"] for layer in document["layers"]], dtype=float)
+    np.testing.assert_array_equal(points, trends.points)
+    assert document["clusters"][1]["median"] == list(trends.clusters[1].median)
+    assert [layer["cluster"] for layer in document["layers"]] == trends.labels.tolist()
+    assert [layer["outlier"] for layer in document["layers"]] == trends.outliers.tolist()
+
+
+def test_a_cell_is_a_number_or_a_state(document):
+    seen = set()
+    for layer in document["layers"]:
+        assert len(layer["change"]) == len(layer["states"]) == len(layer["absolute"]) == len(document["changes"])
+        for change, state, absolute in zip(layer["change"], layer["states"], layer["absolute"], strict=True):
+            seen.add(state)
+            assert (change is None) == (state not in {None, "unchanged"})
+            assert (absolute is not None) == (state == "from zero")
+            if state == "unchanged":
+                assert change == 0.0
+    assert seen >= {None, "unchanged", "from zero", "missing", "new", "resized", "nonfinite", "not comparable"}
+
+
+def test_what_is_not_known_is_null(document, make_trends):
+    alone = [layer for layer in document["layers"] if layer["cluster"] == -1]
+    assert alone
+    assert all(layer["confidence"] is None for layer in alone)
+    quality = parse(make_trends(1, 1))["quality"]
+    assert (quality["silhouette"], quality["stability"]) == (None, None)
+
+
+def test_changes_and_touched_cells_are_indices(document, trends):
+    assert [(change["from"], change["to"]) for change in document["changes"]] == list(trends.series.pairs)
+    assert document["touched"] == {"spike": [[5, 4]], "gap": [[1, 3], [3, 2]]}
+    statuses = [checkpoint["status"] for checkpoint in document["checkpoints"]]
+    assert (statuses[4], statuses[7]) == ("duplicate", "unreadable")
+
+
+def test_empty_kinds_of_touched_cells_are_there(trends):
+    assert parse(dataclasses.replace(trends, touched={}))["touched"] == {"spike": [], "gap": []}
+
+
+def test_names_survive_and_control_codes_are_escapes(hostile_trends, hostile_names):
+    text = render(hostile_trends)
+    assert text.isascii()
+    assert text.replace("\n", "").isprintable()
+    names = [layer["name"] for layer in parse(hostile_trends)["layers"]]
+    expected = [name.replace("\udc80", r"\udc80") for name in hostile_names]
+    assert names[: len(expected)] == expected
+
+
+def test_evidence_holds_plain_values_only(trends):
+    evidence = {
+        "a": np.float64(0.5),
+        "b": math.nan,
+        "c": (np.int64(3), [math.inf]),
+        "d": {"e": np.array([True])[0]},
+        "f": None,
+    }
+    event = Event("spike", None, None, "text", evidence)
+    series = dataclasses.replace(trends.series, events=(event,))
+    document = parse(dataclasses.replace(trends, series=series, events=()))
+    assert document["events"][0]["evidence"] == {"a": 0.5, "b": None, "c": [3, [None]], "d": {"e": True}, "f": None}
+
+
+def test_each_layer_has_a_line_of_its_own(trends):
+    lines = render(trends).splitlines()
+    assert sum(line.startswith('  {"name": "layer') for line in lines) == 38

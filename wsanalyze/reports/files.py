@@ -1,0 +1,86 @@
+"""How reports reach the disk: whole or not at all."""
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from wsanalyze.errors import ReportError
+from wsanalyze.reports.base import Destination
+
+_TEMPORARY_PREFIX: Final = ".wsanalyze-"
+
+
+def check_open(destination: Destination | None) -> None:
+    """Refuse a stream that nothing can be written to; Python's standard output is None where it was closed.
+
+    Raises:
+        ReportError: If the stream is closed.
+    """
+    if destination is None or (not isinstance(destination, Path) and destination.closed):
+        raise ReportError("standard output is closed: open it, or write the report to a file")
+
+
+def write_text(text: str, destination: Destination) -> None:
+    r"""Write a report to a file, which is replaced in one step, or to an open text stream.
+
+    A reader of the file never sees half a report: the text goes to a temporary file in the same folder that then
+    takes the place of the old one. A link is followed, so that the file behind it is replaced, and the permissions
+    of a file that is replaced are kept.
+
+    Args:
+        text: The report; written as UTF-8, with `\n` line ends, lone surrogates (names of files that are not
+            UTF-8) as `\udcXX`.
+        destination: A path or an open text stream. A stream is flushed, not closed.
+
+    Raises:
+        ReportError: If it cannot be written; the message names the path.
+    """
+    check_open(destination)
+    if not isinstance(destination, Path):
+        destination.write(text)
+        destination.flush()
+        return
+    write_bytes(text.encode("utf-8", errors="backslashreplace"), destination)
+
+
+def write_bytes(content: bytes, destination: Path) -> None:
+    """Write a binary report (a figure) to a file, which is replaced in one step as by `write_text`.
+
+    Raises:
+        ReportError: If it cannot be written; the message names the path.
+    """
+    try:
+        target = destination.resolve()
+        if target.exists() and not target.is_file():
+            # /dev/stdout, a pipe or a folder: nothing that could be replaced. A folder raises what it is.
+            target.write_bytes(content)
+            return
+        _replace(target, content)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that go round in a circle
+        reason = getattr(error, "strerror", None) or error
+        raise ReportError(f"cannot write the report {destination}: {reason}") from error
+
+
+def _replace(target: Path, content: bytes) -> None:
+    """Write a temporary file beside the target, and put it in its place."""
+    handle, name = tempfile.mkstemp(prefix=_TEMPORARY_PREFIX, suffix=".tmp", dir=target.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        # A temporary file is private to its owner; a report should have the permissions of any other new file.
+        temporary.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_file_mode_mask())
+        temporary.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _file_mode_mask() -> int:
+    """The umask of this process, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,128 @@
+"""The report as one HTML file: opens from disk, needs no network, runs nothing but its own scripts."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from wsanalyze.reports.base import Destination
+from wsanalyze.reports.files import write_text
+from wsanalyze.reports.html_data import collect_plot_data
+from wsanalyze.reports.html_page import describe_page
+from wsanalyze.reports.text import format_bytes, format_count, format_number, printable
+from wsanalyze.trends.base import Trends
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+_TEMPLATE: Final = "report.html.j2"
+_SCRIPTS: Final = ("vendor/plotly-cartesian.min.js", "plots.js", "table.js")
+_STYLE: Final = "report.css"
+# plotly.js puts its rules into style elements that it makes itself, which the content policy would refuse. It takes
+# those that it finds by these ids, and a policy by hash can admit them: their text never changes.
+_PLOTLY_STYLE_IDS: Final = (
+    "plotly.js-style-global",
+    "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130da53",
+)
+_PLOTLY_STYLE: Final = "/* for plotly.js */"
+
+
+class HtmlReporter:
+    """Writes the report as one HTML file.
+
+    The file holds its data, its style, its scripts and the charting library, about 1.5 MB. Its content policy lets
+    no script but those run and nothing be loaded. The text and the tables need no script.
+
+    Args:
+        clock: The present time, for the date of the report.
+        version: The version of wsanalyze.
+
+    References:
+        docs/decisions/0004-charts-in-the-report.md.
+    """
+
+    suffix: ClassVar[str] = ".html"
+
+    def __init__(self, *, clock: Callable[[], datetime], version: str) -> None:
+        self.clock = clock
+        self.version = version
+
+    def write(self, trends: Trends, destination: Destination) -> None:
+        """Write the report; see `wsanalyze.reports.base.Reporter.write`.
+
+        Raises:
+            ReportError: If the path cannot be written; the message names it.
+        """
+        write_text(self.render(trends), destination)
+
+    def render(self, trends: Trends) -> str:
+        """The report as the text of one HTML file."""
+        from jinja2.utils import htmlsafe_json_dumps
+
+        environment = _make_environment()
+        scripts = [_read(environment, name) for name in _SCRIPTS]
+        style = _read(environment, _STYLE)
+        return environment.get_template(_TEMPLATE).render(
+            page=describe_page(trends),
+            date=self.clock(),
+            version=self.version,
+            policy=_content_policy(scripts, [style, _PLOTLY_STYLE]),
+            style=style,
+            scripts=scripts,
+            plotly_style=_PLOTLY_STYLE,
+            plotly_style_ids=_PLOTLY_STYLE_IDS,
+            data=htmlsafe_json_dumps(collect_plot_data(trends), allow_nan=False, separators=(",", ":")),
+        )
+
+
+def _make_environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("wsanalyze.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        # Here rather than at each place, so that no name can be forgotten.
+        finalize=lambda value: printable(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=format_number, bytesize=format_bytes, count=_count)
+    return environment
+
+
+def _count(value: int, noun: str) -> str:
+    return format_count(value, noun)
+
+
+def _read(environment: "Environment", name: str) -> "Markup":
+    """The text of a file of the templates, with the line ends that a browser sees when it checks the hash."""
+    from markupsafe import Markup
+
+    loader: Any = environment.loader
+    source: str = loader.get_source(environment, name)[0]
+    return Markup(source.replace("\r\n", "\n"))  # noqa: S704 - a file of this package, not text from outside
+
+
+def _content_policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
+    """A policy that lets nothing be loaded and only these scripts and styles be used.
+
+    Style attributes are allowed, since plotly.js sets them on the images that it draws; style elements are not.
+    """
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {' '.join(map(_hash_source, scripts))}",
+            f"style-src {' '.join(map(_hash_source, styles))}",
+            "style-src-attr 'unsafe-inline'",
+            "img-src data: blob:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+
+
+def _hash_source(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,275 @@
+"""What the HTML report says in words and tables: plain data, made for its template."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsanalyze.reports.html_data import metric_words
+from wsanalyze.reports.summary import count_rows, explain_nothing, name_row
+from wsanalyze.reports.text import format_bytes, format_count, format_number, sparkline
+from wsanalyze.series import CheckpointRecord, Event, Provenance, Skip, State, StateArray
+from wsanalyze.trends.base import Cluster, Quality, TrendOptions, Trends
+
+MARKS: Final = "●■◆▲▼✚✖★"
+"""The mark of each cluster, beside its colour; plots.js draws the same ones."""
+_NUM_COLOURS: Final = 7
+_ALONE: Final = "-"
+_SPARKLINE_WIDTH: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """How a cluster is told from others: never by colour alone."""
+
+    text: str
+    mark: str
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One figure of the strip at the top."""
+
+    value: str
+    name: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerLine:
+    """One line of the table of layers; `None` where there is no number."""
+
+    index: int
+    name: str
+    kind: str
+    depth: int
+    shape: str
+    numel: int
+    sign: Sign
+    cluster: int
+    confidence: float | None
+    mean: float | None
+    last: float | None
+    last_text: str
+    curve: str
+    states: str
+    num_states: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterLine:
+    """One cluster with its members by name."""
+
+    id: int
+    sign: Sign
+    summary: str
+    members: tuple[str, ...]
+    median: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventLine:
+    """One event, with the label of the checkpoint where it is first seen."""
+
+    kind: str
+    where: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SkipGroup:
+    """Tensors that are in no row for the same reason."""
+
+    reason: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All that the report says, from top to bottom; strings are raw and become harmless in the template."""
+
+    title: str
+    metric_name: str
+    metric: str
+    unit: str
+    noun: str
+    headline: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    events: tuple[EventLine, ...]
+    heatmap_summary: str
+    scatter_summary: str
+    has_cells: bool
+    has_points: bool
+    has_curves: bool
+    has_alone_curves: bool
+    clusters: tuple[ClusterLine, ...]
+    alone: tuple[LayerLine, ...]
+    layers: tuple[LayerLine, ...]
+    checkpoints: tuple[CheckpointRecord, ...]
+    checkpoints_summary: str
+    skips: tuple[SkipGroup, ...]
+    num_skips: int
+    quality: Quality
+    touched: tuple[tuple[str, int], ...]
+    notes: tuple[str, ...]
+    provenance: Provenance
+    options: TrendOptions
+
+
+def describe_page(trends: Trends) -> Page:
+    """Put what the report says into words and lines.
+
+    Args:
+        trends: What to report; nothing in it needs to be printable.
+    """
+    series = trends.series
+    nothing = explain_nothing(trends)
+    metric, unit = metric_words(trends.options.metric)
+    values = trends.values
+    layers = _describe_layers(trends, values)
+    has_alone_curves = any(line.cluster < 0 and line.mean is not None for line in layers)
+    has_points = bool(trends.points.size) and bool(np.isfinite(trends.points[:, 0]).any())
+    return Page(
+        title=", ".join(series.provenance.source) or "checkpoints",
+        metric_name=trends.options.metric,
+        metric=metric,
+        unit=unit,
+        noun=name_row(trends),
+        headline=(nothing,) if nothing else trends.headline,
+        facts=_collect_facts(trends),
+        events=tuple(_describe_event(event, series.checkpoints) for event in trends.all_events),
+        heatmap_summary=_summarize_heatmap(trends, values, metric),
+        scatter_summary=_summarize_scatter(trends),
+        has_cells=bool(values.size),
+        has_points=has_points,
+        has_curves=bool(trends.clusters) or has_alone_curves,
+        has_alone_curves=has_alone_curves,
+        clusters=tuple(_describe_cluster(cluster, series.names) for cluster in trends.clusters),
+        alone=tuple(line for line in layers if line.cluster < 0),
+        layers=layers,
+        checkpoints=series.checkpoints,
+        checkpoints_summary=_summarize_checkpoints(series.checkpoints),
+        skips=_group_skips(series.skips),
+        num_skips=len(series.skips),
+        quality=trends.quality,
+        touched=tuple((word, len(cells)) for word, cells in trends.touched.items() if cells),
+        notes=trends.notes,
+        provenance=series.provenance,
+        options=trends.options,
+    )
+
+
+def sign_of(cluster: int, *, outlier: bool = False) -> Sign:
+    """Colour, mark and word of a cluster, or of a layer that is in none."""
+    if cluster < 0:
+        return Sign("outlier" if outlier else "none", "✳" if outlier else _ALONE, "alone")
+    return Sign(str(cluster), MARKS[cluster % len(MARKS)], f"c{cluster % _NUM_COLOURS}")
+
+
+def _collect_facts(trends: Trends) -> tuple[Fact, ...]:
+    series = trends.series
+    good = [record for record in series.checkpoints if record.status == "ok"]
+    left_out = len(series.checkpoints) - len(good)
+    num_outliers = int(trends.outliers.sum())
+    return (
+        _count_fact(len(good), "checkpoint", f"{left_out} left out" if left_out else ""),
+        _count_fact(len(series.rows), name_row(trends)),
+        _count_fact(len(series.pairs), "change"),
+        _count_fact(len(trends.clusters), "trend", format_count(num_outliers, "outlier") if num_outliers else ""),
+        _count_fact(len(series.skips), "skipped tensor"),
+        Fact(format_bytes(sum(record.nbytes for record in good)), "of files"),
+    )
+
+
+def _count_fact(count: int, noun: str, note: str = "") -> Fact:
+    value, _, name = format_count(count, noun).partition(" ")
+    return Fact(value, name, note)
+
+
+def _describe_layers(trends: Trends, values: NDArray[np.float64]) -> tuple[LayerLine, ...]:
+    states = trends.series.metric_states(trends.options.metric)
+    lines = []
+    for index, row in enumerate(trends.series.rows):
+        numbers = values[index][np.isfinite(values[index])]
+        cluster = int(trends.labels[index])
+        words = Counter(str(state) for state in states[index] if state is not None)
+        lines.append(
+            LayerLine(
+                index=index,
+                name=row.name,
+                kind=str(row.kind),
+                depth=row.depth,
+                shape="\N{MULTIPLICATION SIGN}".join(map(str, row.shape)) or "scalar",
+                numel=row.numel,
+                sign=sign_of(cluster, outlier=bool(trends.outliers[index])),
+                cluster=cluster,
+                confidence=_number(trends.confidence[index]),
+                mean=_number(numbers.mean()) if numbers.size else None,
+                last=_number(values[index, -1]) if values.shape[1] else None,
+                last_text=_describe_last(values[index], states[index]),
+                curve=sparkline(values[index], _SPARKLINE_WIDTH),
+                states=", ".join(f"{number} {word}" for word, number in words.items()),
+                num_states=words.total(),
+            )
+        )
+    return tuple(lines)
+
+
+def _describe_last(curve: NDArray[np.float64], states: StateArray) -> str:
+    if not len(curve):
+        return "-"
+    state: State | None = states[-1]
+    return format_number(float(curve[-1])) if state is None else str(state)
+
+
+def _describe_cluster(cluster: Cluster, names: tuple[str, ...]) -> ClusterLine:
+    numbers = [value for value in cluster.median if value is not None]
+    return ClusterLine(
+        id=cluster.id,
+        sign=sign_of(cluster.id),
+        summary=cluster.summary,
+        members=tuple(names[member] for member in cluster.members),
+        median=float(np.median(numbers)) if numbers else None,
+    )
+
+
+def _describe_event(event: Event, checkpoints: tuple[CheckpointRecord, ...]) -> EventLine:
+    where = "" if event.checkpoint is None else checkpoints[event.checkpoint].label
+    return EventLine(event.kind, where, event.text)
+
+
+def _group_skips(skips: tuple[Skip, ...]) -> tuple[SkipGroup, ...]:
+    """Skips by reason, the most frequent first."""
+    groups: dict[str, list[str]] = {}
+    for skip in skips:
+        groups.setdefault(skip.reason, []).append(skip.name)
+    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    return tuple(SkipGroup(reason, tuple(names)) for reason, names in ordered)
+
+
+def _summarize_heatmap(trends: Trends, values: NDArray[np.float64], metric: str) -> str:
+    size = f"{count_rows(trends, values.shape[0])} by {format_count(values.shape[1], 'change')}"
+    numbers = values[np.isfinite(values) & (values != 0)]
+    if not numbers.size:
+        return f"{size}; no cell has a number other than 0."
+    return f"{size}; {metric} from {format_number(numbers.min())} to {format_number(numbers.max())}."
+
+
+def _summarize_scatter(trends: Trends) -> str:
+    placed = int(np.isfinite(trends.points).all(axis=1).sum()) if trends.points.size else 0
+    shares = " and ".join(f"{100 * share:.0f} %" for share in trends.explained[:2])
+    explained = f"; the components shown explain {shares} of the variance" if shares else ""
+    return f"{placed} of {count_rows(trends, len(trends.series.rows))} placed{explained}."
+
+
+def _summarize_checkpoints(checkpoints: tuple[CheckpointRecord, ...]) -> str:
+    counts = Counter(record.status for record in checkpoints)
+    others = [f"{counts[status]} {status}" for status in ("duplicate", "unreadable") if counts[status]]
+    return ", ".join((f"{counts['ok']} of {format_count(len(checkpoints), 'checkpoint')} compared", *others)) + "."
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
