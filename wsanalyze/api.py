@@ -1,0 +1,74 @@
+"""The library: what `import wsanalyze` offers."""
+
+import os
+from pathlib import Path
+
+from wsanalyze.errors import UsageError
+from wsanalyze.options import parse_memory, parse_steps
+from wsanalyze.pipeline import AnalyzeOptions, measure_run
+from wsanalyze.progress import ProgressCallback, silent
+from wsanalyze.run import Run
+from wsanalyze.sequence import SequenceOptions
+
+PathLike = str | os.PathLike[str]
+
+
+def analyze(  # noqa: PLR0913 - one keyword for each option of the command line
+    *sources: PathLike,
+    run: PathLike | None = None,
+    weights: str = "auto",
+    params: str = "auto",
+    layers: str | None = None,
+    steps: str | None = None,
+    every: int = 1,
+    order: str = "auto",
+    device: str = "auto",
+    memory: str | int = "128MB",
+    progress: ProgressCallback = silent,
+) -> Run:
+    """Measure how much every layer changes from one checkpoint to the next.
+
+    What is in the run file already is not measured again, so a second call is quick and an interrupted one goes on.
+
+    Args:
+        *sources: Folders of checkpoints, checkpoint files or folders, globs; together they make one sequence.
+        run: The run file that keeps the sums; by default one in the user's cache folder named after the sources.
+        weights: "model", "ema", or "auto".
+        params: "matrices" (the paper's rule), "all", or "auto": matrices unless none of them compares.
+        layers: Regular expression searched in the names of tensors.
+        steps: "A:B", the first and last step to read, both inclusive; either may be left out.
+        every: Read every Nth checkpoint, and always the first and the last.
+        order: "auto" (by step) or "given".
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        memory: Memory for buffers, in bytes or as "64MB".
+        progress: Called with a `wsanalyze.progress.Progress` now and then.
+
+    Returns:
+        The run: `run.series`, `run.trends()`, `run.report(path)`, `run.to_pandas()`.
+
+    Raises:
+        WsAnalyzeError: If nothing could be measured, or an argument is wrong; the message says what to do.
+    """
+    if order not in ("auto", "given"):
+        raise UsageError(f"order takes auto or given, not {order!r}")
+    if every < 1:
+        raise UsageError(f"every must be at least 1, not {every}")
+    options = AnalyzeOptions(
+        SequenceOptions(weights, parse_steps(steps), every, given_order=order == "given"),
+        params,
+        layers,
+        device,
+        parse_memory(memory),
+    )
+    path = None if run is None else Path(run)
+    return measure_run([os.fspath(source) for source in sources], path, options, progress=progress)
+
+
+def open_run(path: PathLike) -> Run:
+    """Open a run file; see `wsanalyze.run.Run.open`."""
+    return Run.open(Path(path))
+
+
+def read_table(path: PathLike) -> Run:
+    """Read a table that someone else measured; see `wsanalyze.run.Run.from_table`."""
+    return Run.from_table(Path(path))

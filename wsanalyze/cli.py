@@ -1,0 +1,314 @@
+"""The command line: parse, call, print. The only place that catches WsAnalyzeError.
+
+References:
+    docs/cli.md, a contract: add to it, do not break it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from wsanalyze.errors import ReportError, UsageError, WsAnalyzeError
+from wsanalyze.version import __version__
+
+if TYPE_CHECKING:
+    from wsanalyze.run import Run
+    from wsanalyze.trends.base import TrendOptions, Trends
+
+STATUS_FAILED: Final = 1
+STATUS_PARTLY: Final = 3
+STATUS_INTERRUPTED: Final = 130
+_FILE_REPORTS: Final = ("html", "json", "csv", "markdown")
+_STREAMED: Final = ("json", "csv", "markdown")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Several options as one decorator, in the order written."""
+    return lambda command: reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
+
+
+_report_options = _options(
+    click.option("--html", metavar="FILE", help="Write a self-contained web page."),
+    click.option("--json", metavar="FILE", help="Write report.json; - is standard output."),
+    click.option("--csv", metavar="FILE", help="Write the table of changes; - is standard output."),
+    click.option("--markdown", metavar="FILE", help="Write a summary in Markdown; - is standard output."),
+    click.option("--open", "open_page", is_flag=True, help="Open the web page in a browser (with --html)."),
+)
+_trend_options = _options(
+    click.option(
+        "--metric",
+        metavar="NAME",
+        default="rwc",
+        show_default=True,
+        help="rwc, rwc-elementwise, l2, angle, flips, changed, rate or rate-linear.",
+    ),
+    click.option("--method", metavar="NAME", default="robust", show_default=True, help="robust or paper."),
+    click.option("--clusters", metavar="auto|K", default="auto", show_default=True, help="How many clusters."),
+    click.option(
+        "--features",
+        metavar="NAME",
+        default="shape",
+        show_default=True,
+        help="What robust compares: shape, level, both.",
+    ),
+    click.option("--group", metavar="BY", help="Add rows together by module, block or kind."),
+    click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Seed of whatever is random."),
+)
+_common_options = _options(
+    click.option("--quiet", "-q", is_flag=True, help="No progress and no terminal report."),
+    click.option("--no-color", is_flag=True, help="No colour (as does NO_COLOR)."),
+    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+)
+
+
+class _InterruptedError(Exception):
+    """Ctrl-C, under a name that click does not know: it would print an empty line first."""
+
+
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever the command returns
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _InterruptedError from None
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="wsanalyze", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Which layers of a network are learning, when, and which move together?
+
+    Reads saved checkpoints of one training run, measures how much every layer changes from each to the next, finds
+    the trends that layers share, and reports them.
+    """
+
+
+@cli.command()
+@click.argument("source", nargs=-1, required=True)
+@click.option("--run", "run_path", metavar="FILE", help="Where the measured sums are kept (suffix .wsa).")
+@_report_options
+@_trend_options
+@click.option("--layers", metavar="REGEX", help="Only rows whose name the expression is found in.")
+@click.option("--steps", metavar="A:B", help="Only these steps, both ends included.")
+@click.option(
+    "--every", metavar="N", type=click.IntRange(min=1), default=1, help="Every Nth checkpoint, first and last kept."
+)
+@click.option("--order", type=click.Choice(["auto", "given"]), default="auto", help="By step, or as given.")
+@click.option(
+    "--params", type=click.Choice(["matrices", "all"]), help="Only matrices (the default), or all parameters."
+)
+@click.option("--weights", type=click.Choice(["auto", "model", "ema"]), default="auto", help="Which set of weights.")
+@click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", help="Where sums are computed.")
+@click.option("--memory", metavar="SIZE", default="128MB", show_default=True, help="Memory for buffers.")
+@_common_options
+@click.pass_context
+def analyze(
+    context: click.Context,
+    /,
+    source: tuple[str, ...],
+    run_path: str | None,
+    **options: Any,  # noqa: ANN401 - click's values
+) -> int:
+    """Measure a sequence of checkpoints and report its trends.
+
+    SOURCE is a folder of checkpoints, a checkpoint file or folder, or a quoted glob; several make one sequence,
+    ordered by step. What was measured before is not measured again.
+    """
+    trend_options = _read_options(options)
+    from wsanalyze.console import ProgressDisplay
+    from wsanalyze.options import parse_memory, parse_steps
+    from wsanalyze.pipeline import AnalyzeOptions, measure_run
+    from wsanalyze.sequence import SequenceOptions
+
+    given = options["order"] == "given"
+    sequence = SequenceOptions(options["weights"], parse_steps(options["steps"]), options["every"], given_order=given)
+    wanted = AnalyzeOptions(
+        sequence, options["params"] or "auto", options["layers"], options["device"], parse_memory(options["memory"])
+    )
+    command = shlex.join(["wsanalyze", *context.obj])
+    path = None if run_path is None else Path(run_path)
+    with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"]) as progress:
+        run = measure_run(source, path, wanted, command=command, progress=progress)
+    return _report(run, trend_options, options, keeps=True)
+
+
+@cli.command()
+@click.argument("run_path", metavar="RUN")
+@_report_options
+@_trend_options
+@_common_options
+def report(run_path: str, **options: Any) -> int:  # noqa: ANN401 - click's values
+    """Report a stored run (a .wsa file) again, in any form and with any metric; reads no weights."""
+    trend_options = _read_options(options)
+    from wsanalyze.run import Run
+
+    return _report(Run.open(run_path), trend_options, options)
+
+
+@cli.command()
+@click.argument("table", metavar="TABLE.csv")
+@_report_options
+@_trend_options
+@_common_options
+def trends(table: str, **options: Any) -> int:  # noqa: ANN401 - click's values
+    """Find trends in a table that someone else measured: first column `layer`, then one column a step."""
+    trend_options = _read_options(options)
+    from wsanalyze.run import Run
+
+    return _report(Run.from_table(table), trend_options, options)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Those of the process by default.
+
+    Returns:
+        The exit status of docs/cli.md.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # Closed streams are None: what would be written there goes nowhere.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open to the end
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open to the end
+    for stream in (sys.stdout, sys.stderr):
+        # A name that a terminal cannot show must not end the program.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = cli.main(arguments, prog_name="wsanalyze", standalone_mode=False, obj=arguments)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        _drop_output()
+        return STATUS_FAILED
+    except Exception as error:
+        told = _explain(error)
+        if told is None or ("--debug" in arguments and not isinstance(error, click.ClickException)):
+            raise
+        return _tell(*told)
+    return status if isinstance(status, int) else 0
+
+
+def _explain(error: Exception) -> tuple[str, int] | None:
+    """One line and an exit status for an error that a user can do something about, None for a fault of the program."""
+    match error:
+        case WsAnalyzeError():
+            return str(error), error.exit_status
+        case click.ClickException():
+            context = getattr(error, "ctx", None)
+            advice = f" (see {context.command_path} --help)" if isinstance(context, click.Context) else ""
+            return f"{error.format_message().rstrip('.')}{advice}", error.exit_code
+        case _InterruptedError() | click.Abort() | ImportError() if _is_interrupt(error):
+            return "interrupted; what was measured is kept, the same command goes on from there", STATUS_INTERRUPTED
+        case MemoryError():
+            return "out of memory; allow less with --memory, or read fewer rows with --layers", STATUS_FAILED
+        case OSError(filename=None):
+            _drop_output()
+            return f"standard output cannot be written ({(error.strerror or str(error)).lower()})", STATUS_FAILED
+    return None
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: one that hits an import comes out as an ImportError."""
+    if isinstance(error, _InterruptedError | click.Abort | KeyboardInterrupt):
+        return True
+    return error is not None and _is_interrupt(error.__cause__ or error.__context__)
+
+
+def _tell(message: str, status: int) -> int:
+    from wsanalyze.console import print_error
+
+    print_error(message)
+    return status
+
+
+def _drop_output() -> None:
+    """Send what is left of our output nowhere: the flush at exit must not complain a second time."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _read_options(options: dict[str, Any]) -> TrendOptions:
+    """Refuse wrong usage before any work is done, and gather the options that trends depend on."""
+    from wsanalyze.metrics import find_metric
+    from wsanalyze.options import parse_clusters
+    from wsanalyze.series import check_grouping
+    from wsanalyze.trends.base import TrendOptions
+    from wsanalyze.trends.find import check_options
+
+    streamed = [name for name in _STREAMED if options[name] == "-"]
+    if len(streamed) > 1:
+        raise UsageError(f"only one report can go to standard output, not {' and '.join('--' + s for s in streamed)}")
+    if options["html"] == "-":
+        raise UsageError("--html takes a file, not standard output")
+    if options["open_page"] and not options["html"]:
+        raise UsageError("--open opens the page that --html FILE writes: give both")
+    clusters = parse_clusters(options["clusters"])
+    names = ("metric", "method", "features", "group", "seed")
+    wanted = TrendOptions(clusters=clusters, **{name: options[name] for name in names})
+    find_metric(wanted.metric)
+    if wanted.group is not None:
+        check_grouping(wanted.group)
+    check_options(wanted)
+    return wanted
+
+
+def _report(run: Run, trend_options: TrendOptions, options: dict[str, Any], *, keeps: bool = False) -> int:
+    """Find the trends and write every report that was asked for; say where the run is kept if it was just measured."""
+    from wsanalyze.run import write_report
+
+    found = run.find_trends(trend_options)
+    streamed = next((name for name in _STREAMED if options[name] == "-"), None)
+    written = [name for name in _FILE_REPORTS if options[name] not in (None, "-")]
+    failures = []
+    for name in list(written):
+        try:
+            write_report(found, name, Path(options[name]))
+        except ReportError as error:  # the others are written none the less
+            failures.append(error)
+            written.remove(name)
+    if streamed:
+        write_report(found, streamed, sys.stdout)
+    elif not options["quiet"]:
+        made = [f"wrote {options[name]}" for name in written] + [f"run kept in {run.path}"] * keeps
+        _print_terminal(found, made, no_color=options["no_color"])
+    if options["open_page"] and "html" in written:
+        click.launch(Path(options["html"]).resolve().as_uri())
+    for failure in failures[1:]:
+        _tell(str(failure), STATUS_FAILED)
+    if failures:
+        raise failures[0]
+    return _tell_status(found, shown=not streamed and not options["quiet"])
+
+
+def _print_terminal(found: Trends, made: list[str], *, no_color: bool) -> None:
+    from wsanalyze.reports.terminal import TerminalReporter
+    from wsanalyze.reports.text import printable
+
+    for line in made:
+        click.echo(printable(line), err=True)
+    TerminalReporter(version=__version__, no_color=no_color).write(found, sys.stdout)
+
+
+def _tell_status(found: Trends, *, shown: bool) -> int:
+    """The exit status; where the terminal report is not shown, what could not be read is counted on standard error."""
+    from wsanalyze.reports.summary import count_unreadable
+
+    unreadable = count_unreadable(found.series)
+    if not unreadable:
+        return 0
+    return STATUS_PARTLY if shown else _tell(unreadable, STATUS_PARTLY)

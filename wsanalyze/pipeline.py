@@ -1,0 +1,228 @@
+"""The measuring road on one page: locate, open, match, measure, keep."""
+
+import glob
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from wsanalyze.changes.devices import make_kernel
+from wsanalyze.changes.measure import Measured, RowOptions, Side, measure_changes
+from wsanalyze.changes.plan import DEFAULT_MEMORY_BYTES, check_memory
+from wsanalyze.errors import SourceError, UsageError
+from wsanalyze.files.base import ByteSource
+from wsanalyze.files.local import LocalFiles
+from wsanalyze.layers.match import PARAMS
+from wsanalyze.progress import ProgressCallback, silent
+from wsanalyze.run import Run
+from wsanalyze.sequence import CheckpointSequence, Member, SequenceOptions, locate_checkpoints, open_sequence
+from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Provenance, Skip
+from wsanalyze.store.database import SUFFIX
+from wsanalyze.store.run_file import RunFile
+from wsanalyze.sums import Sums
+
+_NUM_SLUG_CHARS: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzeOptions:
+    """What `analyze` reads and how; the options of the command line that concern measuring.
+
+    Attributes:
+        sequence: Which checkpoints and which of their weights.
+        params: "matrices", "all", or "auto" for matrices unless none of them compares.
+        layers: Regular expression searched in the names of rows, or None for all.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        memory_bytes: Memory allowed for buffers, above what the program itself takes.
+    """
+
+    sequence: SequenceOptions = field(default_factory=SequenceOptions)
+    params: str = "auto"
+    layers: str | None = None
+    device: str = "auto"
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+
+
+def measure_run(
+    sources: Sequence[str],
+    run: Path | None = None,
+    options: AnalyzeOptions = AnalyzeOptions(),
+    *,
+    command: str = "",
+    progress: ProgressCallback = silent,
+    files: ByteSource | None = None,
+) -> Run:
+    """Measure a sequence of checkpoints, or what of it is not in the run file yet.
+
+    Args:
+        sources: Folders, files and globs.
+        run: The run file; by default one in the user's cache folder named after the sources.
+        options: What is read and how.
+        command: The command line, for the reports.
+        progress: Told of checkpoints opened and bytes read.
+        files: Where bytes come from; local files by default.
+
+    Raises:
+        WsAnalyzeError: If nothing could be measured; the message says why. What was measured before is kept.
+    """
+    if not sources:
+        raise SourceError("no source given: name a folder of checkpoints")
+    if options.params not in ("auto", *PARAMS):
+        raise UsageError(f"--params takes {' or '.join(PARAMS)}, not {options.params!r}")
+    check_memory(options.memory_bytes)
+    locate_checkpoints(sources)  # a source that is not there is told before anything is made for it
+    kernel = make_kernel(options.device)
+    key = common_folder(sources)
+    path = run or default_run_path(key, options.sequence.weights)
+    source = files or LocalFiles()
+    try:
+        with RunFile.create(path, source=key) as store:
+            sequence = _open_sequence(sources, options.sequence, source, store, progress)
+            alive = [index for index, member in enumerate(sequence.members) if member.alive]
+            members = [sequence.members[index] for index in alive]
+            sides = [Side(member.checkpoint.label, member.identity, member.tensors) for member in members]
+            rows = RowOptions(all(member.ordered for member in members), options.params, options.layers)
+            measured = measure_changes(sides, rows, source, kernel, store, options.memory_bytes, progress)
+            notes = sequence.notes
+            if options.params == "auto" and measured.params == "all":
+                notes = (*notes, "no matrix compares, so all parameters are taken in, as with --params all")
+            provenance = Provenance(tuple(sources), command, sequence.weights, measured.params, notes)
+            series = assemble_series(sequence, alive, measured, provenance)
+            takes_part = {alive[index] for index in measured.alive}
+            identities = [m.identity if i in takes_part else None for i, m in enumerate(sequence.members)]
+            series = replace(series, events=(*_tell_copies(sequence, series, store), *series.events))
+            store.save_series(series, identities)
+            return Run(store.load_series(), path)
+    finally:
+        source.close()
+
+
+def _open_sequence(
+    sources: Sequence[str], options: SequenceOptions, source: ByteSource, store: RunFile, progress: ProgressCallback
+) -> CheckpointSequence:
+    """Open the sequence with the help of what the run file remembers, and refuse a run file of other weights."""
+    known = store.fingerprints()
+    fingerprints = dict(known)
+    sequence = open_sequence(sources, options, source, fingerprints, progress)
+    store.check_use("weights", sequence.weights)
+    store.add_fingerprints({key: value for key, value in fingerprints.items() if known.get(key) != value})
+    return sequence
+
+
+def assemble_series(
+    sequence: CheckpointSequence, alive: Sequence[int], measured: Measured, provenance: Provenance
+) -> ChangeSeries:
+    """Put together what was read and what was measured; the sums themselves are in the run file.
+
+    Args:
+        sequence: All checkpoints.
+        alive: Indices of those that were to be measured.
+        measured: What came of it.
+        provenance: Where the series comes from.
+
+    Returns:
+        A series whose indices are those of `sequence.members` and whose sums are all NaN.
+    """
+    match = measured.match
+    failed = {alive[index]: str(error) for index, error in measured.failures.items()}
+    position = [alive[index] for index in measured.alive]
+    records = tuple(_make_record(member, failed.get(i)) for i, member in enumerate(sequence.members))
+    seen = {skip.name for skip in match.skips}
+    skips = (*match.skips, *_other_skips([sequence.members[i] for i in position], seen))
+    moved = [replace(e, checkpoint=None if e.checkpoint is None else position[e.checkpoint]) for e in match.events]
+    return ChangeSeries(
+        checkpoints=records,
+        rows=match.rows,
+        pairs=tuple((position[before], position[after]) for before, after in match.pairs),
+        sums=Sums.unmeasured(len(match.rows), len(match.pairs)),
+        states=match.states,
+        skips=skips,
+        events=tuple(moved),
+        provenance=provenance,
+    )
+
+
+def common_folder(sources: Sequence[str]) -> str:
+    """The deepest folder that all sources lie in: what a run file is made for, however the shell spelt its content."""
+    folders = []
+    for source in sources:
+        # os.path, since pathlib raises where there is no such user, or links go round in a circle
+        path = Path(os.path.expanduser(source))  # noqa: PTH111
+        if not path.exists() and glob.has_magic(source):
+            fixed = path.parts[: next(i for i, part in enumerate(path.parts) if glob.has_magic(part))]
+            path = Path(*fixed)
+        path = Path(os.path.realpath(path))
+        folders.append(path if path.is_dir() and len(sources) == 1 else path.parent)
+    return os.path.commonpath(folders)
+
+
+def default_run_path(key: str, weights: str = "auto") -> Path:
+    """A file in the user's cache folder named after a folder of checkpoints, and the weights where they were chosen."""
+    import platformdirs
+
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(key).name)[-_NUM_SLUG_CHARS:].strip("-.") or "run"
+    chosen = "" if weights in ("auto", "model") else f"-{weights}"
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
+    return Path(platformdirs.user_cache_dir("wsanalyze", appauthor=False)) / f"{slug}{chosen}-{digest}{SUFFIX}"
+
+
+def _make_record(member: Member, failure: str | None) -> CheckpointRecord:
+    checkpoint = member.checkpoint
+    problem = failure or checkpoint.problem
+    return CheckpointRecord(
+        step=checkpoint.step,
+        label=checkpoint.label,
+        origin=checkpoint.origin,
+        status="unreadable" if problem else "duplicate" if checkpoint.duplicate_of else "ok",
+        reason=problem or checkpoint.duplicate_of,
+        format=member.format,
+        nbytes=checkpoint.nbytes,
+    )
+
+
+def _other_skips(members: Sequence[Member], seen: set[str]) -> list[Skip]:
+    """Tensors that the readers could not even describe, each named once."""
+    found: dict[str, Skip] = {}
+    for member in members:
+        for skip in member.skips:
+            if skip.name not in seen:
+                found.setdefault(skip.name, skip)
+    return list(found.values())
+
+
+def _tell_copies(sequence: CheckpointSequence, series: ChangeSeries, store: RunFile) -> list[Event]:
+    """Events for checkpoints that cannot be read, are copies, or hold the weights of an earlier one."""
+    records = series.checkpoints
+    predecessors = {after: before for before, after in series.pairs}
+    events = []
+    first: dict[str, int] = {}
+    for index, (member, record) in enumerate(zip(sequence.members, records, strict=True)):
+        if record.status == "unreadable":
+            text = f"{record.label} cannot be read and is left out: {record.reason}"
+            events.append(Event("unreadable", None, index, text, {"reason": record.reason}))
+        elif record.status == "duplicate":
+            text = f"{record.label} is left out: {record.reason}"
+            events.append(Event("duplicate", None, index, text, {"reason": record.reason}))
+        elif member.fingerprint in first and not _has_moved(predecessors.get(index), index, sequence, store):
+            other = records[first[member.fingerprint]].label
+            measured = predecessors.get(index) == first[member.fingerprint]
+            text = (
+                f"{record.label} holds the same weights as {other}: none that was compared differs"
+                if measured
+                else f"{record.label} seems to hold the same weights as {other}: their fingerprints are equal"
+            )
+            evidence = {"of": first[member.fingerprint], "fingerprint": member.fingerprint}
+            events.append(Event("duplicate", None, index, text, evidence))
+        else:
+            first.setdefault(member.fingerprint, index)
+    return events
+
+
+def _has_moved(before: int | None, after: int, sequence: CheckpointSequence, store: RunFile) -> bool:
+    """Whether a checkpoint differs from its predecessor although their fingerprints, which sample, are equal."""
+    if before is None or sequence.members[before].fingerprint != sequence.members[after].fingerprint:
+        return False
+    return store.count_changed(sequence.members[before].identity, sequence.members[after].identity) > 0

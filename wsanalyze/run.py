@@ -1,0 +1,184 @@
+"""A measured run: its series, the trends in it, and every report of them. Reads no weights."""
+
+from __future__ import annotations
+
+import datetime as dt
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from wsanalyze.errors import StoreError, TrendsError, UsageError
+from wsanalyze.store.run_file import RunFile
+from wsanalyze.trends.base import TrendOptions, Trends
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import pandas as pd
+
+    from wsanalyze.reports.base import Destination
+    from wsanalyze.series import ChangeSeries
+
+REPORT_SUFFIXES: Final = {".html": "html", ".json": "json", ".csv": "csv", ".md": "markdown", ".txt": "terminal"}
+"""Which report a file name asks for by its suffix."""
+
+
+class Run:
+    """What was measured of one sequence of checkpoints.
+
+    Args:
+        series: The changes.
+        path: The run file that holds them, or None for a table.
+
+    Attributes:
+        series: The changes of L rows over P pairs; see `wsanalyze.series.ChangeSeries`.
+        path: The run file, or None.
+    """
+
+    def __init__(self, series: ChangeSeries, path: Path | None = None) -> None:
+        self.series = series
+        self.path = path
+        self._found: dict[TrendOptions, Trends] = {}
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open a run file that `wsanalyze.analyze` or `wsanalyze analyze` made.
+
+        Raises:
+            StoreError: If there is none, it is no run file, or its analysis has not ended.
+        """
+        with RunFile.open(Path(path)) as store:
+            return cls(store.load_series(), Path(path))
+
+    @classmethod
+    def from_table(cls, path: str | Path) -> Self:
+        """Read a CSV table of changes that someone else measured: first column `layer`, then one column a step.
+
+        Raises:
+            TableError: If it is no such table.
+        """
+        from wsanalyze.table import read_table
+
+        return cls(read_table(Path(path)))
+
+    def trends(
+        self,
+        *,
+        metric: str = "rwc",
+        method: str = "robust",
+        clusters: int | None = None,
+        features: str = "shape",
+        group: str | None = None,
+        seed: int = 0,
+    ) -> Trends:
+        """Find which rows change alike; found once for each set of options and then remembered in the run file.
+
+        Args:
+            metric: Name of a metric in `wsanalyze.metrics.METRICS`.
+            method: "robust" or "paper".
+            clusters: How many clusters, or None to choose.
+            features: What `robust` compares: "shape", "level" or "both".
+            group: "module", "block" or "kind" to add the sums of rows first, or None.
+            seed: Seed of whatever is random.
+
+        Raises:
+            UsageError: If an option is not known, or the series does not hold what the metric needs.
+        """
+        return self.find_trends(TrendOptions(metric, method, clusters, features, group, seed))
+
+    def find_trends(self, options: TrendOptions) -> Trends:
+        """As `trends`, with the options in one object."""
+        if options not in self._found:
+            self._found[options] = self._load_trends(options) or self._find_and_store(options)
+        return self._found[options]
+
+    def report(self, destination: str | Path, **options: str | int | None) -> Path:
+        """Write a report; its kind is told by the suffix (.html, .json, .csv, .md, .txt).
+
+        Args:
+            destination: The file to write; replaced if it is there.
+            **options: As for `trends`.
+
+        Returns:
+            The path written.
+
+        Raises:
+            UsageError: If the suffix is none of those, or an option has a value that is not known.
+            ReportError: If the file cannot be written.
+        """
+        path = Path(destination)
+        kind = REPORT_SUFFIXES.get(path.suffix.lower())
+        if kind is None:
+            raise UsageError(f"{path}: the suffix tells the kind of report: {', '.join(REPORT_SUFFIXES)}")
+        write_report(self.trends(**options), kind, path)  # type: ignore[arg-type] # checked by `trends` itself
+        return path
+
+    def to_pandas(self, metric: str = "rwc") -> pd.DataFrame:
+        """The metric as a data frame with one row for each layer and pair of checkpoints.
+
+        Returns:
+            Columns layer, kind, depth, from_step, to_step, from_checkpoint, to_checkpoint, the metric under its name
+            (float64, NaN where a cell has a state instead of a number) and state (text or None).
+
+        Raises:
+            ImportError: If pandas is not installed (`pip install wsanalyze[pandas]`).
+        """
+        import pandas as pd
+
+        series = self.series
+        values, states = series.metric(metric), series.metric_states(metric)
+        records = [
+            (
+                row.name,
+                str(row.kind),
+                row.depth,
+                series.checkpoints[before].step,
+                series.checkpoints[after].step,
+                series.checkpoints[before].label,
+                series.checkpoints[after].label,
+                values[index, pair],
+                None if states[index, pair] is None else str(states[index, pair]),
+            )
+            for index, row in enumerate(series.rows)
+            for pair, (before, after) in enumerate(series.pairs)
+        ]
+        names = ["layer", "kind", "depth", "from_step", "to_step", "from_checkpoint", "to_checkpoint", metric, "state"]
+        return pd.DataFrame.from_records(records, columns=names)
+
+    def __repr__(self) -> str:
+        """One line: what was measured, and where it is kept."""
+        where = f" in {self.path}" if self.path else ""
+        return f"<Run of {len(self.series.rows)} layers x {len(self.series.pairs)} changes{where}>"
+
+    def _load_trends(self, options: TrendOptions) -> Trends | None:
+        from wsanalyze.trends.stored import from_json, trends_key
+
+        if self.path is None:
+            return None
+        # A run file that went away, or trends that another version stored: they are found again.
+        with suppress(StoreError, TrendsError), RunFile.open(self.path) as store:
+            found = store.find_trends(trends_key(self.series, options))
+            return None if found is None else from_json(found, self.series)
+        return None
+
+    def _find_and_store(self, options: TrendOptions) -> Trends:
+        from wsanalyze.trends.find import find_trends
+        from wsanalyze.trends.stored import to_json, trends_key
+
+        trends = find_trends(self.series, options)
+        if self.path is not None:
+            with suppress(StoreError), RunFile.open(self.path) as store:
+                store.add_trends(trends_key(self.series, options), to_json(trends))
+        return trends
+
+
+def write_report(trends: Trends, kind: str, destination: Destination) -> None:
+    """Write one of the reports of `wsanalyze.reports.REPORTERS` with today's date and this version.
+
+    Raises:
+        ReportError: If it cannot be written.
+    """
+    from wsanalyze.reports import REPORTERS
+    from wsanalyze.version import __version__
+
+    REPORTERS[kind](lambda: dt.datetime.now(dt.UTC), __version__).write(trends, destination)
