@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PLAIN_SECONDS: Final = 10.0
 _LONG_READ_BYTES: Final = 64_000_000
+_TURN_SECONDS: Final = 0.0002
 
 
 def print_error(message: str) -> None:
@@ -105,5 +106,11 @@ def _describe(progress: Progress) -> str:
 
 
 def _import_estimators() -> None:
-    import sklearn.cluster
-    import sklearn.decomposition  # noqa: F401 - for its side effect: it is in sys.modules then
+    interval = sys.getswitchinterval()
+    # NumPy gives the interpreter up for a few microseconds at a time: by default it would wait 5 ms to get it back.
+    sys.setswitchinterval(_TURN_SECONDS)
+    try:
+        import sklearn.cluster
+        import sklearn.decomposition  # noqa: F401 - for its side effect: it is in sys.modules then
+    finally:
+        sys.setswitchinterval(interval)
