@@ -11,12 +11,13 @@ from wsanalyze.checkpoints.folder import FolderSource
 from wsanalyze.checkpoints.order import order_checkpoints
 from wsanalyze.errors import CheckpointError, NoWeightsError, SourceError, UsageError
 from wsanalyze.files.base import ByteSource, FileRef
-from wsanalyze.files.contents import read_contents
 from wsanalyze.layers.names import strip_wrappers
+from wsanalyze.layers.renames import rename_tensors
 from wsanalyze.progress import Progress, ProgressCallback
 from wsanalyze.series import Skip
 from wsanalyze.tensors.base import WEIGHTS, TensorInfo, TensorSet
-from wsanalyze.tensors.files import describe_format, read_tensors
+from wsanalyze.tensors.derived import derive_tensors
+from wsanalyze.tensors.files import describe_format, read_checkpoint
 
 _MAX_NAMED: Final = 4
 Fingerprints = MutableMapping[tuple[str, str], str]
@@ -32,12 +33,20 @@ class SequenceOptions:
         steps: (first, last) step to keep, both inclusive, None for no bound; checkpoints without a step stay.
         every: N: keep every Nth checkpoint, and always the first and the last.
         given_order: Keep the order of the sources instead of sorting by step.
+        base: A source that holds one checkpoint, put before the first: the model that training started from.
+        renames: (regular expression, replacement) pairs applied to names of tensors, in order.
+        merge_lora: Whether the pairs of low-rank adapters are replaced by the update that they make.
+        split_qkv: Whether fused query, key and value weights are three rows.
     """
 
     weights: str = "auto"
     steps: tuple[int | None, int | None] = (None, None)
     every: int = 1
     given_order: bool = False
+    base: str | None = None
+    renames: tuple[tuple[str, str], ...] = ()
+    merge_lora: bool = False
+    split_qkv: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +154,7 @@ def open_sequence(
         first = next(c.problem for c in chosen if c.problem)
         raise SourceError(f"{', '.join(sources)}: none of {len(chosen)} checkpoints can be read; the first: {first}")
     weights = _choose_weights([opened[c.origin].tensors for c in usable], options.weights)
-    members = tuple(_make_member(c, opened[c.origin], weights) for c in chosen)
+    members = tuple(_make_member(c, opened[c.origin], weights, options) for c in chosen)
     if not any(member.alive for member in members):
         raise SourceError(f"{', '.join(sources)}: no checkpoint holds {weights} weights; try --weights auto")
     if unread := [name for c in chosen for name in c.unread]:
@@ -163,8 +172,7 @@ def _open(checkpoint: Checkpoint, source: ByteSource, fingerprints: Fingerprints
     if checkpoint.problem is not None:
         return _Opened(checkpoint, None, "", "")
     try:
-        contents = [read_contents(source, file) for file in checkpoint.files]
-        tensors = read_tensors(source, checkpoint.files, checkpoint.prefixes, contents)
+        tensors, contents = read_checkpoint(source, checkpoint.layout, checkpoint.files, checkpoint.prefixes)
         facts = dict(checkpoint.facts)
         parts = []
         for file, content in zip(checkpoint.files, contents, strict=True):
@@ -177,7 +185,7 @@ def _open(checkpoint: Checkpoint, source: ByteSource, fingerprints: Fingerprints
     except CheckpointError as error:
         return _Opened(replace(checkpoint, problem=str(error)), None, "", "")
     fingerprint = hashlib.blake2b("\n".join((*parts, *checkpoint.prefixes)).encode(), digest_size=16).hexdigest()
-    return _Opened(replace(checkpoint, facts=facts), tensors, describe_format(contents), fingerprint)
+    return _Opened(replace(checkpoint, facts=facts), tensors, describe_format(checkpoint.layout, contents), fingerprint)
 
 
 def _key(file: FileRef) -> tuple[str, str]:
@@ -208,16 +216,26 @@ def _choose_weights(sets: Sequence[TensorSet | None], asked: str) -> str:
     return max(WEIGHTS, key=lambda weights: counts[weights])
 
 
-def _make_member(checkpoint: Checkpoint, opened: _Opened, weights: str) -> Member:
+def _make_member(checkpoint: Checkpoint, opened: _Opened, weights: str, options: SequenceOptions) -> Member:
     if opened.tensors is None or checkpoint.problem is not None:
         return Member(checkpoint, opened.format)
     infos = opened.tensors.infos.get(weights)
     if not infos:
         return Member(replace(checkpoint, problem=f"{checkpoint.origin}: holds no {weights} weights"), opened.format)
-    # A fingerprint samples; only the stamps tell that the rest of a file is what it was, and no other file's.
-    stamps = "\n".join((opened.fingerprint, *(file.stamp for file in checkpoint.files)))
-    identity = hashlib.blake2b(stamps.encode(), digest_size=16).hexdigest()
-    named = {name: replace(info, name=name) for name, info in strip_wrappers(infos).items()}
-    return Member(
-        checkpoint, opened.format, identity, opened.fingerprint, named, opened.tensors.ordered, opened.tensors.skips
-    )
+    try:
+        named = rename_tensors(strip_wrappers(infos), options.renames)
+        derived = derive_tensors(
+            {name: replace(info, name=name) for name, info in named.items()},
+            checkpoint.folder,
+            merge_lora=options.merge_lora,
+            split_qkv=options.split_qkv,
+        )
+    except CheckpointError as error:
+        return Member(replace(checkpoint, problem=str(error)), opened.format)
+    # A fingerprint samples; only the stamps tell that the rest of a file is what it was, and no other file's. Renames
+    # and derivations decide which bytes a name stands for.
+    stamps = [file.stamp for file in checkpoint.files]
+    keys = (opened.fingerprint, *stamps, *(f"{old}={new}" for old, new in options.renames), derived.key)
+    identity = hashlib.blake2b("\n".join(keys).encode(), digest_size=16).hexdigest()
+    skips = (*opened.tensors.skips, *derived.skips)
+    return Member(checkpoint, opened.format, identity, opened.fingerprint, derived.infos, opened.tensors.ordered, skips)

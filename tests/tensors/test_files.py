@@ -48,8 +48,8 @@ def test_what_was_parsed_is_not_parsed_again(tmp_path, source):
     (tmp_path / "a.safetensors").unlink()
     source.close()
     assert list(read_tensors(source, [file], [""], contents).infos["model"]) == ["w"]
-    assert describe_format(contents) == "safetensors"
-    assert describe_format(contents * 3) == "safetensors, 3 files"
+    assert describe_format("files", contents) == "safetensors"
+    assert describe_format("files", contents * 3) == "safetensors, 3 files"
 
 
 def test_no_weights_says_why(tmp_path, read_set):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Protocol
 
 from wsanalyze.files.base import FileRef
@@ -23,6 +24,8 @@ class Checkpoint:
         duplicate_of: Label of the checkpoint that it is a copy of, and how that is known; None for a checkpoint of
             its own.
         unread: Names of files beside it that should hold the same weights in another format, and are left alone.
+        layout: How its files hold its tensors together: "files" where each file holds whole tensors; the other names
+            are those of `wsanalyze.tensors.files.LAYOUTS`.
     """
 
     step: int | None
@@ -35,6 +38,12 @@ class Checkpoint:
     problem: str | None = None
     duplicate_of: str | None = None
     unread: tuple[str, ...] = ()
+    layout: str = "files"
+
+    @property
+    def folder(self) -> str:
+        """The folder that its first file lies in, where trainers leave its configuration beside it."""
+        return str(PurePath(self.files[0].url).parent) if self.files else self.origin
 
     @property
     def nbytes(self) -> int:

@@ -1,14 +1,11 @@
 """What a checkpoint says of itself: the step that it was saved at, and a fingerprint of its weights."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Final, TypeVar
 
 from wsanalyze.checkpoints.names import MAX_STEP
-from wsanalyze.files.base import ByteSource, FileRef, read_bytes
-from wsanalyze.files.contents import Contents, TorchArchive
-from wsanalyze.files.safetensors_header import SafetensorsHeader
-from wsanalyze.files.zip_records import locate_record
+from wsanalyze.files.base import ByteSource, Contents, FileRef, read_bytes
 
 STEP_KEYS: Final = (
     "global_step",
@@ -37,7 +34,7 @@ def read_facts(contents: Contents) -> dict[str, int]:
         Those of `STEP_KEYS` and `EPOCH_KEYS` that it holds as whole numbers.
     """
     found: dict[str, int] = {}
-    for mapping in _mappings(contents):
+    for mapping in contents.mappings():
         for key in (*STEP_KEYS, *EPOCH_KEYS):
             number = _whole(mapping.get(key))
             if number is not None:
@@ -56,30 +53,13 @@ def fingerprint_file(source: ByteSource, file: FileRef, contents: Contents) -> s
         CheckpointError: If the file is damaged.
     """
     digest = hashlib.blake2b(digest_size=16)
-    if isinstance(contents, SafetensorsHeader):
-        digest.update(contents.raw)
-        spans = [(entry.offset, entry.nbytes) for entry in contents.entries.values()]
-    else:
-        storages = sorted((name, record) for name, record in contents.records.items() if name.startswith("data/"))
-        for name, record in storages:
-            digest.update(f"{name}:{record.nbytes}:{record.crc}\n".encode("utf-8", "backslashreplace"))
-        # torch.serialization.set_crc32_options(False) leaves zeros.
-        unsummed = [record for _, record in storages if not record.crc and record.nbytes and record.stored]
-        spans = [(locate_record(source, file, record), record.nbytes) for record in _spread(unsummed)]
+    for token in contents.tokens():
+        digest.update(token)
+    spans = contents.unsummed(source, file)
     for start, nbytes in _spread(sorted(spans)):
         length = min(_SAMPLE_BYTES, nbytes)
         digest.update(read_bytes(source, file, start + (nbytes - length) // 2, length))
     return digest.hexdigest()
-
-
-def _mappings(contents: TorchArchive | SafetensorsHeader) -> Iterator[Mapping[Any, Any]]:
-    if isinstance(contents, SafetensorsHeader):
-        yield contents.metadata
-    elif isinstance(contents.tree, dict):
-        yield contents.tree
-        meta = contents.tree.get("meta")
-        if isinstance(meta, dict):  # mmengine
-            yield meta
 
 
 def _whole(value: object) -> int | None:

@@ -1,8 +1,9 @@
 """The contract of files: where bytes are, and how they come into a buffer."""
 
 import io
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from wsanalyze.errors import CheckpointError
 
@@ -16,12 +17,41 @@ class FileRef:
         size: Its size in bytes.
         stamp: Whatever changes when the file is written or replaced: times and inode on disk, a hash on the Hub.
         mtime_ns: Time of its last modification in nanoseconds, 0 where none is known.
+        start: Where it begins, for a file that is stored as it is inside another; offsets count from there.
     """
 
     url: str
     size: int
     stamp: str
     mtime_ns: int = 0
+    start: int = 0
+
+    def slice(self, offset: int, size: int) -> "FileRef":
+        """The file that is stored in `size` bytes of this one from `offset` on.
+
+        Raises:
+            CheckpointError: If it does not lie in this one.
+        """
+        if offset < 0 or size < 0 or offset + size > self.size:
+            raise CheckpointError("ends too early: truncated or still being written", self.url)
+        return replace(self, start=self.start + offset, size=size)
+
+
+class Contents(Protocol):
+    """The structure of one weight file: what its container says, no meaning yet."""
+
+    def mappings(self) -> Iterable[Mapping[Any, Any]]:
+        """Mappings in which a trainer may have noted the step at which it was saved."""
+
+    def tokens(self) -> Iterable[bytes]:
+        """What tells two files apart without a look at their weights: headers, names, sizes, checksums."""
+
+    def unsummed(self, source: "ByteSource", file: FileRef) -> Sequence[tuple[int, int]]:
+        """Runs of weights that no checksum among the tokens covers: (offset, nbytes) each, one for each tensor.
+
+        Raises:
+            CheckpointError: If the file is damaged.
+        """
 
 
 class ByteSource(Protocol):

@@ -1,13 +1,14 @@
 """What a weight file holds, told by its first bytes: the structure of its container, no meaning yet."""
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Final
 
 from wsanalyze.errors import CheckpointError
-from wsanalyze.files.base import ByteSource, FileRef, read_bytes
+from wsanalyze.files.base import ByteSource, Contents, FileRef, read_bytes
 from wsanalyze.files.pickle_machine import MAX_PICKLE_BYTES, PickleError, parse_pickle
-from wsanalyze.files.safetensors_header import SafetensorsHeader, read_header
+from wsanalyze.files.safetensors_header import read_header
 from wsanalyze.files.zip_records import ZipRecord, locate_record, read_directory
 
 _NUM_SNIFFED_BYTES: Final = 64
@@ -40,8 +41,26 @@ class TorchArchive:
     records: dict[str, ZipRecord]
     byteorder: str
 
+    def mappings(self) -> Iterator[Mapping[Any, Any]]:
+        """See `Contents.mappings`."""
+        if isinstance(self.tree, dict):
+            yield self.tree
+            meta = self.tree.get("meta")
+            if isinstance(meta, dict):  # mmengine
+                yield meta
 
-Contents = SafetensorsHeader | TorchArchive
+    def tokens(self) -> Iterable[bytes]:
+        """See `Contents.tokens`."""
+        for name, record in self._storages():
+            yield f"{name}:{record.nbytes}:{record.crc}\n".encode("utf-8", "backslashreplace")
+
+    def unsummed(self, source: ByteSource, file: FileRef) -> Sequence[tuple[int, int]]:
+        """See `Contents.unsummed`: torch.serialization.set_crc32_options(False) leaves zeros."""
+        records = [record for _, record in self._storages() if not record.crc and record.nbytes and record.stored]
+        return [(locate_record(source, file, record), record.nbytes) for record in records]
+
+    def _storages(self) -> Sequence[tuple[str, ZipRecord]]:
+        return sorted((name, record) for name, record in self.records.items() if name.startswith("data/"))
 
 
 def read_contents(source: ByteSource, file: FileRef) -> Contents:

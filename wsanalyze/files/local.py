@@ -44,7 +44,7 @@ class LocalFiles:
             try:
                 done = 0
                 while done < len(buffer):
-                    count = _read_at(descriptor, buffer[done:], offset + done)
+                    count = _read_at(descriptor, buffer[done:], file.start + offset + done)
                     if count == 0:
                         raise CheckpointError("ends too early: truncated or still being written", file.url)
                     done += count

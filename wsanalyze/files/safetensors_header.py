@@ -6,6 +6,7 @@ References:
 
 import json
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
@@ -64,6 +65,18 @@ class SafetensorsHeader:
     metadata: dict[str, str]
     raw: bytes
     data_offset: int
+
+    def mappings(self) -> Iterable[Mapping[str, str]]:
+        """See `Contents.mappings`."""
+        return (self.metadata,)
+
+    def tokens(self) -> Iterable[bytes]:
+        """See `Contents.tokens`."""
+        return (self.raw,)
+
+    def unsummed(self, _source: ByteSource, _file: FileRef) -> Sequence[tuple[int, int]]:
+        """See `Contents.unsummed`: the format has no checksums."""
+        return [(entry.offset, entry.nbytes) for entry in self.entries.values()]
 
 
 def read_header(source: ByteSource, file: FileRef) -> SafetensorsHeader:

@@ -1,7 +1,7 @@
 """The contract of tensors: where the elements of each named tensor lie, without a look at them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -20,12 +20,19 @@ WEIGHTS: Final = ("model", "ema")
 class Piece:
     """A run of bytes that holds elements of a tensor.
 
+    The only piece of a tensor holds all of it. Where there are several, each says which part it holds: a run of
+    elements in C order, or a box, itself in C order. Together they cover the tensor once.
+
     Attributes:
         file: In which file.
         offset: Where in it, in bytes.
         nbytes: How many bytes.
         strides: Distance between neighbours of each axis, in elements; None where they are contiguous (C order).
+            Only the only piece of a tensor has any.
         byteorder: "little" or "big".
+        corner: Where its part begins: (first element,) for a run, an index along every axis for a box; () for the
+            whole tensor.
+        extent: How large its part is: (elements,) for a run, a size along every axis for a box; () for the whole.
     """
 
     file: FileRef
@@ -33,16 +40,58 @@ class Piece:
     nbytes: int
     strides: tuple[int, ...] | None = None
     byteorder: str = "little"
+    corner: tuple[int, ...] = ()
+    extent: tuple[int, ...] = ()
+
+
+ReadElements = Callable[["TensorInfo", int, int], NDArray[Any]]
+"""Reads the elements from `start` to `stop` of a tensor, in C order: an array of shape (stop - start,)."""
+
+
+class Derivation(Protocol):
+    """How the elements of a derived tensor are computed from tensors that are stored.
+
+    Implementations are frozen dataclasses: two are equal if they compute the same from the same bytes.
+    """
+
+    @property
+    def inputs(self) -> tuple["TensorInfo", ...]:
+        """The tensors that it is computed from."""
+
+    @property
+    def text(self) -> str:
+        """What it is derived from, in a few words for people: "weight_g and weight_v"."""
+
+    def compute(self, start: int, stop: int, read: ReadElements) -> NDArray[np.float64]:
+        """Compute a run of elements.
+
+        Args:
+            start: The first element of the derived tensor, in C order.
+            stop: One behind the last.
+            read: Reads elements of the inputs.
+
+        Returns:
+            float64 array of shape (stop - start,).
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor of a checkpoint: its name, dtype and shape, and the pieces that hold its elements."""
+    """One tensor of a checkpoint.
+
+    Attributes:
+        name: Its full name.
+        dtype: Name of its dtype; "float64" for a derived tensor.
+        shape: Its shape.
+        pieces: What holds its elements; for a derived tensor, the pieces of all that it is computed from.
+        derivation: How it is computed, where it is not stored as it is.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     pieces: tuple[Piece, ...]
+    derivation: Derivation | None = None
 
     @property
     def type(self) -> DType:
