@@ -1,66 +1,31 @@
 """What a weight file holds, told by its first bytes: the structure of its container, no meaning yet."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import ByteSource, Contents, FileRef, read_bytes
-from wsanalyze.files.pickle_machine import MAX_PICKLE_BYTES, PickleError, parse_pickle
+from wsanalyze.files.foreign import explain_file, explain_zip
+from wsanalyze.files.legacy_torch import is_legacy_torch, read_legacy_torch
+from wsanalyze.files.numpy_archive import is_numpy_archive, read_numpy_archive
+from wsanalyze.files.onnx_model import looks_like_onnx, read_onnx_model
 from wsanalyze.files.safetensors_header import read_header
-from wsanalyze.files.zip_records import ZipRecord, locate_record, read_directory
-
-_NUM_SNIFFED_BYTES: Final = 64
-_FOREIGN: Final = (
-    (b"GGUF", "is a GGUF file, quantised for inference: give the checkpoints that it was made from"),
-    (b"\x89HDF", "is an HDF5 file (Keras?): convert it to safetensors"),
-    (b"version https://git-lfs", "is a Git LFS pointer, not the file itself: run `git lfs pull`"),
-    (b"<!doctype", "is a web page saved under the name of a checkpoint: download it again"),
-    (b"<html", "is a web page saved under the name of a checkpoint: download it again"),
-    (b"\x1f\x8b", "is compressed with gzip: unpack it first"),
-    (b"\x93NUMPY", "is a NumPy array without names: save a state dict as safetensors"),
-    (
-        b"\x80",
-        "is a pickle, not a zip: if torch before 1.6 wrote it, load it and torch.save it anew",
-    ),
+from wsanalyze.files.stored_files import (
+    is_stable_baselines,
+    list_stored_weights,
+    read_stable_baselines,
+    read_stored_file,
 )
+from wsanalyze.files.torch_archive import TorchArchive, read_torch_archive
+from wsanalyze.files.zip_records import ZipRecord, read_directory
 
+__all__ = ["TorchArchive", "read_contents"]
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TorchArchive:
-    """A file that torch.save wrote (a zip archive).
+_NUM_SNIFFED_BYTES: Final = 512
 
-    Attributes:
-        tree: The pickled object as inert data, see `wsanalyze.files.pickle_machine`.
-        records: Records of the archive by their name without the root folder ("data/0").
-        byteorder: Byte order of the storages, "little" or "big".
-    """
-
-    tree: Any
-    records: dict[str, ZipRecord]
-    byteorder: str
-
-    def mappings(self) -> Iterator[Mapping[Any, Any]]:
-        """See `Contents.mappings`."""
-        if isinstance(self.tree, dict):
-            yield self.tree
-            meta = self.tree.get("meta")
-            if isinstance(meta, dict):  # mmengine
-                yield meta
-
-    def tokens(self) -> Iterable[bytes]:
-        """See `Contents.tokens`."""
-        for name, record in self._storages():
-            yield f"{name}:{record.nbytes}:{record.crc}\n".encode("utf-8", "backslashreplace")
-
-    def unsummed(self, source: ByteSource, file: FileRef) -> Sequence[tuple[int, int]]:
-        """See `Contents.unsummed`: torch.serialization.set_crc32_options(False) leaves zeros."""
-        records = [record for _, record in self._storages() if not record.crc and record.nbytes and record.stored]
-        return [(locate_record(source, file, record), record.nbytes) for record in records]
-
-    def _storages(self) -> Sequence[tuple[str, ZipRecord]]:
-        return sorted((name, record) for name, record in self.records.items() if name.startswith("data/"))
+Reader = Callable[[ByteSource, FileRef], Contents]
+Matches = Callable[[Mapping[str, ZipRecord]], bool]
+ZipReader = Callable[[ByteSource, FileRef, Mapping[str, ZipRecord]], Contents]
 
 
 def read_contents(source: ByteSource, file: FileRef) -> Contents:
@@ -73,38 +38,72 @@ def read_contents(source: ByteSource, file: FileRef) -> Contents:
         raise CheckpointError("is empty", file.url)
     first = read_bytes(source, file, 0, min(_NUM_SNIFFED_BYTES, file.size))
     if first.startswith(b"PK\x03\x04"):
-        return _read_torch_archive(source, file)
-    if len(first) > 8 and first[8:9] == b"{":  # noqa: PLR2004 - a length of 8 bytes, then JSON
-        return read_header(source, file)
-    start = first.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    for magic, advice in _FOREIGN:
-        if first.startswith(magic) or start.startswith(magic):
-            raise CheckpointError(advice, file.url)
-    raise CheckpointError("is neither a safetensors nor a torch file", file.url)
+        return _read_zip(source, file, _ZIPS)
+    return _read_flat(source, file, first)
 
 
-def _read_torch_archive(source: ByteSource, file: FileRef) -> TorchArchive:
+def _read_stored(source: ByteSource, file: FileRef) -> Contents:
+    """As `read_contents`, for a file in a zip archive, which may not hold files itself."""
+    first = read_bytes(source, file, 0, min(_NUM_SNIFFED_BYTES, file.size))
+    if first.startswith(b"PK\x03\x04"):
+        return _read_zip(source, file, _ZIPS[:1])
+    return _read_flat(source, file, first)
+
+
+def _read_flat(source: ByteSource, file: FileRef, first: bytes) -> Contents:
+    for matches, read in _CONTAINERS:
+        if matches(file, first):
+            return read(source, file)
+    raise CheckpointError(explain_file(source, file, first), file.url)
+
+
+def _read_zip(source: ByteSource, file: FileRef, kinds: Sequence[tuple[Matches, ZipReader]]) -> Contents:
     directory = read_directory(source, file)
-    pickles = [name for name in directory if PurePath(name).name == "data.pkl"]
-    if len(pickles) != 1:
-        raise CheckpointError("is a zip archive, but not one that torch.save wrote", file.url)
-    root = pickles[0][: -len("data.pkl")]
-    records = {name[len(root) :]: record for name, record in directory.items() if name.startswith(root)}
-    if "constants.pkl" in records:
-        raise CheckpointError("is a TorchScript archive: save its state_dict() with torch.save", file.url)
-    byteorder = "little"
-    if "byteorder" in records:
-        byteorder = _read_record(source, file, records["byteorder"]).decode("ascii", "replace")
-        if byteorder not in ("little", "big"):
-            raise CheckpointError(f"has an unknown byte order {byteorder[:16]!r}", file.url)
-    try:
-        tree, _ = parse_pickle(_read_record(source, file, records["data.pkl"]))
-    except PickleError as error:
-        raise CheckpointError(f"has a damaged pickle: {error}", file.url) from error
-    return TorchArchive(tree, records, byteorder)
+    for matches, read in kinds:
+        if matches(directory):
+            return read(source, file, directory)
+    raise CheckpointError(explain_zip(directory.keys()), file.url)
 
 
-def _read_record(source: ByteSource, file: FileRef, record: ZipRecord) -> bytes:
-    if record.nbytes > MAX_PICKLE_BYTES:
-        raise CheckpointError(f"has a pickle of {record.nbytes} bytes, too large to be read safely", file.url)
-    return read_bytes(source, file, locate_record(source, file, record), record.nbytes)
+def _is_safetensors(_file: FileRef, first: bytes) -> bool:
+    """A length of 8 bytes, then JSON. In a text those bytes would be characters, and the length beyond all reason."""
+    is_text = first[:1] in (b"{", b"[", b"<") and first[7:8] >= b"\t"
+    return first[8:9] == b"{" and not is_text
+
+
+def _is_legacy_torch(_file: FileRef, first: bytes) -> bool:
+    return is_legacy_torch(first)
+
+
+def _is_torch_archive(directory: Mapping[str, ZipRecord]) -> bool:
+    return any(name.rpartition("/")[2] == "data.pkl" for name in directory)
+
+
+def _read_stable_baselines(source: ByteSource, file: FileRef, directory: Mapping[str, ZipRecord]) -> Contents:
+    return read_stable_baselines(source, file, directory, _read_stored)
+
+
+def _holds_one_file(directory: Mapping[str, ZipRecord]) -> bool:
+    names = [name for name in directory if not name.endswith(("/", ".DS_Store")) and not name.startswith("__MACOSX/")]
+    return len(names) == 1 and list_stored_weights(names) == names
+
+
+def _read_one_file(source: ByteSource, file: FileRef, directory: Mapping[str, ZipRecord]) -> Contents:
+    (name,) = list_stored_weights(directory)
+    return read_stored_file(source, file, directory[name], _read_stored)
+
+
+_CONTAINERS: Final[tuple[tuple[Callable[[FileRef, bytes], bool], Reader], ...]] = (
+    (looks_like_onnx, read_onnx_model),
+    (_is_safetensors, read_header),
+    (_is_legacy_torch, read_legacy_torch),
+)
+"""Containers other than zip: whether a file with these first bytes is one, and what reads its structure."""
+
+_ZIPS: Final[tuple[tuple[Matches, ZipReader], ...]] = (
+    (_is_torch_archive, read_torch_archive),
+    (is_stable_baselines, _read_stable_baselines),
+    (is_numpy_archive, read_numpy_archive),
+    (_holds_one_file, _read_one_file),
+)
+"""Zip archives: whether the records are those of one, and what reads its structure; the first holds no files."""

@@ -3,8 +3,8 @@
 Pickle is a program for a small stack machine. This one understands the same opcodes, but a GLOBAL becomes a `Global`
 (two strings), a call becomes a `Call` (what would have been called, with what), and every count is bounded. What comes
 out is data to look into, not objects to use. It differs from what pickle would give in this: a set is a list, `list`,
-`tuple` and `set` called on a list are a list, dictionary keys other than text and small whole numbers are `Opaque`, and
-escapes in the text of Python 2's first protocol are left as they are.
+`tuple` and `set` called on a list are a list, dictionary keys other than text, small whole numbers and calls are
+`Opaque`, and escapes in the text of Python 2's first protocol are left as they are.
 
 References:
     Lib/pickletools.py for the opcodes; docs/decisions/0003-pickles-are-data.md.
@@ -167,6 +167,8 @@ class _Machine:
 def _key(value: Any) -> Any:  # noqa: ANN401 - a pickle may hold anything
     """A safe dictionary key: odd ones hash by identity, so that none can be made to collide."""
     if isinstance(value, str) or (isinstance(value, int) and -_MAX_SMALL_KEY < value < _MAX_SMALL_KEY):
+        return value
+    if isinstance(value, Call):  # hashes by identity too, and can be looked into
         return value
     return Opaque()
 

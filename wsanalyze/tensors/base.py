@@ -1,7 +1,7 @@
 """The contract of tensors: where the elements of each named tensor lie, without a look at them."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -62,6 +62,9 @@ class Derivation(Protocol):
     def text(self) -> str:
         """What it is derived from, in a few words for people: "weight_g and weight_v"."""
 
+    def reads(self, start: int, stop: int) -> Iterable[tuple["TensorInfo", int, int]]:
+        """The runs of elements of its inputs that `compute` reads for a run of its own: (input, start, stop) each."""
+
     def compute(self, start: int, stop: int, read: ReadElements) -> NDArray[np.float64]:
         """Compute a run of elements.
 
@@ -105,8 +108,8 @@ class TensorInfo:
 
     @property
     def contiguous(self) -> bool:
-        """Whether its elements lie one after another in C order."""
-        return all(piece.strides is None for piece in self.pieces)
+        """Whether its elements come one after another in C order, from one piece, from several, or computed."""
+        return self.derivation is not None or all(piece.strides is None for piece in self.pieces)
 
     @property
     def dense(self) -> bool:

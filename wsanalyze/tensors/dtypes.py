@@ -22,6 +22,9 @@ class DType:
     floating: bool
 
 
+SCALED_FLOAT8: Final = "scaled float8"
+"""What float8 is called that holds codes, to be multiplied by scales which lie beside it: no weights as they are."""
+
 _FLOATING: Final = {
     "float64": 8,
     "float32": 4,
@@ -49,6 +52,7 @@ _OTHER: Final = {
     "qint32": 4,
     "float8_e8m0fnu": 1,  # scales of block formats, not weights
     "packed": 0,
+    SCALED_FLOAT8: 1,
 }
 DTYPES: Final = {name: DType(name, size, floating=True) for name, size in _FLOATING.items()} | {
     name: DType(name, size, floating=False) for name, size in _OTHER.items()
@@ -78,6 +82,37 @@ SAFETENSORS_NAMES: Final = {
     "U64": "uint64",
     "I64": "int64",
 }
+
+ONNX_TYPES: Final = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    4: "uint16",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+    12: "uint32",
+    13: "uint64",
+    14: "complex64",
+    15: "complex128",
+    16: "bfloat16",
+    17: "float8_e4m3fn",
+    18: "float8_e4m3fnuz",
+    19: "float8_e5m2",
+    20: "float8_e5m2fnuz",
+    21: "packed",
+    22: "packed",
+    23: "packed",
+    24: "float8_e8m0fnu",
+    25: "packed",
+    26: "packed",
+    27: "packed",
+    28: "packed",
+}
+"""By number of TensorProto.DataType; 8, text, is no number."""
 
 TORCH_STORAGES: Final = {
     "DoubleStorage": "float64",

@@ -1,24 +1,58 @@
 """Tensors of a checkpoint: those of its files, whatever their format, under one roof."""
 
-from collections.abc import Callable, Sequence
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from wsanalyze.errors import CheckpointError, NoWeightsError
 from wsanalyze.files.base import ByteSource, Contents, FileRef
-from wsanalyze.files.contents import TorchArchive, read_contents
+from wsanalyze.files.contents import read_contents
+from wsanalyze.files.legacy_torch import LegacyTorch
+from wsanalyze.files.numpy_archive import NumpyArchive
+from wsanalyze.files.onnx_model import OnnxModel
 from wsanalyze.files.safetensors_header import SafetensorsHeader
+from wsanalyze.files.stored_files import StoredFiles
+from wsanalyze.files.torch_archive import ScriptArchive, TorchArchive
 from wsanalyze.series import Skip
 from wsanalyze.tensors.base import TensorInfo, TensorReader, TensorSet
+from wsanalyze.tensors.distributed import read_distributed
+from wsanalyze.tensors.numpy_file import read_numpy
+from wsanalyze.tensors.onnx_file import read_onnx
 from wsanalyze.tensors.safetensors_file import read_safetensors
+from wsanalyze.tensors.script_file import read_script
 from wsanalyze.tensors.torch_file import read_torch
+from wsanalyze.tensors.zero import read_zero3
 
 READERS: Final[dict[type[Any], tuple[str, TensorReader]]] = {
     SafetensorsHeader: ("safetensors", read_safetensors),
     TorchArchive: ("torch", read_torch),
+    LegacyTorch: ("torch before 1.6", read_torch),
+    ScriptArchive: ("TorchScript", read_script),
+    NumpyArchive: ("NumPy", read_numpy),
+    OnnxModel: ("ONNX", read_onnx),
 }
 """For each kind of contents, the name of the format and its reader."""
 
+
+def _read_stored(contents: StoredFiles, source: ByteSource, file: FileRef) -> TensorSet:
+    """The tensors of all files in an archive; see `TensorReader`."""
+    found = [READERS[type(inner)][1](inner, source, part) for part, inner in contents.parts]
+    sets: dict[str, dict[str, TensorInfo]] = {}
+    for tensors in found:
+        for weights, infos in tensors.infos.items():
+            target = sets.setdefault(weights, {})
+            if both := target.keys() & infos.keys():
+                raise CheckpointError(f"tensor {min(both)!r} is in two of its files", file.url)
+            target.update(infos)
+    skips = tuple(skip for tensors in found for skip in tensors.skips)
+    return TensorSet(sets, all(tensors.ordered for tensors in found), skips)
+
+
+READERS[StoredFiles] = ("zip of checkpoints", _read_stored)
+
 LayoutReader = Callable[[ByteSource, Sequence[FileRef], Sequence[str]], tuple[TensorSet, Sequence[Contents]]]
+ModelReader = Callable[[ByteSource, Sequence[FileRef]], tuple[TensorSet, Sequence[Contents]]]
 
 
 def read_checkpoint(
@@ -57,12 +91,27 @@ def read_tensors(
         CheckpointError: If a file is damaged, two of them hold a tensor of the same name, or a name is no text.
         NoWeightsError: If there is no tensor at all.
     """
+    contents = contents or [read_contents(source, file) for file in files]
+    found = (READERS[type(content)][1](content, source, file) for file, content in zip(files, contents, strict=True))
+    return merge_sets(zip(prefixes, found, files, strict=True))
+
+
+def merge_sets(parts: Iterable[tuple[str, TensorSet, FileRef]]) -> TensorSet:
+    """Put the tensors of several files, or of several models, under one roof.
+
+    Args:
+        parts: For each of them, what to put before the names of its tensors, its tensors, and the file to name.
+
+    Raises:
+        CheckpointError: If two of them hold a tensor of the same name, or a name is no text.
+        NoWeightsError: If there is no tensor at all.
+    """
     sets: dict[str, dict[str, TensorInfo]] = {}
     skips: list[Skip] = []
     ordered = True
-    contents = contents or [read_contents(source, file) for file in files]
-    for file, prefix, content in zip(files, prefixes, contents, strict=True):
-        found = READERS[type(content)][1](content, source, file)
+    first = None
+    for prefix, found, file in parts:
+        first = first or file
         _check_names(found, file)
         ordered = ordered and found.ordered
         skips += [Skip(prefix + skip.name, skip.reason) for skip in found.skips]
@@ -74,7 +123,7 @@ def read_tensors(
                 target[prefix + name] = info
     if not any(sets.values()):
         unread = f" that can be read ({skips[0].name!r}: {skips[0].reason})" if skips else ""
-        raise NoWeightsError(f"holds no weights{unread}", files[0].url)
+        raise NoWeightsError(f"holds no weights{unread}", first.url if first else None)
     return TensorSet(sets, ordered, tuple(skips))
 
 
@@ -101,7 +150,27 @@ def _read_separate(
     return read_tensors(source, files, prefixes, contents), contents
 
 
+def _read_models(read: ModelReader) -> LayoutReader:
+    """A reader of checkpoints from one of the files of a single model: files of one model have one prefix."""
+
+    def read_models(
+        source: ByteSource, files: Sequence[FileRef], prefixes: Sequence[str]
+    ) -> tuple[TensorSet, Sequence[Contents]]:
+        parts: list[tuple[str, TensorSet, FileRef]] = []
+        contents: list[Contents] = []
+        for prefix, pairs in itertools.groupby(zip(prefixes, files, strict=True), key=operator.itemgetter(0)):
+            group = [file for _, file in pairs]
+            found, structures = read(source, group)
+            parts.append((prefix, found, group[0]))
+            contents += structures
+        return merge_sets(parts), contents
+
+    return read_models
+
+
 LAYOUTS: Final[dict[str, tuple[str, LayoutReader]]] = {
     "files": ("", _read_separate),
+    "distributed": ("torch.distributed", _read_models(read_distributed)),
+    "zero3": ("DeepSpeed ZeRO-3", _read_models(read_zero3)),
 }
 """How files can hold tensors together: its name ("" where the formats of the files say it) and its reader."""

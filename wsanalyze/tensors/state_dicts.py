@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from wsanalyze.errors import CheckpointError
-from wsanalyze.files.pickle_machine import Call
+from wsanalyze.files.pickle_machine import Call, Global
 
 _MAX_NESTING: Final = 64
 _MAX_WRAPPERS: Final = 4
@@ -39,6 +39,9 @@ _NOT_WEIGHTS: Final = re.compile(
     re.IGNORECASE,
 )
 _REBUILDS: Final = ("torch._utils._rebuild_", "torch._tensor._rebuild_", "torch.tensor._rebuild_")
+_OLD_TENSOR: Final = re.compile(r"torch(\.cuda)?\.[A-Z][A-Za-z0-9]*Tensor")
+_OLD_VARIABLES: Final = ("torch.nn.parameter.Parameter", "torch.autograd.variable.Variable")
+_DISTRIBUTED: Final = re.compile(r"torch\.distributed\..*\.(ShardedTensor|DTensor)")
 
 Content = dict[Any, Any]
 Calls = dict[str, Call]
@@ -145,9 +148,28 @@ def _is_module(value: Any) -> bool:  # noqa: ANN401
     return isinstance(value, Call) and isinstance(value.state, dict) and isinstance(value.state.get("_modules"), dict)
 
 
+def is_old_tensor(call: Call) -> bool:
+    """Whether a call would rebuild a tensor as the first versions of torch did: `torch.FloatTensor(storage, ...)`."""
+    return isinstance(call.function, Global) and _OLD_TENSOR.fullmatch(call.function.path) is not None
+
+
+def is_old_variable(call: Call) -> bool:
+    """Whether a call would rebuild a parameter around a tensor as torch before 0.4 did."""
+    known = isinstance(call.function, Global) and call.function.path in _OLD_VARIABLES
+    return known and bool(call.args) and isinstance(call.args[0], Call)
+
+
 def _is_tensor(value: Any) -> bool:  # noqa: ANN401
-    """Whether a value is a call that would rebuild a tensor (or a parameter around one)."""
-    return isinstance(value, Call) and getattr(value.function, "path", "").startswith(_REBUILDS)
+    """Whether a value is a call that would rebuild a tensor, or a parameter around one, of whatever kind."""
+    if not isinstance(value, Call) or not isinstance(value.function, Global):
+        return False
+    path = value.function.path
+    return (
+        path.startswith(_REBUILDS)
+        or is_old_tensor(value)
+        or is_old_variable(value)
+        or _DISTRIBUTED.fullmatch(path) is not None
+    )
 
 
 def _flatten(content: Content) -> Iterator[tuple[str, Call]]:

@@ -1,23 +1,26 @@
 """Tensors of a file that torch.save wrote, found without torch and without running its pickle."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import ByteSource, FileRef
-from wsanalyze.files.contents import TorchArchive
+from wsanalyze.files.legacy_torch import ITEMSIZES, LegacyTorch
 from wsanalyze.files.pickle_machine import Call, Global, PersistentId
-from wsanalyze.files.zip_records import check_overlaps, locate_record
+from wsanalyze.files.torch_archive import TorchArchive
+from wsanalyze.files.zip_records import check_overlaps
 from wsanalyze.series import Skip
 from wsanalyze.tensors.base import Piece, TensorInfo, TensorSet
 from wsanalyze.tensors.dtypes import DTYPES, TORCH_STORAGES
-from wsanalyze.tensors.state_dicts import find_state_dicts
+from wsanalyze.tensors.state_dicts import Calls, find_state_dicts, is_old_tensor, is_old_variable
 
 _MAX_NUMEL: Final = 2**50
 _MAX_AXES: Final = 64
 _MAX_WRAPPERS: Final = 8
 _REBUILD: Final = "torch._utils._rebuild_"
+_OLDEST: Final = f"{_REBUILD}tensor"
 _REBUILD_FROM_TYPE: Final = ("torch._tensor._rebuild_from_type", "torch.tensor._rebuild_from_type")
 # For each way to rebuild a plain tensor, where its dtype (None: the storage's) and its metadata stand.
 _PLAIN: Final[dict[str, tuple[int | None, int | None]]] = {
@@ -33,27 +36,48 @@ class _NotComparable(Exception):  # noqa: N818 - a signal between two functions,
 
 @dataclass(frozen=True, slots=True)
 class _StoredTensor:
-    """The arguments of a rebuild call, checked: storage key, dtype, first element, shape and strides in elements."""
+    """The arguments of a rebuild call, checked: storage key, dtype, first element, shape and strides in elements.
+
+    `window` is the part of the storage that it is a view of: its first byte, and how many; None for the whole.
+    """
 
     key: str
+    window: tuple[int, int] | None
     dtype: str
     first: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
 
-def read_torch(archive: TorchArchive, source: ByteSource, file: FileRef) -> TensorSet:
+def read_torch(archive: TorchArchive | LegacyTorch, source: ByteSource, file: FileRef) -> TensorSet:
     """List the tensors of a torch file, model and moving average apart; see `TensorReader`.
 
     A state dict keeps the order in which the model defines its parameters.
     """
-    offsets: dict[str, int] = {}
-    infos: dict[str, dict[str, TensorInfo]] = {}
-    skips = []
     try:
         found = find_state_dicts(archive.tree)
     except CheckpointError as error:
         raise CheckpointError(error.reason, file.url) from error
+    return read_calls(found, archive, source, file)
+
+
+def read_calls(
+    found: Mapping[str, Calls], archive: TorchArchive | LegacyTorch, source: ByteSource, file: FileRef
+) -> TensorSet:
+    """Tell where the tensors lie that some calls of a torch file's pickle would rebuild.
+
+    Args:
+        found: For each set of weights the calls by the names that its tensors get.
+        archive: The structure of the file.
+        source: Where its bytes come from; no weights are read.
+        file: The file.
+
+    Raises:
+        CheckpointError: If the file is damaged.
+    """
+    storages: dict[str, tuple[int, int]] = {}
+    infos: dict[str, dict[str, TensorInfo]] = {}
+    skips = []
     for weights, calls in found.items():
         infos[weights] = {}
         for name, call in calls.items():
@@ -65,8 +89,8 @@ def read_torch(archive: TorchArchive, source: ByteSource, file: FileRef) -> Tens
             if _overlaps_itself(stored):
                 skips.append(Skip(name, "its elements share memory (an expanded view)"))
                 continue
-            infos[weights][name] = _place(stored, name, archive, offsets, source, file)
-    check_overlaps([(offset, archive.records[key].nbytes, key) for key, offset in offsets.items()], file)
+            infos[weights][name] = _place(stored, name, archive, storages, source, file)
+    check_overlaps([(offset, nbytes, f"data/{key}") for key, (offset, nbytes) in storages.items()], file)
     return TensorSet(infos, ordered=True, skips=tuple(skips))
 
 
@@ -81,7 +105,13 @@ def _read_call(call: Call, name: str, file: FileRef) -> _StoredTensor:
         if path.startswith(f"{_REBUILD}parameter") and call.args and isinstance(call.args[0], Call):
             call = call.args[0]
             continue
+        if is_old_variable(call):
+            call = call.args[0]
+            continue
         break
+    if is_old_tensor(call):
+        args = call.args or call.state
+        return _check_args(Call(call.function, args if isinstance(args, tuple) else ()), _OLDEST, name, file)
     if path in _PLAIN:
         return _check_args(call, path, name, file)
     raise _NotComparable(f"rebuilt by {path or 'a call'}: not a plain tensor")
@@ -96,17 +126,29 @@ def _check_args(call: Call, path: str, name: str, file: FileRef) -> _StoredTenso
         shape = shape.args[0]
     if not (_is_counts(shape) and _is_counts(strides) and len(shape) == len(strides) and _is_counts((first,))):
         raise damaged
-    # ('storage', storage type, key, location, number of elements)
+    # ('storage', storage type, key, location, number of elements), and before torch 1.6 a view's key, start and size
     if not (isinstance(reference, tuple) and len(reference) >= 3 and reference[0] == "storage"):  # noqa: PLR2004
         raise damaged
     storage, key = reference[1], reference[2]
     if not isinstance(storage, Global) or not isinstance(key, str):
         raise damaged
+    window = _read_window(reference, storage)
+    if window is None and len(reference) >= 6 and reference[5] is not None:  # noqa: PLR2004
+        raise damaged
     dtype_index, metadata_index = _PLAIN[path]
     metadata = _argument(call, metadata_index)
     if isinstance(metadata, dict) and (metadata.get("conj") or metadata.get("neg")):
         raise _NotComparable("stored as a conjugate or negative view: save a copy made by resolve_conj()")
-    return _StoredTensor(key, _dtype(storage, _argument(call, dtype_index)), first, tuple(shape), tuple(strides))
+    dtype = _dtype(storage, _argument(call, dtype_index))
+    return _StoredTensor(key, window, dtype, first, tuple(shape), tuple(strides))
+
+
+def _read_window(reference: tuple[Any, ...], storage: Global) -> tuple[int, int] | None:
+    match reference:
+        case (_, _, _, _, _, (str(), int(start), int(size))) if _is_counts((start, size)):
+            itemsize = ITEMSIZES.get(storage.name, 1)
+            return start * itemsize, size * itemsize
+    return None
 
 
 def _argument(call: Call, index: int | None) -> Any:  # noqa: ANN401 - anything that a pickle can hold
@@ -131,25 +173,26 @@ def _is_counts(value: Any) -> bool:  # noqa: ANN401 - anything that a pickle can
 def _place(
     stored: _StoredTensor,
     name: str,
-    archive: TorchArchive,
-    offsets: dict[str, int],
+    archive: TorchArchive | LegacyTorch,
+    storages: dict[str, tuple[int, int]],
     source: ByteSource,
     file: FileRef,
 ) -> TensorInfo:
-    key = f"data/{stored.key}"
-    record = archive.records.get(key)
-    if record is None:
-        raise CheckpointError(f"tensor {name!r} refers to a storage that the file does not hold", file.url)
-    if key not in offsets:
-        offsets[key] = locate_record(source, file, record)
+    if stored.key not in storages:
+        found = archive.locate_storage(source, file, stored.key)
+        if found is None:
+            raise CheckpointError(f"tensor {name!r} refers to a storage that the file does not hold", file.url)
+        storages[stored.key] = found
+    offset, nbytes = storages[stored.key]
+    start, size = stored.window or (0, nbytes)
     itemsize = DTYPES[stored.dtype].itemsize
     span = _span(stored)
-    if (stored.first + span) * itemsize > record.nbytes:
+    if start + size > nbytes or (stored.first + span) * itemsize > size:
         raise CheckpointError(f"tensor {name!r} is larger than the storage that the file holds for it", file.url)
     contiguous = span == 0 or _is_contiguous(stored.shape, stored.strides)
     piece = Piece(
         file,
-        offsets[key] + stored.first * itemsize,
+        offset + start + stored.first * itemsize,
         span * itemsize,
         None if contiguous else stored.strides,
         archive.byteorder,
