@@ -1,0 +1,161 @@
+"""Checkpoints whose weights belong elsewhere: to another step, or to another run.
+
+Of three successive checkpoints of a training, the outer two are the farthest apart: the shorter way to the middle one
+is 0.71 of that for a random walk and 0.5 for a drift. At a noise floor, where all are equally far apart, it is 1, and
+rates that are raised again and again make it 2 now and then. Whatever is beyond that did not come out of the training.
+
+References:
+    docs/method.md, "Impostors".
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from wsanalyze.likeness.samples import Distances, FloatArray
+
+_MIN_RATIO: Final = 3.0
+_MIN_MISPLACED_RATIO: Final = 1.25
+_MAX_NEAREST_SHARE: Final = 0.5
+_MIN_SWAP_RATIO: Final = 1.3
+_MAX_SHARE: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Impostor:
+    """A checkpoint whose neighbours are near each other, and far from it.
+
+    Attributes:
+        position: Its index.
+        before: The index of the nearest checkpoint before it that is no impostor itself.
+        after: The same after it.
+        to_before: Its distance to the neighbour before it: relative, 0 to 2, in the median over tensors.
+        to_after: That to the neighbour after it.
+        between: That of the neighbours to each other.
+        nearest: The index of the checkpoint whose weights are nearest to its own.
+        to_nearest: Its distance to that one.
+    """
+
+    position: int
+    before: int
+    after: int
+    to_before: float
+    to_after: float
+    between: float
+    nearest: int
+    to_nearest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """Two successive checkpoints whose neighbours say that they stand in each other's place.
+
+    Attributes:
+        first: The index of the one that stands first; the other stands next to it.
+        second: The index of the other.
+        gain: How many times nearer to their neighbours they would be the other way round: the smaller of the two.
+    """
+
+    first: int
+    second: int
+    gain: float
+
+
+def find_impostors(distances: Distances, rounding: FloatArray, swaps: Sequence[Swap] = ()) -> list[Impostor]:
+    """Find checkpoints that are far from both neighbours while those are near each other.
+
+    Three times as far is enough by itself; a quarter farther is where the weights of another step are nearer than half as
+    far. The clearest one is taken out first, and its neighbours are judged without it, so that they are not taken for
+    impostors because of it. The first and the last checkpoint have only one neighbour, and are never told.
+
+    Args:
+        distances: Distances between T checkpoints, in order.
+        rounding: float64 of shape (T,): the relative precision of the dtype of each; what is explained by a change of
+            dtype is no evidence.
+        swaps: Those that are told already: the sequence is judged with them put right.
+
+    Returns:
+        The impostors, in order; none where more than a third of the sequence would be: then it swings by itself.
+    """
+    line = list(range(len(distances)))
+    for swap in swaps:
+        line[swap.first], line[swap.second] = swap.second, swap.first
+    ratios = {middle: _middle_ratio(distances, rounding, line, middle) for middle in line[1:-1]}
+    found: list[Impostor] = []
+    while ratios:
+        worst = max(ratios, key=lambda position: ratios[position])
+        ratio = ratios.pop(worst)
+        if ratio <= _MIN_MISPLACED_RATIO:
+            break
+        impostor = _describe(distances, worst, line)
+        near = _MAX_NEAREST_SHARE * min(impostor.to_before, impostor.to_after)
+        if ratio <= _MIN_RATIO and impostor.to_nearest > near:
+            continue
+        found.append(impostor)
+        index = line.index(worst)
+        line.remove(worst)
+        for neighbour in line[index - 1 : index + 1]:
+            if neighbour in ratios:
+                ratios[neighbour] = _middle_ratio(distances, rounding, line, neighbour)
+    if len(found) * _MAX_SHARE > max(_MAX_SHARE, len(distances)):
+        return []
+    return sorted(found, key=lambda impostor: impostor.position)
+
+
+def find_swaps(distances: Distances, rounding: FloatArray) -> list[Swap]:
+    """Find successive checkpoints each of which is nearer to the other's neighbour than to its own.
+
+    Args:
+        distances: As for `find_impostors`.
+        rounding: As for `find_impostors`.
+    """
+    swaps: list[Swap] = []
+    for before in range(len(distances) - 3):
+        first, second, after = before + 1, before + 2, before + 3
+        gain = min(
+            _ratio(distances, rounding, (before, first), (before, second)),
+            _ratio(distances, rounding, (second, after), (first, after)),
+        )
+        if gain > _MIN_SWAP_RATIO:
+            swaps.append(Swap(first, second, gain))
+    # A real swap stands alone: what overlaps is a sequence that swings.
+    overlap = any(later.first - earlier.first < _MAX_SHARE for earlier, later in itertools.pairwise(swaps))
+    return [] if overlap else swaps
+
+
+def _middle_ratio(distances: Distances, rounding: FloatArray, line: Sequence[int], middle: int) -> float:
+    """How much farther a checkpoint is from the nearer of its neighbours than those are from each other."""
+    index = line.index(middle)
+    before, after = line[index - 1], line[index + 1]
+    return min(
+        _ratio(distances, rounding, (before, middle), (before, after)),
+        _ratio(distances, rounding, (middle, after), (before, after)),
+    )
+
+
+def _ratio(distances: Distances, rounding: FloatArray, far: tuple[int, int], near: tuple[int, int]) -> float:
+    """The ratio of two distances, in the median over the tensors that differ at all; 0 where none does.
+
+    What a dtype of lower precision on one side only can have done to the longer distance is taken off it first.
+    """
+    longer, shorter = distances.per_tensor(*far), distances.per_tensor(*near)
+    if rounding[far[0]] != rounding[far[1]]:
+        norms = np.maximum(distances.norms[far[0]], distances.norms[far[1]])
+        longer = np.maximum(0.0, longer - rounding[list(far)].max() * norms)
+    known = np.isfinite(longer) & np.isfinite(shorter) & ((longer > 0) | (shorter > 0))
+    if not known.any():
+        return 0.0
+    with np.errstate(divide="ignore"):
+        return float(np.median(longer[known] / shorter[known]))
+
+
+def _describe(distances: Distances, position: int, line: Sequence[int]) -> Impostor:
+    index = line.index(position)
+    before, after = line[index - 1], line[index + 1]
+    others = {other: distances.relative(position, other) for other in range(len(distances)) if other != position}
+    nearest = min((other for other in others if np.isfinite(others[other])), key=lambda other: others[other])
+    between = distances.relative(before, after)
+    return Impostor(position, before, after, others[before], others[after], between, nearest, others[nearest])
