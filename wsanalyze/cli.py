@@ -23,6 +23,7 @@ from wsanalyze.version import __version__
 
 if TYPE_CHECKING:
     from wsanalyze.run import Run
+    from wsanalyze.sequence import SequenceOptions
     from wsanalyze.trends.base import TrendOptions, Trends
 
 STATUS_FAILED: Final = 1
@@ -65,6 +66,20 @@ _trend_options = _options(
     click.option("--group", metavar="BY", help="Add rows together by module, block or kind."),
     click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Seed of whatever is random."),
 )
+_sequence_options = _options(
+    click.option("--layers", metavar="REGEX", help="Only rows whose name the expression is found in."),
+    click.option("--steps", metavar="A:B", help="Only these steps, both ends included."),
+    click.option(
+        "--every", metavar="N", type=click.IntRange(min=1), default=1, help="Every Nth checkpoint, first and last kept."
+    ),
+    click.option("--order", type=click.Choice(["auto", "given"]), default="auto", help="By step, or as given."),
+    click.option(
+        "--params", type=click.Choice(["matrices", "all"]), help="Only matrices (the default), or all parameters."
+    ),
+    click.option(
+        "--weights", type=click.Choice(["auto", "model", "ema"]), default="auto", help="Which set of weights."
+    ),
+)
 _common_options = _options(
     click.option("--quiet", "-q", is_flag=True, help="No progress and no terminal report."),
     click.option("--no-color", is_flag=True, help="No colour (as does NO_COLOR)."),
@@ -99,16 +114,7 @@ def cli() -> None:
 @click.option("--run", "run_path", metavar="FILE", help="Where the measured sums are kept (suffix .wsa).")
 @_report_options
 @_trend_options
-@click.option("--layers", metavar="REGEX", help="Only rows whose name the expression is found in.")
-@click.option("--steps", metavar="A:B", help="Only these steps, both ends included.")
-@click.option(
-    "--every", metavar="N", type=click.IntRange(min=1), default=1, help="Every Nth checkpoint, first and last kept."
-)
-@click.option("--order", type=click.Choice(["auto", "given"]), default="auto", help="By step, or as given.")
-@click.option(
-    "--params", type=click.Choice(["matrices", "all"]), help="Only matrices (the default), or all parameters."
-)
-@click.option("--weights", type=click.Choice(["auto", "model", "ema"]), default="auto", help="Which set of weights.")
+@_sequence_options
 @click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", help="Where sums are computed.")
 @click.option("--memory", metavar="SIZE", default="128MB", show_default=True, help="Memory for buffers.")
 @_common_options
@@ -127,12 +133,10 @@ def analyze(
     """
     trend_options = _read_options(options)
     from wsanalyze.console import ProgressDisplay
-    from wsanalyze.options import parse_memory, parse_steps
+    from wsanalyze.options import parse_memory
     from wsanalyze.pipeline import AnalyzeOptions, measure_run
-    from wsanalyze.sequence import SequenceOptions
 
-    given = options["order"] == "given"
-    sequence = SequenceOptions(options["weights"], parse_steps(options["steps"]), options["every"], given_order=given)
+    sequence = _read_sequence_options(options)
     wanted = AnalyzeOptions(
         sequence, options["params"] or "auto", options["layers"], options["device"], parse_memory(options["memory"])
     )
@@ -141,6 +145,34 @@ def analyze(
     with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"]) as progress:
         run = measure_run(source, path, wanted, command=command, progress=progress)
     return _report(run, trend_options, options, keeps=True)
+
+
+@cli.command("list")
+@click.argument("source", nargs=-1, required=True)
+@click.option("--json", metavar="FILE", help="Write the list as JSON; - is standard output.")
+@_sequence_options
+@_common_options
+def list_checkpoints(source: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - click's values
+    """Show what analyze would read, in order, from headers alone.
+
+    Prints the step, format, size and rows of each checkpoint, which are copies of others, and what is wrong. No
+    weight is read; what only weights could tell is marked "possible".
+    """
+    from wsanalyze.console import ProgressDisplay
+    from wsanalyze.listing import ListOptions, default_cache_path, list_sequence
+    from wsanalyze.reports.listing import describe_unreadable, write_json, write_terminal
+
+    wanted = ListOptions(_read_sequence_options(options), options["params"] or "auto", options["layers"])
+    with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"]) as progress:
+        found = list_sequence(source, wanted, progress=progress, cache=default_cache_path())
+    if options["json"]:
+        write_json(found, __version__, sys.stdout if options["json"] == "-" else Path(options["json"]))
+    shown = options["json"] != "-" and not options["quiet"]
+    if shown:
+        write_terminal(found, __version__, sys.stdout, no_color=options["no_color"])
+    if not found.num_unreadable:
+        return 0
+    return STATUS_PARTLY if shown else _tell(describe_unreadable(found), STATUS_PARTLY)
 
 
 @cli.command()
@@ -265,6 +297,15 @@ def _read_options(options: dict[str, Any]) -> TrendOptions:
         check_grouping(wanted.group)
     check_options(wanted)
     return wanted
+
+
+def _read_sequence_options(options: dict[str, Any]) -> SequenceOptions:
+    """Gather the options that say which checkpoints, weights and names there are."""
+    from wsanalyze.options import parse_steps
+    from wsanalyze.sequence import SequenceOptions
+
+    given = options["order"] == "given"
+    return SequenceOptions(options["weights"], parse_steps(options["steps"]), options["every"], given_order=given)
 
 
 def _report(run: Run, trend_options: TrendOptions, options: dict[str, Any], *, keeps: bool = False) -> int:

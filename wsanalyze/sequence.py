@@ -1,7 +1,7 @@
 """One sequence, one story: which checkpoints, in which order, which of their weights, and where their tensors lie."""
 
 import hashlib
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -16,10 +16,11 @@ from wsanalyze.layers.renames import rename_tensors
 from wsanalyze.progress import Progress, ProgressCallback
 from wsanalyze.series import Skip
 from wsanalyze.tensors.base import WEIGHTS, TensorInfo, TensorSet
-from wsanalyze.tensors.derived import derive_tensors
+from wsanalyze.tensors.derived import DerivedTensors, derive_tensors
 from wsanalyze.tensors.files import describe_format, read_checkpoint
 
 _MAX_NAMED: Final = 4
+_Derived = dict[tuple[int, str], DerivedTensors]
 Fingerprints = MutableMapping[tuple[str, str], str]
 """Fingerprints of files by (url, stamp)."""
 
@@ -87,13 +88,26 @@ class CheckpointSequence:
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """A checkpoint whose headers were read."""
+class OpenedCheckpoint:
+    """A checkpoint whose headers were read.
+
+    Attributes:
+        checkpoint: The checkpoint, with the facts that its files tell.
+        tensors: What it holds, or None where it could not be read: then its `problem` says why.
+        format: Layout of its files in words.
+        fingerprint: Equal for equal weights in equal structures, or "".
+        proven: Whether no other weights have that fingerprint; headers alone may not tell.
+    """
 
     checkpoint: Checkpoint
     tensors: TensorSet | None
-    format: str
-    fingerprint: str
+    format: str = ""
+    fingerprint: str = ""
+    proven: bool = True
+
+
+Opener = Callable[[Checkpoint, ByteSource], OpenedCheckpoint]
+"""Reads the headers of one checkpoint; a fault becomes its problem, and NoWeightsError leaves it out."""
 
 
 def locate_checkpoints(sources: Sequence[str]) -> list[Checkpoint]:
@@ -118,6 +132,7 @@ def open_sequence(
     source: ByteSource,
     fingerprints: Fingerprints,
     progress: ProgressCallback,
+    opener: Opener | None = None,
 ) -> CheckpointSequence:
     """Locate checkpoints, read their headers, order them and choose the weights.
 
@@ -127,6 +142,7 @@ def open_sequence(
         source: Where bytes come from.
         fingerprints: Those known from earlier; new ones are added.
         progress: Told of checkpoints opened.
+        opener: What opens a checkpoint instead, where more is known of it than its files tell or less is asked.
 
     Raises:
         SourceError: If there is no checkpoint, none can be read, or they are several sequences.
@@ -135,16 +151,19 @@ def open_sequence(
     if options.weights not in ("auto", *WEIGHTS):
         raise UsageError(f"--weights takes auto, {' or '.join(WEIGHTS)}, not {options.weights!r}")
     located = locate_checkpoints(sources)
-    opened: dict[str, _Opened] = {}
+    opened: dict[str, OpenedCheckpoint] = {}
     notes: list[str] = []
     for index, checkpoint in enumerate(located):
         progress(Progress("reading headers", index, len(located), "checkpoints"))
         try:
-            opened[checkpoint.origin] = _open(checkpoint, source, fingerprints)
+            if opener is None:
+                opened[checkpoint.origin] = _open(checkpoint, source, fingerprints)
+            else:
+                opened[checkpoint.origin] = opener(checkpoint, source)
         except NoWeightsError as error:
             notes.append(f"{checkpoint.label} is left out: it {error.reason}")
     progress(Progress("reading headers", len(located), len(located), "checkpoints"))
-    prints = {origin: found.fingerprint for origin, found in opened.items() if found.fingerprint}
+    prints = {origin: found.fingerprint for origin, found in opened.items() if found.fingerprint and found.proven}
     ordered = order_checkpoints([o.checkpoint for o in opened.values()], prints, given=options.given_order)
     chosen = _select(ordered.checkpoints, options)
     if not chosen:
@@ -154,7 +173,8 @@ def open_sequence(
         first = next(c.problem for c in chosen if c.problem)
         raise SourceError(f"{', '.join(sources)}: none of {len(chosen)} checkpoints can be read; the first: {first}")
     weights = _choose_weights([opened[c.origin].tensors for c in usable], options.weights)
-    members = tuple(_make_member(c, opened[c.origin], weights, options) for c in chosen)
+    derived: _Derived = {}
+    members = tuple(_make_member(c, opened[c.origin], weights, options, derived) for c in chosen)
     if not any(member.alive for member in members):
         raise SourceError(f"{', '.join(sources)}: no checkpoint holds {weights} weights; try --weights auto")
     if unread := [name for c in chosen for name in c.unread]:
@@ -167,10 +187,10 @@ def open_sequence(
     return CheckpointSequence(members, weights, (*ordered.notes, *notes))
 
 
-def _open(checkpoint: Checkpoint, source: ByteSource, fingerprints: Fingerprints) -> _Opened:
+def _open(checkpoint: Checkpoint, source: ByteSource, fingerprints: Fingerprints) -> OpenedCheckpoint:
     """Read the headers of one checkpoint; a fault becomes its problem, so that the others go on."""
     if checkpoint.problem is not None:
-        return _Opened(checkpoint, None, "", "")
+        return OpenedCheckpoint(checkpoint, None)
     try:
         tensors, contents = read_checkpoint(source, checkpoint.layout, checkpoint.files, checkpoint.prefixes)
         facts = dict(checkpoint.facts)
@@ -183,9 +203,14 @@ def _open(checkpoint: Checkpoint, source: ByteSource, fingerprints: Fingerprints
     except NoWeightsError:
         raise
     except CheckpointError as error:
-        return _Opened(replace(checkpoint, problem=str(error)), None, "", "")
-    fingerprint = hashlib.blake2b("\n".join((*parts, *checkpoint.prefixes)).encode(), digest_size=16).hexdigest()
-    return _Opened(replace(checkpoint, facts=facts), tensors, describe_format(checkpoint.layout, contents), fingerprint)
+        return OpenedCheckpoint(replace(checkpoint, problem=str(error)), None)
+    form = describe_format(checkpoint.layout, contents)
+    return OpenedCheckpoint(replace(checkpoint, facts=facts), tensors, form, join_fingerprints(checkpoint, parts))
+
+
+def join_fingerprints(checkpoint: Checkpoint, parts: Sequence[str]) -> str:
+    """The fingerprint of a checkpoint from those of its files."""
+    return hashlib.blake2b("\n".join((*parts, *checkpoint.prefixes)).encode(), digest_size=16).hexdigest()
 
 
 def _key(file: FileRef) -> tuple[str, str]:
@@ -216,22 +241,21 @@ def _choose_weights(sets: Sequence[TensorSet | None], asked: str) -> str:
     return max(WEIGHTS, key=lambda weights: counts[weights])
 
 
-def _make_member(checkpoint: Checkpoint, opened: _Opened, weights: str, options: SequenceOptions) -> Member:
+def _make_member(
+    checkpoint: Checkpoint, opened: OpenedCheckpoint, weights: str, options: SequenceOptions, known: _Derived
+) -> Member:
     if opened.tensors is None or checkpoint.problem is not None:
         return Member(checkpoint, opened.format)
     infos = opened.tensors.infos.get(weights)
     if not infos:
         return Member(replace(checkpoint, problem=f"{checkpoint.origin}: holds no {weights} weights"), opened.format)
+    # Of checkpoints that share their tensors (an opener may say so), only the configuration beside them can differ.
+    key = id(infos), checkpoint.folder if options.merge_lora or options.split_qkv else ""
     try:
-        named = rename_tensors(strip_wrappers(infos), options.renames)
-        derived = derive_tensors(
-            {name: replace(info, name=name) for name, info in named.items()},
-            checkpoint.folder,
-            merge_lora=options.merge_lora,
-            split_qkv=options.split_qkv,
-        )
+        derived = known.get(key) or _derive(infos, checkpoint.folder, options)
     except CheckpointError as error:
         return Member(replace(checkpoint, problem=str(error)), opened.format)
+    known[key] = derived
     # A fingerprint samples; only the stamps tell that the rest of a file is what it was, and no other file's. Renames
     # and derivations decide which bytes a name stands for.
     stamps = [file.stamp for file in checkpoint.files]
@@ -239,3 +263,14 @@ def _make_member(checkpoint: Checkpoint, opened: _Opened, weights: str, options:
     identity = hashlib.blake2b("\n".join(keys).encode(), digest_size=16).hexdigest()
     skips = (*opened.tensors.skips, *derived.skips)
     return Member(checkpoint, opened.format, identity, opened.fingerprint, derived.infos, opened.tensors.ordered, skips)
+
+
+def _derive(infos: Mapping[str, TensorInfo], folder: str, options: SequenceOptions) -> DerivedTensors:
+    """Tensors as they are compared: without wrappers, renamed, recombined."""
+    named = rename_tensors(strip_wrappers(infos), options.renames)
+    return derive_tensors(
+        {name: info if info.name == name else replace(info, name=name) for name, info in named.items()},
+        folder,
+        merge_lora=options.merge_lora,
+        split_qkv=options.split_qkv,
+    )

@@ -23,6 +23,16 @@ def test_files_that_differ_in_a_number_or_a_date(put, find, names):
     assert len(find(put(*names))) == len(names)
 
 
+def test_archives_and_exports_beside_a_run_are_left_alone(put, find):
+    root = put("run/step_1.pt", "run/step_2.pt", "run/onnx/model.onnx", "data/train.npz", "evaluations.npz")
+    assert set(find(root)) == {"step_1", "step_2"}
+
+
+def test_a_folder_of_archives_is_a_sequence(put, find):
+    assert set(find(put("run/step_1.npz", "run/step_2.npz") / "run")) == {"step_1", "step_2"}
+    assert set(find(put("onnx/step_1/model.onnx", "onnx/step_2/model.onnx") / "onnx")) == {"step_1", "step_2"}
+
+
 def test_folders_of_a_trainer(put, find):
     for step in (500, 1000):
         put(f"run/checkpoint-{step}/model.safetensors", f"run/checkpoint-{step}/optimizer.pt")

@@ -35,7 +35,6 @@ SIDECARS = [
     "custom_checkpoint_0.pt",
     ".hidden.pt",
     "README.md",
-    "model.onnx",
 ]
 NO_SIDECARS = ["lossnet.pt", "optimus.pt", "argsort.pt", "scalerless.pt", "configurable.bin", "randomforest.pt"]
 
@@ -48,6 +47,14 @@ def test_weight_files(put, name):
 @pytest.mark.parametrize("name", SIDECARS)
 def test_sidecars_are_left_alone(put, name):
     assert not is_weight_file(put(name) / name)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".onnx"])
+def test_archives_and_exports_count_only_where_there_is_nothing_else(put, units, suffix):
+    put(f"step_1{suffix}", f"step_2{suffix}")
+    assert set(units()) == {"step_1", "step_2"}
+    put("model.safetensors")
+    assert set(units()) == {"model"}
 
 
 def test_what_is_called_like_weights_but_cannot_be_read_is_not_passed_over(tmp_path, units):

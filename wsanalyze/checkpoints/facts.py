@@ -18,6 +18,7 @@ STEP_KEYS: Final = (
     "steps",
     "current_step",
     "it",
+    "num_timesteps",
 )
 EPOCH_KEYS: Final = ("epoch", "epochs", "current_epoch", "epoch_num")
 _NUM_SAMPLES: Final = 1024
@@ -59,6 +60,14 @@ def fingerprint_file(source: ByteSource, file: FileRef, contents: Contents) -> s
     for start, nbytes in _spread(sorted(spans)):
         length = min(_SAMPLE_BYTES, nbytes)
         digest.update(read_bytes(source, file, start + (nbytes - length) // 2, length))
+    return digest.hexdigest()
+
+
+def digest_tokens(contents: Contents) -> str:
+    """Digest what headers and checksums say of a weight file, without a look at its weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    for token in contents.tokens():
+        digest.update(token)
     return digest.hexdigest()
 
 

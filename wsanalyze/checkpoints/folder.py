@@ -11,7 +11,7 @@ from typing import Final
 
 from wsanalyze.checkpoints.base import Checkpoint
 from wsanalyze.checkpoints.names import mask_numbers, natural_key, read_name
-from wsanalyze.checkpoints.units import Unit, is_folder, is_shard, is_weight_file, list_unit_of, list_units
+from wsanalyze.checkpoints.units import ASIDE, Unit, is_folder, is_shard, is_weight_file, list_unit_of, list_units
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.files.base import FileRef
 from wsanalyze.files.local import stat_file
@@ -97,6 +97,9 @@ def _find_in_folder(folder: Path, depth: int = 0) -> list[Checkpoint]:
     if own and len(own) == 1 and _names_step(folder.name):
         return own  # a checkpoint, whatever else lies in folders below it (DeepSpeed's partitions)
     below, refused = _find_below(folder, depth) if depth < _MAX_DEPTH else ({}, [])
+    if not all(_is_aside(found) for found in (own, *below.values())):
+        own = [] if _is_aside(own) else own
+        below = {child: found for child, found in below.items() if not _is_aside(found)}
     if not own and below and _is_one_in_parts(folder, below):
         return [_merge_components(folder, below)]
     single = {child: found[0] for child, found in below.items() if len(found) == 1}
@@ -111,6 +114,11 @@ def _find_in_folder(folder: Path, depth: int = 0) -> list[Checkpoint]:
         found += [checkpoint for inner in several.values() for checkpoint in inner]
     # The model that a trainer leaves beside the folders of its checkpoints is its last.
     return found + [replace(c, label="final") if found and not _says_more(c.label) else c for c in own]
+
+
+def _is_aside(found: Sequence[Checkpoint]) -> bool:
+    """Whether they hold nothing but files that are left alone where there are others."""
+    return all(c.files and all(file.url.lower().endswith(ASIDE) for file in c.files) for c in found)
 
 
 def _is_one_in_parts(folder: Path, below: Mapping[Path, Sequence[Checkpoint]]) -> bool:

@@ -10,8 +10,11 @@ from typing import Final
 from wsanalyze.checkpoints.names import natural_key
 from wsanalyze.errors import CheckpointError
 
-SUFFIXES: Final = (".pth.tar", ".pt.tar", ".safetensors", ".ckpt", ".pth", ".bin", ".pt")
+SUFFIXES: Final = (".pth.tar", ".pt.tar", ".safetensors", ".ckpt", ".onnx", ".pth", ".bin", ".jit", ".npz", ".zip", ".pt", ".th")
 """How weight files end, the longest first."""
+
+ASIDE: Final = (".npz", ".onnx", ".zip")
+"""Those that are left alone where there are others: results and data sets are NumPy archives too, and ONNX an export."""
 
 _INDEX_SUFFIXES: Final = (".safetensors.index.json", ".bin.index.json")
 _SIDECARS: Final = re.compile(
@@ -55,9 +58,9 @@ def list_units(folder: Path) -> dict[str, Unit]:
     taken = {file for unit in units for file in unit.files}
     indexed = {unit.label for unit in units}
     shards: dict[tuple[str, str], list[Path]] = {}
-    for path in entries:
-        if path in taken or not is_weight_file(path):
-            continue
+    candidates = [path for path in entries if path not in taken and is_weight_file(path)]
+    weights = [path for path in candidates if not path.name.lower().endswith(ASIDE)]
+    for path in weights if weights or units else candidates:
         found = _SHARD.match(path.name)
         if found is None:
             units.append(Unit(stem(path.name), (path,)))

@@ -4,17 +4,19 @@ Nothing unmatched becomes a number: whatever does not compare is a state of its 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from wsanalyze.errors import MatchError, UsageError
 from wsanalyze.layers.base import RowMatch, TensorsByName
-from wsanalyze.layers.kinds import is_buffer, is_scale, tell_kinds
+from wsanalyze.layers.kinds import find_scales, is_buffer, is_scale, tell_kinds
 from wsanalyze.layers.names import order_names, split_block, split_module
 from wsanalyze.series import Event, Row, Skip, State
 from wsanalyze.tensors.base import TensorInfo
+from wsanalyze.tensors.dtypes import SCALED_FLOAT8
 
 PARAMS: Final = ("matrices", "all")
 _MIN_AXES: Final = 2
@@ -44,6 +46,7 @@ def match_layers(
         MatchError: If no row compares between any two successive checkpoints.
     """
     wanted = _compile(pattern)
+    sides, scales = _mark_codes(sides)
     names = _order_union(sides, ordered=ordered)
     shapes = {name: next(side[name].shape for side in sides if name in side) for name in names}
     kinds = tell_kinds(shapes)
@@ -56,7 +59,7 @@ def match_layers(
     num_chosen = 0
     for name in names:
         side = [found.get(name) for found in sides]
-        reason = _refuse(name, side, params)
+        reason = _refuse(name, side, params, scales)
         if reason is None and wanted is not None and not wanted.search(name):
             continue
         num_chosen += reason is None
@@ -117,15 +120,31 @@ def _order_union(sides: Sequence[TensorsByName], *, ordered: bool) -> list[str]:
     return names
 
 
-def _refuse(name: str, side: Sequence[TensorInfo | None], params: str) -> str | None:
+def _mark_codes(sides: Sequence[TensorsByName]) -> tuple[list[TensorsByName], set[str]]:
+    """Take float8 with scales beside it for the codes that it is; and the names of all such scales."""
+    marked: list[TensorsByName] = []
+    scales: set[str] = set()
+    for side in sides:
+        found = find_scales({name: info.dtype for name, info in side.items()})
+        scales.update(*found.values())
+        codes = {
+            name: replace(side[name], dtype=SCALED_FLOAT8) for name in found if side[name].type.floating
+        }  # at the same places, so that the order stays
+        marked.append({**side, **codes} if codes else side)
+    return marked, scales
+
+
+def _refuse(name: str, side: Sequence[TensorInfo | None], params: str, scales: Container[str]) -> str | None:
     """Why a tensor is no row at all, or None."""
     present = [info for info in side if info is not None]
+    if is_scale(name) or name in scales:
+        return "a scale of quantised codes, not a weight"
+    if all(info.dtype == SCALED_FLOAT8 for info in present):
+        return "float8 codes with a scale beside them: convert to bfloat16 first"
     if all(not info.type.floating for info in present):
         return f"{present[0].dtype}: not a weight that changes by degrees"
     if is_buffer(name, present[0].shape):
         return "a buffer, not a parameter"
-    if is_scale(name):
-        return "a scale of quantised codes, not a weight"
     if params == "matrices" and all(len(info.shape) < _MIN_AXES for info in present):
         return "one-dimensional (--params all takes it in)"
     return None

@@ -36,8 +36,10 @@ def strip_wrappers(tensors: Mapping[str, _Value]) -> dict[str, _Value]:
     while found:
         for wrapper in WRAPPERS:
             pattern = re.compile(rf"(^|\.){re.escape(wrapper)}")
+            if not all(pattern.search(name) for name in found):
+                continue
             shorter = {pattern.sub(r"\1", name): value for name, value in found.items()}
-            if len(shorter) == len(found) and all(pattern.search(name) for name in found):
+            if len(shorter) == len(found):
                 found = shorter
                 break
         else:

@@ -1,0 +1,248 @@
+"""What `wsanalyze list` shows: the checkpoints of a sequence as their headers tell them, for people and programs."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from wsanalyze.reports.base import Destination
+from wsanalyze.reports.files import check_open, write_text
+from wsanalyze.reports.terminal_page import Cell, ColorSystem, Page, probe_terminal
+from wsanalyze.reports.text import format_bytes, format_count, join_some, printable, text_width
+from wsanalyze.series import Event, Skip
+
+FORMAT_VERSION: Final = 1
+DEFAULT_WIDTH: Final = 80
+_WIDTHS: Final = (40, 240)
+_FEWEST_LABEL_COLUMNS: Final = 12
+_LABEL_WIDTH: Final = 10
+_MAX_FORMAT_WIDTH: Final = 24
+_MAX_REASON_LINES: Final = 4
+_MAX_EVENTS: Final = 20
+_MAX_NOTES: Final = 20
+_STYLES: Final = {"unreadable": "red", "duplicate": "dim", "possible duplicate": "yellow"}
+
+Status = Literal["ok", "duplicate", "possible duplicate", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCheckpoint:
+    """One checkpoint as its headers tell it.
+
+    Attributes:
+        step: Training step, epoch or iteration; None where none is known.
+        label: The short name shown to people.
+        origin: Where it lies.
+        status: "ok", "duplicate" (left out of an analysis), "possible duplicate" (headers cannot tell), "unreadable".
+        reason: Why it is not "ok", or None.
+        format: Layout of its files in words.
+        nbytes: Size of its weight files in bytes.
+        num_tensors: Tensors of the weights chosen.
+        num_rows: How many of them are rows that compare with those of another checkpoint.
+        dtypes: Number of those rows by dtype.
+    """
+
+    step: int | None
+    label: str
+    origin: str
+    status: Status
+    reason: str | None
+    format: str
+    nbytes: int
+    num_tensors: int = 0
+    num_rows: int = 0
+    dtypes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A sequence of checkpoints as its headers tell it.
+
+    Attributes:
+        source: The sources as the user gave them.
+        weights: Which weights are read ("model", "ema").
+        params: Which parameters are rows ("matrices", "all").
+        checkpoints: All checkpoints, in order.
+        num_rows: Rows that compare from some checkpoint to the next.
+        num_everywhere: Those that do from every checkpoint to the next.
+        skips: Tensors that are in no row.
+        events: What the headers tell of the sequence.
+        notes: Sentences on choices that the program made.
+    """
+
+    source: tuple[str, ...]
+    weights: str
+    params: str
+    checkpoints: tuple[ListedCheckpoint, ...]
+    num_rows: int
+    num_everywhere: int
+    skips: tuple[Skip, ...]
+    events: tuple[Event, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def num_unreadable(self) -> int:
+        """How many checkpoints could not be read."""
+        return sum(checkpoint.status == "unreadable" for checkpoint in self.checkpoints)
+
+
+def write_json(listing: Listing, version: str, destination: Destination) -> None:
+    """Write a listing as JSON; the format is in docs/cli.md.
+
+    Raises:
+        ReportError: If it cannot be written.
+    """
+    document = {
+        "format": FORMAT_VERSION,
+        "wsanalyze": version,
+        "source": listing.source,
+        "weights": listing.weights,
+        "params": listing.params,
+        "checkpoints": [_to_json(checkpoint) for checkpoint in listing.checkpoints],
+        "rows": {"some": listing.num_rows, "all": listing.num_everywhere},
+        "skipped": [{"name": skip.name, "reason": skip.reason} for skip in listing.skips],
+        "events": [
+            {"kind": e.kind, "layer": e.layer, "checkpoint": e.checkpoint, "text": e.text, "evidence": dict(e.evidence)}
+            for e in listing.events
+        ],
+        "notes": listing.notes,
+    }
+    lines = []
+    for key, value in document.items():
+        if value and isinstance(value, list):
+            lines.append(f"{json.dumps(key)}: [\n  " + ",\n  ".join(map(json.dumps, value)) + "\n ]")
+        else:
+            lines.append(f"{json.dumps(key)}: {json.dumps(value)}")
+    write_text("{\n " + ",\n ".join(lines) + "\n}\n", destination)
+
+
+def _to_json(checkpoint: ListedCheckpoint) -> dict[str, Any]:
+    return {
+        "step": checkpoint.step,
+        "label": checkpoint.label,
+        "origin": checkpoint.origin,
+        "status": checkpoint.status,
+        "reason": checkpoint.reason,
+        "format": checkpoint.format,
+        "nbytes": checkpoint.nbytes,
+        "tensors": checkpoint.num_tensors,
+        "rows": checkpoint.num_rows,
+        "dtypes": dict(checkpoint.dtypes),
+    }
+
+
+def write_terminal(
+    listing: Listing, version: str, destination: Destination, *, width: int | None = None, no_color: bool = False
+) -> None:
+    """Write a listing as a table with a summary below.
+
+    Args:
+        listing: What to show.
+        version: Version of wsanalyze.
+        destination: Where to; colours and other escape codes go to a terminal only.
+        width: Columns to use, 40 to 240; by default those of the terminal, and 80 for everything else.
+        no_color: Whether to write no escape codes at all, as where NO_COLOR is set.
+
+    Raises:
+        ReportError: If it cannot be written.
+    """
+    check_open(destination)
+    columns, encoding = DEFAULT_WIDTH, "utf-8"
+    colors: ColorSystem | None = None
+    if not isinstance(destination, Path):
+        encoding = getattr(destination, "encoding", None) or encoding
+        if destination.isatty():
+            columns, colors = probe_terminal(destination)
+    if no_color or os.environ.get("NO_COLOR"):
+        colors = None
+    narrowest, widest = _WIDTHS
+    page = Page(min(max(width or columns, narrowest), widest), encoding)
+    page.add_heading(f"wsanalyze {version}: {', '.join(listing.source)}")
+    _add_table(page, listing.checkpoints)
+    _add_summary(page, listing)
+    write_text(page.render(colors), destination)
+
+
+def _add_table(page: Page, checkpoints: Sequence[ListedCheckpoint]) -> None:
+    lines = [
+        (
+            "-" if c.step is None else str(c.step),
+            c.label,
+            printable(c.format) or "-",
+            format_bytes(c.nbytes),
+            str(c.num_rows) if c.num_tensors else "-",
+        )
+        for c in checkpoints
+    ]
+    titles = ("step", "checkpoint", "format", "size", "rows")
+    widths = [max(text_width(line[column]) for line in (titles, *lines)) for column in range(len(titles))]
+    widths[2] = min(widths[2], _MAX_FORMAT_WIDTH)
+    rest = page.item_room(0) - sum(widths[:1] + widths[2:]) - 2 * (len(titles) - 2)
+    room = max(_FEWEST_LABEL_COLUMNS, rest)
+    labels = page.shorten_names([checkpoint.label for checkpoint in checkpoints], room)
+    widths[1] = max(text_width(label) for label in (titles[1], *labels))
+    page.add_space()
+    page.add_cells(_cells(titles, widths, "bold"))
+    for checkpoint, line, label in zip(checkpoints, lines, labels, strict=True):
+        style = _STYLES.get(checkpoint.status, "")
+        page.add_cells(_cells((line[0], label, *line[2:]), widths, style))
+        if checkpoint.reason:
+            text = f"{checkpoint.status}: {checkpoint.reason}"
+            page.add_paragraph(text, indent=widths[0] + 4, style=style, max_lines=_MAX_REASON_LINES)
+
+
+def _cells(texts: Sequence[str], widths: Sequence[int], style: str) -> list[Cell]:
+    right = (True, False, False, True, True)
+    return [Cell(text, width, style, right=aligned) for text, width, aligned in zip(texts, widths, right, strict=True)]
+
+
+def _add_summary(page: Page, listing: Listing) -> None:
+    page.add_space()
+    for event in listing.events[:_MAX_EVENTS]:
+        page.add_item(event.kind, event.text, label_width=max(_LABEL_WIDTH, len(event.kind)))
+    if len(listing.events) > _MAX_EVENTS:
+        counts = Counter(event.kind for event in listing.events[_MAX_EVENTS:])
+        text = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+        page.add_item("more", text, label_width=_LABEL_WIDTH)
+    if listing.skips:
+        reasons = Counter(skip.reason for skip in listing.skips)
+        text = join_some([f"{count} {printable(reason)}" for reason, count in reasons.most_common()], 3)
+        page.add_item("skipped", text, label_width=_LABEL_WIDTH, max_lines=4)
+    for note in listing.notes[:_MAX_NOTES]:
+        page.add_item("note", note, label_width=_LABEL_WIDTH, max_lines=6)
+    page.add_paragraph(describe_listing(listing), indent=0, style="bold")
+    if listing.num_unreadable:
+        page.add_paragraph(describe_unreadable(listing), indent=0, style="bold red")
+
+
+def describe_listing(listing: Listing) -> str:
+    """The sequence in one sentence: how many checkpoints, which steps, how large, how many rows compare."""
+    parts = [format_count(len(listing.checkpoints), "checkpoint")]
+    alive = [c for c in listing.checkpoints if c.status in ("ok", "possible duplicate")]
+    if len(alive) < len(listing.checkpoints):
+        parts.append(f"{len(alive)} to compare")
+    steps = [c.step for c in alive if c.step is not None]
+    if steps:
+        low, high = min(steps), max(steps)
+        parts.append(f"step {low}" if low == high else f"steps {low} to {high}")
+    parts.append(format_bytes(sum(c.nbytes for c in listing.checkpoints)))
+    text = ", ".join(parts)
+    if len(alive) < 2:  # noqa: PLR2004 - a pair
+        return f"{text}; there is nothing to compare: a change needs two different checkpoints."
+    if not listing.num_rows:
+        return f"{text}; no row compares."
+    dtypes: Counter[str] = Counter()
+    for checkpoint in alive:
+        dtypes.update(checkpoint.dtypes)
+    some = listing.num_rows - listing.num_everywhere
+    rows = f"{format_count(listing.num_everywhere, 'row')} {'compares' if listing.num_everywhere == 1 else 'compare'}"
+    more = f" and {some} more in some" if some else ""
+    return f"{text}; {rows} in all{more} ({', '.join(name for name, _ in dtypes.most_common())})."
+
+
+def describe_unreadable(listing: Listing) -> str:
+    """The last line where not every checkpoint could be read."""
+    return f"{format_count(listing.num_unreadable, 'checkpoint')} could not be read."
