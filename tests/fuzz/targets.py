@@ -1,0 +1,261 @@
+"""What is fuzzed: for each reader a way from bytes all the way to numbers, and what must hold on that way.
+
+Only a `WsAnalyzeError` may come out. Whatever is listed must lie in the file, cover its tensor once and give numbers.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import mutators
+import numpy as np
+from bundle import BundleError, unpack
+
+from wsanalyze.changes.kernels import NumpyKernel
+from wsanalyze.checkpoints.base import Checkpoint
+from wsanalyze.checkpoints.facts import fingerprint_file, read_facts
+from wsanalyze.checkpoints.folder import FolderSource
+from wsanalyze.errors import CheckpointError, WsAnalyzeError
+from wsanalyze.files.base import ByteSource, FileRef
+from wsanalyze.files.contents import read_contents
+from wsanalyze.files.local import LocalFiles
+from wsanalyze.files.pickle_machine import PickleError, parse_pickle
+from wsanalyze.layers.names import strip_wrappers
+from wsanalyze.tensors.base import Piece, TensorInfo, TensorSet
+from wsanalyze.tensors.derived import derive_tensors
+from wsanalyze.tensors.dtypes import DTYPES
+from wsanalyze.tensors.files import describe_format, read_checkpoint, read_tensors
+from wsanalyze.tensors.state_dicts import find_state_dicts
+
+_MAX_NUMEL_READ: Final = 2**16
+_MAX_CHUNK: Final = 2**12
+_KERNEL: Final = NumpyKernel()
+
+
+class BrokenPromiseError(AssertionError):
+    """A reader gave back something that its contract excludes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One reader.
+
+    Attributes:
+        run: Takes an input the whole way; raises `WsAnalyzeError` where it is refused.
+        mutate: Makes other inputs from one.
+        folder: Whether inputs are bundles that are unpacked into a folder.
+    """
+
+    run: Callable[[bytes, Path], None]
+    mutate: mutators.Mutator
+    folder: bool = False
+
+
+class MemoryFiles:
+    """A ByteSource of a single file that lies in memory; there is nothing that it could open."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def read_into(self, file: FileRef, offset: int, buffer: memoryview) -> None:
+        """See `ByteSource.read_into`."""
+        start = file.start + offset
+        if offset < 0 or start + len(buffer) > len(self.data):
+            raise CheckpointError("ends too early: truncated or still being written", file.url)
+        buffer[:] = self.data[start : start + len(buffer)]
+
+    def verify(self, _file: FileRef) -> None:
+        """See `ByteSource.verify`."""
+
+    def close(self) -> None:
+        """See `ByteSource.close`."""
+
+
+def run_pickle(data: bytes, _folder: Path) -> None:
+    """The pickle machine, and the search for state dicts in what it builds."""
+    try:
+        tree, end = parse_pickle(data)
+    except PickleError as error:
+        raise CheckpointError(str(error)) from error
+    if not 0 < end <= len(data):
+        raise BrokenPromiseError(f"the pickle ends at {end} of {len(data)}")
+    for calls in find_state_dicts(tree).values():
+        for name in calls:
+            if not isinstance(name, str):
+                raise BrokenPromiseError(f"a tensor is called {name!r}")
+
+
+def run_file(data: bytes, _folder: Path) -> None:
+    """One file of any format."""
+    source = MemoryFiles(data)
+    file = FileRef("input", len(data), "stamp")
+    contents = read_contents(source, file)
+    facts = read_facts(contents)
+    if not all(type(value) is int for value in facts.values()):
+        raise BrokenPromiseError(f"facts are no numbers: {facts}")
+    fingerprint_file(source, file, contents)
+    check_tensors(read_tensors(source, [file], [""], [contents]), source, {"input": len(data)}, "/nonexistent")
+    describe_format("files", [contents])
+
+
+def lay_out(data: bytes, folder: Path) -> None:
+    """Unpack a bundle into a folder of its own.
+
+    Raises:
+        BundleError: If it is none, or its names cannot stand side by side.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, content in unpack(data).items():
+        path = folder / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        except OSError as error:
+            raise BundleError("a file where a folder is wanted") from error
+
+
+def run_folder(_data: bytes, folder: Path) -> None:
+    """A folder that holds one checkpoint or several; each may be refused by itself."""
+    refused: WsAnalyzeError | None = None
+    with LocalFiles() as source:
+        for checkpoint in FolderSource(str(folder)).checkpoints():
+            try:
+                _read_one(checkpoint, source)
+            except WsAnalyzeError as error:
+                refused = error
+    if refused is not None:
+        raise refused
+
+
+def _read_one(checkpoint: Checkpoint, source: ByteSource) -> None:
+    if checkpoint.problem is not None:
+        raise CheckpointError(checkpoint.problem)
+    tensors, contents = read_checkpoint(source, checkpoint.layout, checkpoint.files, checkpoint.prefixes)
+    for file, content in zip(checkpoint.files, contents, strict=True):
+        read_facts(content)
+        fingerprint_file(source, file, content)
+    describe_format(checkpoint.layout, contents)
+    sizes = {file.url: file.size for file in checkpoint.files}
+    check_tensors(tensors, source, sizes, checkpoint.folder)
+
+
+def check_tensors(tensors: TensorSet, source: ByteSource, sizes: dict[str, int], folder: str) -> None:
+    """Hold the tensors of a checkpoint against the contract of `TensorInfo`, and read those that are small.
+
+    Raises:
+        BrokenPromiseError: If it is broken.
+        WsAnalyzeError: If they cannot be read or derived after all.
+    """
+    for infos in tensors.infos.values():
+        for info in infos.values():
+            _check_info(info, sizes)
+            _read_elements(info, source)
+        try:
+            stripped = strip_wrappers(infos)
+        except WsAnalyzeError:
+            continue
+        for merge_lora, split_qkv in ((False, False), (True, True)):
+            derived = derive_tensors(stripped, folder, merge_lora=merge_lora, split_qkv=split_qkv)
+            for info in derived.infos.values():
+                if info.derivation is not None and info.numel <= _MAX_NUMEL_READ:
+                    _read_derived(info, source)
+
+
+def _check_info(info: TensorInfo, sizes: dict[str, int]) -> None:
+    if info.dtype not in DTYPES:
+        raise BrokenPromiseError(f"unknown dtype {info.dtype}")
+    if any(type(size) is not int or size < 0 for size in info.shape):
+        raise BrokenPromiseError(f"shape {info.shape}")
+    for piece in info.pieces:
+        size = sizes.get(piece.file.url)
+        if size is None:
+            raise BrokenPromiseError(f"a piece lies in {piece.file.url}, which is not of the checkpoint")
+        begin = piece.file.start + piece.offset
+        if piece.offset < 0 or piece.nbytes < 0 or piece.file.start < 0 or begin + piece.nbytes > size:
+            raise BrokenPromiseError(f"{piece} does not lie in {size} bytes")
+        if piece.byteorder not in ("little", "big"):
+            raise BrokenPromiseError(f"byte order {piece.byteorder}")
+    if len(info.pieces) > 1 or (info.pieces and info.pieces[0].corner + info.pieces[0].extent):
+        _check_cover(info)
+    elif info.type.floating and info.contiguous and info.pieces[0].nbytes != info.numel * info.type.itemsize:
+        raise BrokenPromiseError(f"{info.numel} elements in {info.pieces[0].nbytes} bytes")
+
+
+def _check_cover(info: TensorInfo) -> None:
+    """Several pieces cover their tensor once."""
+    covered = sum(int(np.prod(piece.extent, dtype=object)) for piece in info.pieces if piece.extent)
+    if covered != info.numel and all(piece.extent for piece in info.pieces):
+        raise BrokenPromiseError(f"pieces hold {covered} of {info.numel} elements")
+    if info.numel > _MAX_NUMEL_READ:
+        return
+    runs = all(len(piece.extent) == 1 for piece in info.pieces)
+    count = np.zeros(info.numel if runs else info.shape, dtype=np.int64)
+    for piece in info.pieces:
+        _check_part(piece, count.shape)
+        count[tuple(slice(c, c + e) for c, e in zip(piece.corner, piece.extent, strict=True))] += 1
+    if (count != 1).any():
+        raise BrokenPromiseError(f"pieces cover {info.shape} {count.min()} to {count.max()} times")
+
+
+def _check_part(piece: Piece, shape: Sequence[int]) -> None:
+    pairs: Iterable[tuple[int, int, int]] = zip(piece.corner, piece.extent, shape, strict=True)
+    if any(corner < 0 or extent < 0 or corner + extent > size for corner, extent, size in pairs):
+        raise BrokenPromiseError(f"{piece} leaves {shape}")
+
+
+def _read_elements(info: TensorInfo, source: ByteSource) -> None:
+    """Read the elements of a small tensor as the band walk does, and measure them."""
+    if not info.type.floating or info.derivation is not None or info.numel > _MAX_NUMEL_READ:
+        return
+    if len(info.pieces) != 1 or info.pieces[0].nbytes > _MAX_NUMEL_READ * 16:
+        return
+    piece = info.pieces[0]
+    room = np.empty(piece.nbytes, dtype=np.uint8)
+    if piece.nbytes:
+        source.read_into(piece.file, piece.offset, room.data)
+    elements = info.view(room)
+    if elements.size != info.numel:
+        raise BrokenPromiseError(f"{elements.size} elements were read of {info.numel}")
+    _measure(elements)
+
+
+def _read_derived(info: TensorInfo, source: ByteSource) -> None:
+    def read(inner: TensorInfo, start: int, stop: int) -> np.ndarray:
+        piece = inner.pieces[0]
+        if len(inner.pieces) != 1 or piece.nbytes > _MAX_NUMEL_READ * 16:
+            raise CheckpointError("too large to be read here")
+        room = np.empty(piece.nbytes, dtype=np.uint8)
+        source.read_into(piece.file, piece.offset, room.data)
+        return inner.view(room)[start:stop]
+
+    for start in range(0, info.numel, _MAX_CHUNK):
+        stop = min(start + _MAX_CHUNK, info.numel)
+        values = info.derivation.compute(start, stop, read)
+        if values.shape != (stop - start,) or values.dtype != np.float64:
+            raise BrokenPromiseError(f"{values.shape} {values.dtype} derived for {start} to {stop}")
+
+
+def _measure(elements: np.ndarray) -> None:
+    if np.isnan(_KERNEL.measure(elements, elements).values).any():
+        raise BrokenPromiseError("a sum of a measured tensor is NaN")
+
+
+TARGETS: Final[dict[str, Target]] = {
+    "pickle": Target(run_pickle, mutators.mutate_pickle),
+    "safetensors": Target(run_file, mutators.mutate_safetensors),
+    "torch": Target(run_file, mutators.mutate_zip),
+    "torchscript": Target(run_file, mutators.mutate_zip),
+    "sb3": Target(run_file, mutators.mutate_zip),
+    "npz": Target(run_file, mutators.mutate_zip),
+    "legacy": Target(run_file, mutators.mutate_pickles),
+    "onnx": Target(run_file, mutators.mutate_protobuf),
+    "shards": Target(run_folder, mutators.mutate_bundle, folder=True),
+    "trainer": Target(run_folder, mutators.mutate_bundle, folder=True),
+    "adapter": Target(run_folder, mutators.mutate_bundle, folder=True),
+    "dcp": Target(run_folder, mutators.mutate_bundle, folder=True),
+    "zero3": Target(run_folder, mutators.mutate_bundle, folder=True),
+}
+"""Every reader by name. Those that mutate to nothing that they know are refused in one line, which is fuzzed as well."""
