@@ -141,7 +141,7 @@ def _mutate_node(box: list[Any], rng: Random) -> None:
         parent[index] = _change(parent[index], rng)
 
 
-def _change(value: Any, rng: Random) -> Any:  # noqa: ANN401 - JSON
+def _change(value: Any, rng: Random) -> Any:
     if type(value) is int and rng.randrange(2):
         return value + rng.choice((-8, -1, 1, 4, 8, 1 << rng.randrange(64)))
     if rng.randrange(6) == 0:
@@ -149,13 +149,23 @@ def _change(value: Any, rng: Random) -> Any:  # noqa: ANN401 - JSON
     return _value(rng)
 
 
-def _value(rng: Random) -> Any:  # noqa: ANN401 - JSON
+def _value(rng: Random) -> Any:
     return rng.choice(
-        (rng.choice(INTEGERS), rng.choice(WORDS), None, True, [], _Pairs(), 1.5, float("nan"), [rng.choice(INTEGERS)] * 3)
+        (
+            rng.choice(INTEGERS),
+            rng.choice(WORDS),
+            None,
+            True,
+            [],
+            _Pairs(),
+            1.5,
+            float("nan"),
+            [rng.choice(INTEGERS)] * 3,
+        )
     )
 
 
-def _dump_json(value: Any) -> str:  # noqa: ANN401 - JSON
+def _dump_json(value: Any) -> str:
     if isinstance(value, _Pairs):
         return "{" + ",".join(f"{json.dumps(key)}:{_dump_json(item)}" for key, item in value) + "}"
     if isinstance(value, list):
@@ -296,7 +306,22 @@ def mutate_npy(data: bytes, rng: Random) -> bytes:
 
 
 def _mutate_npy_header(header: bytes, rng: Random) -> bytes:
-    types = ("<f4", ">f8", "<f2", "|b1", "|O", "<c8", "|S0", "<U4", "|V2", "<M8[s]", "<f16", "=f4", "f", "('<f4', (2,))")
+    types = (
+        "<f4",
+        ">f8",
+        "<f2",
+        "|b1",
+        "|O",
+        "<c8",
+        "|S0",
+        "<U4",
+        "|V2",
+        "<M8[s]",
+        "<f16",
+        "=f4",
+        "f",
+        "('<f4', (2,))",
+    )
     return rng.choice(
         (
             lambda: mutate_text(header, rng),
@@ -392,7 +417,9 @@ def mutate_zip(data: bytes, rng: Random) -> bytes:
         return mutate_bytes(data, rng)
     if not records or rng.randrange(10) == 0:
         return mutate_bytes(data, rng)
-    pickles = [index for index, record in enumerate(records) if record.name.endswith((b".pkl", b".pth", b".json", b".npy"))]
+    pickles = [
+        index for index, record in enumerate(records) if record.name.endswith((b".pkl", b".pth", b".json", b".npy"))
+    ]
     for _ in range(rng.choice((1, 1, 1, 2))):
         at = rng.choice(pickles) if pickles and rng.randrange(3) else rng.randrange(len(records))
         record = records[at]

@@ -47,7 +47,11 @@ def _torch_values() -> Iterator[object]:
     yield {"state_dict": state, "epoch": 3, "global_step": 400, "optimizer": {"state": {}, "param_groups": []}}
     yield {"model": OrderedDict(state), "model_ema": state, "args": {"lr": 0.1}}
     yield {"t": state[_WEIGHT].T, "s": state[_WEIGHT][::2, 1:], "h": state[_WEIGHT].bfloat16(), "i": torch.arange(4)}
-    yield {"p": torch.nn.Parameter(state[_WEIGHT]), "c": torch.complex(torch.ones(2), torch.ones(2)), "e": torch.ones(0)}
+    yield {
+        "p": torch.nn.Parameter(state[_WEIGHT]),
+        "c": torch.complex(torch.ones(2), torch.ones(2)),
+        "e": torch.ones(0),
+    }
     yield torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
 
 
@@ -67,7 +71,9 @@ def _pickles() -> Iterator[bytes]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             yield archive.read("archive/data.pkl")
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        yield pickle.dumps({"a": [1, 2.5, None, (True, b"x")], "b": {1}, "c": np.arange(2), "d": np.float32(1)}, protocol)
+        yield pickle.dumps(
+            {"a": [1, 2.5, None, (True, b"x")], "b": {1}, "c": np.arange(2), "d": np.float32(1)}, protocol
+        )
 
 
 def _safetensors() -> Iterator[bytes]:
@@ -149,10 +155,18 @@ def _adapter() -> Iterator[bytes]:
     base = "base_model.model.layer.q_proj"
     pair = {f"{base}.lora_A.weight": torch.ones(2, 4), f"{base}.lora_B.weight": torch.ones(3, 2)}
     told = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "use_rslora": False, "fan_in_fan_out": False}
-    told |= {"target_modules": ["q_proj"], "rank_pattern": {}, "alpha_pattern": {"q_proj": 8}, "base_model_name_or_path": "x"}
+    told |= {
+        "target_modules": ["q_proj"],
+        "rank_pattern": {},
+        "alpha_pattern": {"q_proj": 8},
+        "base_model_name_or_path": "x",
+    }
     yield pack({"adapter_model.safetensors": save_safetensors(pair), "adapter_config.json": json.dumps(told).encode()})
     norm = {"a.weight_g": torch.ones(3, 1), "a.weight_v": torch.ones(3, 2)}
-    norm |= {"b.parametrizations.weight.original0": torch.ones(3, 1), "b.parametrizations.weight.original1": torch.ones(3, 2)}
+    norm |= {
+        "b.parametrizations.weight.original0": torch.ones(3, 1),
+        "b.parametrizations.weight.original1": torch.ones(3, 2),
+    }
     fused = {"c.attn.in_proj_weight": torch.ones(6, 2), "d.self_attn.c_attn.weight": torch.ones(2, 6)}
     config = {"num_attention_heads": 2, "num_key_value_heads": 1, "hidden_size": 2, "model_type": "gpt2", "head_dim": 1}
     yield pack({"model.safetensors": save_safetensors(norm | fused), "config.json": json.dumps(config).encode()})

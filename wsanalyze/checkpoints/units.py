@@ -10,7 +10,20 @@ from typing import Final
 from wsanalyze.checkpoints.names import natural_key
 from wsanalyze.errors import CheckpointError
 
-SUFFIXES: Final = (".pth.tar", ".pt.tar", ".safetensors", ".ckpt", ".onnx", ".pth", ".bin", ".jit", ".npz", ".zip", ".pt", ".th")
+SUFFIXES: Final = (
+    ".pth.tar",
+    ".pt.tar",
+    ".safetensors",
+    ".ckpt",
+    ".onnx",
+    ".pth",
+    ".bin",
+    ".jit",
+    ".npz",
+    ".zip",
+    ".pt",
+    ".th",
+)
 """How weight files end, the longest first."""
 
 ASIDE: Final = (".npz", ".onnx", ".zip")

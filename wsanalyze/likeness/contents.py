@@ -19,7 +19,9 @@ def digest_structure(sets: Mapping[str, Mapping[str, TensorInfo]]) -> str:
         sets: For each set of weights its tensors by name.
     """
     digest = hashlib.blake2b(digest_size=16)
-    for line in sorted(_describe(weights, info, name) for weights, infos in sets.items() for name, info in infos.items()):
+    for line in sorted(
+        _describe(weights, info, name) for weights, infos in sets.items() for name, info in infos.items()
+    ):
         digest.update(f"{line}\n".encode())
     return digest.hexdigest()
 

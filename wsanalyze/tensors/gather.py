@@ -156,7 +156,7 @@ def check_cover(info: TensorInfo) -> None:
         raise _misfit(info, "are not of one kind")
     shape, parts = _locate_parts(info)
     for piece, corner, extent in parts:
-        inside = all(0 <= c and 0 <= n and c + n <= s for c, n, s in zip(corner, extent, shape, strict=True))
+        inside = all(c >= 0 and n >= 0 and c + n <= s for c, n, s in zip(corner, extent, shape, strict=True))
         if not inside or piece.nbytes != math.prod(extent) * info.type.itemsize:
             raise _misfit(info, "do not fit its shape")
     boxes = [(corner, extent) for _, corner, extent in parts if 0 not in extent]
@@ -167,7 +167,9 @@ def check_cover(info: TensorInfo) -> None:
 
 
 def _misfit(info: TensorInfo, fault: str) -> CheckpointError:
-    return CheckpointError(f"the pieces of tensor {info.name!r} {fault}", info.pieces[0].file.url if info.pieces else None)
+    return CheckpointError(
+        f"the pieces of tensor {info.name!r} {fault}", info.pieces[0].file.url if info.pieces else None
+    )
 
 
 def _is_kept(info: TensorInfo) -> bool:
@@ -248,7 +250,9 @@ def _flat_index(index: Sequence[int], shape: Sequence[int]) -> int:
     return flat
 
 
-def _find_fault(boxes: Sequence[_Box], shape: Sequence[int], axis: int, steps: list[int], info: TensorInfo) -> str | None:
+def _find_fault(
+    boxes: Sequence[_Box], shape: Sequence[int], axis: int, steps: list[int], info: TensorInfo
+) -> str | None:
     """Whether boxes overlap or leave a hole, axis by axis: between two neighbouring edges, nothing changes."""
     if axis == len(shape):
         return "overlap" if len(boxes) > 1 else None

@@ -147,9 +147,7 @@ class _Pair:
     embedding: bool
 
 
-def merge_low_rank(
-    infos: Mapping[str, TensorInfo], folder: str
-) -> tuple[dict[str, TensorInfo], list[Skip], list[str]]:
+def merge_low_rank(infos: Mapping[str, TensorInfo], folder: str) -> tuple[dict[str, TensorInfo], list[Skip], list[str]]:
     """Put updates in the place of the factors that make them.
 
     Args:

@@ -155,9 +155,7 @@ def recombine_weight_norm(infos: Mapping[str, TensorInfo]) -> tuple[dict[str, Te
             continue
         found[whole] = derived
         parts.add(size)
-        skips += [
-            Skip(part, f"recombined with {other} into {whole}") for part, other in ((size, name), (name, size))
-        ]
+        skips += [Skip(part, f"recombined with {other} into {whole}") for part, other in ((size, name), (name, size))]
     return {name: info for name, info in found.items() if name not in parts}, skips
 
 
@@ -177,9 +175,7 @@ def _recombine(g: TensorInfo, v: TensorInfo, name: str) -> tuple[str, TensorInfo
     if not real or not v.shape or len(axes) > 1 or g.shape not in ((), expected):
         return "", None
     axis = axes[0] if axes else None
-    if _count_slices(v.shape, axis) > MAX_KEPT_ELEMENTS and (
-        axis != 0 or math.prod(v.shape[1:]) > _MAX_ROW_ELEMENTS
-    ):
+    if _count_slices(v.shape, axis) > MAX_KEPT_ELEMENTS and (axis != 0 or math.prod(v.shape[1:]) > _MAX_ROW_ELEMENTS):
         return f"not recombined: more than {MAX_KEPT_ELEMENTS} norms", None
     derivation = WeightNorm(replace(g, name=""), replace(v, name=""), axis)
     return "", TensorInfo(name, "float64", v.shape, (*v.pieces, *g.pieces), derivation)
