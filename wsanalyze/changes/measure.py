@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wsanalyze.changes.base import Band, Kernel
+from wsanalyze.changes.base import Band, Kernel, Segment
 from wsanalyze.changes.plan import clamp_segment, count_segments, plan_bands
 from wsanalyze.changes.stream import FailedCheckpointError, stream_changes
 from wsanalyze.errors import CheckpointError, MatchError
@@ -15,6 +15,7 @@ from wsanalyze.layers.base import RowMatch, TensorsByName
 from wsanalyze.layers.match import match_layers
 from wsanalyze.progress import Progress, ProgressCallback
 from wsanalyze.store.run_file import RunFile
+from wsanalyze.tensors.gather import count_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +199,13 @@ def _count_bytes(bands: Sequence[Band], match: RowMatch, needed: NDArray[np.bool
     for pair, (before, after) in enumerate(match.pairs):
         touched[:, before] |= needed[:, pair]
         touched[:, after] |= needed[:, pair]
+    runs: dict[int, list[Segment]] = {}
+    for band in bands:
+        for segment in band.segments:
+            runs.setdefault(segment.row, []).append(segment)
     return sum(
-        clamp_segment(segment, info)[1]
-        for band in bands
-        for segment in band.segments
-        for side in np.flatnonzero(touched[segment.row]).tolist()
-        if (info := match.tensors[segment.row][side]) is not None
+        count_bytes(info, (clamp_segment(segment, info) for segment in segments))
+        for row, segments in runs.items()
+        for side in np.flatnonzero(touched[row]).tolist()
+        if (info := match.tensors[row][side]) is not None
     )

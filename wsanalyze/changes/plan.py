@@ -76,11 +76,8 @@ def count_segments(match: RowMatch, row: int) -> list[int]:
 
 
 def clamp_segment(segment: Segment, info: TensorInfo) -> tuple[int, int]:
-    """The bytes of a tensor that a segment takes: where they start in its piece, and how many they are."""
-    if segment.whole:
-        return 0, info.pieces[0].nbytes
-    start, stop = (min(element, info.numel) * info.type.itemsize for element in (segment.start, segment.stop))
-    return start, stop - start
+    """The elements of a tensor that a segment takes, from where to where; none where the tensor ends before."""
+    return min(segment.start, info.numel), min(segment.stop, info.numel)
 
 
 def _present(match: RowMatch, row: int) -> list[TensorInfo]:
@@ -111,8 +108,9 @@ def _cut(match: RowMatch, row: int, used: Sequence[TensorInfo]) -> list[tuple[Se
         segments = [Segment(row, i, start, min(start + SEGMENT_ELEMENTS, numel)) for i, start in enumerate(starts)]
     else:
         segments = [Segment(row, 0, 0, numel, whole=True)]
-    return [(segment, max(_room(clamp_segment(segment, info)[1]) for info in used)) for segment in segments]
+    return [(segment, max(_room(segment, info) for info in used)) for segment in segments]
 
 
-def _room(nbytes: int) -> int:
-    return -(-nbytes // _ALIGNMENT) * _ALIGNMENT
+def _room(segment: Segment, info: TensorInfo) -> int:
+    start, stop = clamp_segment(segment, info)
+    return -(-(stop - start) * info.type.itemsize // _ALIGNMENT) * _ALIGNMENT

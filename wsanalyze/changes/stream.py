@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from wsanalyze.changes.base import Band, Kernel, Segment
 from wsanalyze.changes.plan import clamp_segment
 from wsanalyze.errors import CheckpointError
-from wsanalyze.files.base import ByteSource, FileRef
+from wsanalyze.files.base import ByteSource
 from wsanalyze.layers.base import RowMatch
 from wsanalyze.sums import Sums
 from wsanalyze.tensors.base import TensorInfo
 from wsanalyze.tensors.dtypes import numpy_dtype
+from wsanalyze.tensors.gather import ElementReader
 
 
 class FailedCheckpointError(CheckpointError):
@@ -56,8 +57,9 @@ def stream_changes(
     """
     largest = max((band.nbytes for band in bands), default=0)
     buffers = (np.empty(largest, dtype=np.uint8), np.empty(largest, dtype=np.uint8))
+    reader = ElementReader(source)  # one for all bands: it keeps what several segments of a derived tensor need
     for band in bands:
-        yield from _walk_band(band, match, needed, source, kernel, buffers, on_bytes)
+        yield from _walk_band(band, match, needed, source, reader, kernel, buffers, on_bytes)
 
 
 def _walk_band(
@@ -65,6 +67,7 @@ def _walk_band(
     match: RowMatch,
     needed: NDArray[np.bool_],
     source: ByteSource,
+    reader: ElementReader,
     kernel: Kernel,
     buffers: tuple[NDArray[np.uint8], NDArray[np.uint8]],
     on_bytes: Callable[[int], None],
@@ -80,7 +83,7 @@ def _walk_band(
             or (starting is not None and needed[segment.row, starting])
             for segment in band.segments
         ]
-        now = _load(band, match, side, wanted, source, current, on_bytes)
+        now = _load(band, match, side, wanted, source, reader, current, on_bytes)
         if ending is not None:
             for index, segment in enumerate(band.segments):
                 before, after = loaded[index], now[index]
@@ -99,35 +102,34 @@ def _load(
     side: int,
     wanted: Sequence[bool],
     source: ByteSource,
+    reader: ElementReader,
     buffer: NDArray[np.uint8],
     on_bytes: Callable[[int], None],
 ) -> list[NDArray[Any] | None]:
     """The elements of the wanted segments at one checkpoint, checked not to have changed under our hands."""
     found: list[NDArray[Any] | None] = [None] * len(band.segments)
-    read: dict[str, FileRef] = {}
-    num_bytes = 0
+    before = reader.num_bytes
     try:
         for index, segment in enumerate(band.segments):
             info = match.tensors[segment.row][side]
-            if not wanted[index] or info is None:
-                continue
-            data = _read_segment(segment, info, source, buffer[band.offsets[index] :])
-            dtype = numpy_dtype(info.dtype, info.pieces[0].byteorder)
-            found[index] = info.view(data) if segment.whole else data.view(dtype)
-            num_bytes += data.nbytes
-            read[info.pieces[0].file.url] = info.pieces[0].file
-        for file in read.values():
+            if wanted[index] and info is not None:
+                found[index] = _read_segment(segment, info, reader, buffer[band.offsets[index] :])
+        for file in reader.files.values():
             source.verify(file)
     except CheckpointError as error:
         raise FailedCheckpointError(side, error) from error
-    on_bytes(num_bytes)
+    finally:
+        reader.files.clear()
+    on_bytes(reader.num_bytes - before)
     return found
 
 
-def _read_segment(segment: Segment, info: TensorInfo, source: ByteSource, room: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    piece = info.pieces[0]
-    start, nbytes = clamp_segment(segment, info)
-    data = room[:nbytes]
-    if nbytes:
-        source.read_into(piece.file, piece.offset + start, data.data)
-    return data
+def _read_segment(segment: Segment, info: TensorInfo, reader: ElementReader, room: NDArray[np.uint8]) -> NDArray[Any]:
+    start, stop = clamp_segment(segment, info)
+    if segment.whole or info.contiguous:
+        return reader.read_into(info, start, stop, room)
+    # Dense, and in the same order on all sides: as the elements lie.
+    piece, itemsize = info.pieces[0], info.type.itemsize
+    data = room[: (stop - start) * itemsize]
+    reader.read_bytes(piece, start * itemsize, data)
+    return data.view(numpy_dtype(info.dtype, piece.byteorder))

@@ -186,7 +186,7 @@ def _explain_nothing(
 
 def _tie_key(name: str, side: Sequence[TensorInfo | None]) -> _TieKey:
     """Equal for names that are, in every checkpoint, only other names for the same bytes."""
-    key = tuple(None if info is None or not info.numel else (info.shape, info.pieces) for info in side)
+    key = tuple(None if info is None or not info.numel else (info.shape, info.pieces, info.derivation) for info in side)
     return key if any(part is not None for part in key) else (name,)
 
 

@@ -17,6 +17,7 @@ from wsanalyze.files.torch_archive import ScriptArchive, TorchArchive
 from wsanalyze.series import Skip
 from wsanalyze.tensors.base import TensorInfo, TensorReader, TensorSet
 from wsanalyze.tensors.distributed import read_distributed
+from wsanalyze.tensors.gather import check_cover
 from wsanalyze.tensors.numpy_file import read_numpy
 from wsanalyze.tensors.onnx_file import read_onnx
 from wsanalyze.tensors.safetensors_file import read_safetensors
@@ -67,10 +68,15 @@ def read_checkpoint(
         prefixes: For each file, what to put before the names of its tensors.
 
     Raises:
-        CheckpointError: If a file is damaged.
+        CheckpointError: If a file is damaged, or the pieces of a tensor do not cover it once.
         NoWeightsError: If there is no tensor at all.
     """
-    return LAYOUTS[layout][1](source, files, prefixes)
+    tensors, contents = LAYOUTS[layout][1](source, files, prefixes)
+    for infos in tensors.infos.values():
+        for info in infos.values():
+            if len(info.pieces) > 1:
+                check_cover(info)
+    return tensors, contents
 
 
 def read_tensors(
