@@ -18,7 +18,7 @@ def test_analyze_measures_and_open_run_reads(source, tmp_path):
     run = wsanalyze.analyze(source, run=tmp_path / "run.wsa", progress=told.append)
     assert isinstance(run, wsanalyze.Run)
     assert run.series.metric("rwc").shape == (3, 4)
-    assert {progress.stage for progress in told} == {"reading headers", "measuring"}
+    assert {progress.stage for progress in told} == {"reading headers", "comparing", "measuring"}
     again = wsanalyze.open_run(tmp_path / "run.wsa")
     np.testing.assert_array_equal(again.series.metric(), run.series.metric())
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsanalyze.errors import UsageError
-from wsanalyze.options import MAX_MEMORY_BYTES, parse_clusters, parse_memory, parse_steps
+from wsanalyze.options import MAX_MEMORY_BYTES, check_rename, parse_clusters, parse_memory, parse_rename, parse_steps
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,24 @@ def test_whatever_is_typed_is_a_value_or_wrong_usage(text):
             parse(text)
         except UsageError as error:
             assert len(str(error).splitlines()) == 1  # noqa: PT017 - one of two outcomes
+
+
+@pytest.mark.parametrize(
+    ("text", "rename"),
+    [
+        ("a=b", ("a", "b")),
+        ("^model\\.=", (r"^model\.", "")),
+        (r"(\d+)=\1x", (r"(\d+)", r"\1x")),
+        ("(?=a)=b.", ("(?=a)", "b.")),
+        ("x=y=z", ("x=y", "z")),
+    ],
+)
+def test_renames(text, rename):
+    assert parse_rename(text) == rename
+    assert check_rename(*rename) == rename
+
+
+@pytest.mark.parametrize("text", ["", "a", "=b", "(=b", r"a=\1", r"a=\g<x>", r"a=\q"])
+def test_what_is_no_rename_is_wrong_usage(text):
+    with pytest.raises(UsageError, match="--rename"):
+        parse_rename(text)

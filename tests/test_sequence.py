@@ -316,9 +316,10 @@ def test_weights_of_others_are_those_that_torch_loads(open_at):
 
 
 @needs_shared
-def test_legacy_files_are_named_as_such(open_at):
-    with pytest.raises(SourceError, match="is a pickle, not a zip"):
-        open_at(SHARED / "lpips-alex")
+def test_legacy_files_are_read(open_at):
+    members = open_at(SHARED / "lpips-alex").members
+    assert [member.format for member in members] == ["torch before 1.6"] * 2
+    assert [len(member.tensors) for member in members] == [5, 5]
 
 
 def test_a_damaged_index_is_a_problem_of_its_checkpoint_alone(tmp_path, open_at):

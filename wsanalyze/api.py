@@ -1,10 +1,11 @@
 """The library: what `import wsanalyze` offers."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from wsanalyze.errors import UsageError
-from wsanalyze.options import parse_memory, parse_steps
+from wsanalyze.options import check_rename, parse_memory, parse_steps
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.progress import ProgressCallback, silent
 from wsanalyze.run import Run
@@ -22,6 +23,10 @@ def analyze(  # noqa: PLR0913 - one keyword for each option of the command line
     steps: str | None = None,
     every: int = 1,
     order: str = "auto",
+    base: PathLike | None = None,
+    renames: Mapping[str, str] | None = None,
+    merge_lora: bool = False,
+    split_qkv: bool = False,
     device: str = "auto",
     memory: str | int = "128MB",
     progress: ProgressCallback = silent,
@@ -39,6 +44,10 @@ def analyze(  # noqa: PLR0913 - one keyword for each option of the command line
         steps: "A:B", the first and last step to read, both inclusive; either may be left out.
         every: Read every Nth checkpoint, and always the first and the last.
         order: "auto" (by step) or "given".
+        base: A checkpoint to put before the first: the model that training started from.
+        renames: Regular expressions and what to replace them by (as `re.sub`) in names of tensors, in order.
+        merge_lora: Measure the update B.A that a low-rank adapter makes instead of its two factors.
+        split_qkv: Make three rows of a fused query, key and value weight.
         device: "auto", "cpu", "cuda" or "cuda:N".
         memory: Memory for buffers, in bytes or as "64MB".
         progress: Called with a `wsanalyze.progress.Progress` now and then.
@@ -54,7 +63,16 @@ def analyze(  # noqa: PLR0913 - one keyword for each option of the command line
     if every < 1:
         raise UsageError(f"every must be at least 1, not {every}")
     options = AnalyzeOptions(
-        SequenceOptions(weights, parse_steps(steps), every, given_order=order == "given"),
+        SequenceOptions(
+            weights,
+            parse_steps(steps),
+            every,
+            given_order=order == "given",
+            base=None if base is None else os.fspath(base),
+            renames=tuple(check_rename(old, new) for old, new in (renames or {}).items()),
+            merge_lora=merge_lora,
+            split_qkv=split_qkv,
+        ),
         params,
         layers,
         device,

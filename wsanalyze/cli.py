@@ -79,6 +79,12 @@ _sequence_options = _options(
     click.option(
         "--weights", type=click.Choice(["auto", "model", "ema"]), default="auto", help="Which set of weights."
     ),
+    click.option("--base", metavar="SOURCE", help="A checkpoint to put before the first: the pretrained model."),
+    click.option(
+        "--rename", metavar="OLD=NEW", multiple=True, help="Rename tensors by a regular expression; may be repeated."
+    ),
+    click.option("--merge-lora", is_flag=True, help="Measure the update that an adapter makes, not its two factors."),
+    click.option("--split-qkv", is_flag=True, help="Make three rows of a fused query, key and value weight."),
 )
 _common_options = _options(
     click.option("--quiet", "-q", is_flag=True, help="No progress and no terminal report."),
@@ -301,11 +307,19 @@ def _read_options(options: dict[str, Any]) -> TrendOptions:
 
 def _read_sequence_options(options: dict[str, Any]) -> SequenceOptions:
     """Gather the options that say which checkpoints, weights and names there are."""
-    from wsanalyze.options import parse_steps
+    from wsanalyze.options import parse_rename, parse_steps
     from wsanalyze.sequence import SequenceOptions
 
-    given = options["order"] == "given"
-    return SequenceOptions(options["weights"], parse_steps(options["steps"]), options["every"], given_order=given)
+    return SequenceOptions(
+        options["weights"],
+        parse_steps(options["steps"]),
+        options["every"],
+        given_order=options["order"] == "given",
+        base=options["base"],
+        renames=tuple(parse_rename(text) for text in options["rename"]),
+        merge_lora=options["merge_lora"],
+        split_qkv=options["split_qkv"],
+    )
 
 
 def _report(run: Run, trend_options: TrendOptions, options: dict[str, Any], *, keeps: bool = False) -> int:

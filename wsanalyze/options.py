@@ -53,3 +53,28 @@ def parse_clusters(text: str) -> int | None:
     if not _CLUSTERS.fullmatch(text) or int(text) < 1:
         raise UsageError(f"--clusters takes auto or a number from 1 on, not {text!r}")
     return int(text)
+
+
+def parse_rename(text: str) -> tuple[str, str]:
+    """A rename of tensors, OLD=NEW, as a regular expression and its replacement; the last `=` parts the two.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    old, sign, new = text.rpartition("=")
+    if not sign or not old:
+        raise UsageError(f"--rename takes OLD=NEW, a regular expression and what to put in its place, not {text!r}")
+    return check_rename(old, new)
+
+
+def check_rename(old: str, new: str) -> tuple[str, str]:
+    """Refuse a rename that `re.sub` would not take.
+
+    Raises:
+        UsageError: If the one is no regular expression, or the other no replacement for it.
+    """
+    try:
+        re.compile(old).sub(new, "")
+    except (re.error, IndexError) as error:
+        raise UsageError(f"--rename {old}={new}: {error}") from error
+    return old, new

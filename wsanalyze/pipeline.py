@@ -9,13 +9,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from wsanalyze.changes.devices import make_kernel
 from wsanalyze.changes.measure import Measured, RowOptions, Side, measure_changes
 from wsanalyze.changes.plan import DEFAULT_MEMORY_BYTES, check_memory
+from wsanalyze.checkpoints.trainer_state import read_training_log
 from wsanalyze.errors import SourceError, UsageError
 from wsanalyze.files.base import ByteSource
 from wsanalyze.files.local import LocalFiles
 from wsanalyze.layers.match import PARAMS
+from wsanalyze.likeness.find import INDEX_KEYS, Candidate, find_likeness
+from wsanalyze.likeness.rounding import tell_rounding
 from wsanalyze.progress import ProgressCallback, silent
 from wsanalyze.run import Run
 from wsanalyze.sequence import CheckpointSequence, Member, SequenceOptions, locate_checkpoints, open_sequence
@@ -81,6 +86,7 @@ def measure_run(
     try:
         with RunFile.create(path, source=key) as store:
             sequence = _open_sequence(sources, options.sequence, source, store, progress)
+            sequence, likeness = _leave_copies_out(sequence, source, store, progress)
             alive = [index for index, member in enumerate(sequence.members) if member.alive]
             members = [sequence.members[index] for index in alive]
             sides = [Side(member.checkpoint.label, member.identity, member.tensors) for member in members]
@@ -93,9 +99,11 @@ def measure_run(
             series = assemble_series(sequence, alive, measured, provenance)
             takes_part = {alive[index] for index in measured.alive}
             identities = [m.identity if i in takes_part else None for i, m in enumerate(sequence.members)]
-            series = replace(series, events=(*_tell_copies(sequence, series, store), *series.events))
+            events = (*_tell_unread(series, likeness), *likeness, *series.events)
+            store.save_series(replace(series, events=events), identities)
+            series = _tell_more(store.load_series(), measured, [alive[i] for i in measured.alive], source, store)
             store.save_series(series, identities)
-            return Run(store.load_series(), path)
+            return Run(series, path)
     finally:
         source.close()
 
@@ -142,6 +150,7 @@ def assemble_series(
         skips=skips,
         events=tuple(moved),
         provenance=provenance,
+        log=read_training_log([member.checkpoint for member in sequence.members]),
     )
 
 
@@ -193,36 +202,72 @@ def _other_skips(members: Sequence[Member], seen: set[str]) -> list[Skip]:
     return list(found.values())
 
 
-def _tell_copies(sequence: CheckpointSequence, series: ChangeSeries, store: RunFile) -> list[Event]:
-    """Events for checkpoints that cannot be read, are copies, or hold the weights of an earlier one."""
-    records = series.checkpoints
-    predecessors = {after: before for before, after in series.pairs}
+def _leave_copies_out(
+    sequence: CheckpointSequence, source: ByteSource, store: RunFile, progress: ProgressCallback
+) -> tuple[CheckpointSequence, tuple[Event, ...]]:
+    """Mark checkpoints whose weights are those of another one; what was found, its indices those of the members."""
+    alive = [index for index, member in enumerate(sequence.members) if member.alive]
+    members = list(sequence.members)
+    found = find_likeness(
+        [
+            Candidate(m.checkpoint.label, m.identity, m.fingerprint, m.summed, m.tensors, m.held)
+            for m in (members[index] for index in alive)
+        ],
+        source,
+        store,
+        progress,
+    )
+    for index, (kept, how) in found.copies.items():
+        member = members[alive[index]]
+        text = f"the same weights as {members[alive[kept]].checkpoint.label} ({how})"
+        members[alive[index]] = replace(member, checkpoint=replace(member.checkpoint, duplicate_of=text))
+    events = tuple(_move(event, alive) for event in found.events)
+    return replace(sequence, members=tuple(members)), events
+
+
+def _move(event: Event, position: Sequence[int]) -> Event:
+    """The same event with every index of a checkpoint moved to where it stands in the sequence."""
+    evidence = {
+        key: [position[index] for index in value] if isinstance(value, list) else position[value]
+        for key, value in event.evidence.items()
+        if key in INDEX_KEYS
+    }
+    where = None if event.checkpoint is None else position[event.checkpoint]
+    return replace(event, checkpoint=where, evidence={**event.evidence, **evidence})
+
+
+def _tell_unread(series: ChangeSeries, likeness: Sequence[Event]) -> list[Event]:
+    """Events for checkpoints that cannot be read or are other names of one, unless likeness told of them."""
+    told = {index for event in likeness if event.kind == "duplicate" for index in event.evidence["checkpoints"]}
     events = []
-    first: dict[str, int] = {}
-    for index, (member, record) in enumerate(zip(sequence.members, records, strict=True)):
+    for index, record in enumerate(series.checkpoints):
         if record.status == "unreadable":
             text = f"{record.label} cannot be read and is left out: {record.reason}"
             events.append(Event("unreadable", None, index, text, {"reason": record.reason}))
-        elif record.status == "duplicate":
+        elif record.status == "duplicate" and index not in told:
             text = f"{record.label} is left out: {record.reason}"
             events.append(Event("duplicate", None, index, text, {"reason": record.reason}))
-        elif member.fingerprint in first and not _has_moved(predecessors.get(index), index, sequence, store):
-            other = records[first[member.fingerprint]].label
-            measured = predecessors.get(index) == first[member.fingerprint]
-            text = (
-                f"{record.label} holds the same weights as {other}: none that was compared differs"
-                if measured
-                else f"{record.label} seems to hold the same weights as {other}: their fingerprints are equal"
-            )
-            evidence = {"of": first[member.fingerprint], "fingerprint": member.fingerprint}
-            events.append(Event("duplicate", None, index, text, evidence))
-        else:
-            first.setdefault(member.fingerprint, index)
     return events
 
 
-def _has_moved(before: int | None, after: int, sequence: CheckpointSequence, store: RunFile) -> bool:
-    """Whether a checkpoint differs from its predecessor although their fingerprints, which sample, are equal."""
-    if before is None or sequence.members[before].fingerprint != sequence.members[after].fingerprint:
-        return False
-    return store.count_changed(sequence.members[before].identity, sequence.members[after].identity) > 0
+def _tell_more(
+    series: ChangeSeries, measured: Measured, position: Sequence[int], source: ByteSource, store: RunFile
+) -> ChangeSeries:
+    """Add what is told by the sums: what rounding explains, and checkpoints of which no row moved."""
+    rounding = tell_rounding(measured.match, series.sums, measured.identities, source, store)
+    kept = [event for event in series.events if event.kind != "dtype"]
+    events = (*kept, *(_move(event, position) for event in rounding), *_tell_still(series))
+    return replace(series, events=events)
+
+
+def _tell_still(series: ChangeSeries) -> list[Event]:
+    """Checkpoints of which not one row that was compared differs from the one before."""
+    events = []
+    for pair, (before, after) in enumerate(series.pairs):
+        changed = series.sums["changed"][:, pair]
+        compared = changed[~np.isnan(changed)]
+        if compared.size and not compared.any():
+            names = series.checkpoints[after].label, series.checkpoints[before].label
+            text = f"{names[0]} differs from {names[1]} in none of the {compared.size} rows that were compared"
+            events.append(Event("duplicate", None, after, text, {"of": before, "num_rows": int(compared.size)}))
+    return events

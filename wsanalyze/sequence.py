@@ -62,6 +62,8 @@ class Member:
         tensors: Its tensors by name, wrappers taken off; empty where it takes no part.
         ordered: Whether their order is the model's own.
         skips: Tensors that cannot be compared at all.
+        summed: Whether the fingerprint holds checksums of all weights, so that equal ones prove equal weights.
+        held: All tensors of all its sets of weights, as they are stored.
     """
 
     checkpoint: Checkpoint
@@ -71,6 +73,8 @@ class Member:
     tensors: Mapping[str, TensorInfo] = field(default_factory=dict)
     ordered: bool = False
     skips: tuple[Skip, ...] = ()
+    summed: bool = False
+    held: Mapping[str, TensorInfo] = field(default_factory=dict)
 
     @property
     def alive(self) -> bool:
@@ -97,6 +101,7 @@ class OpenedCheckpoint:
         format: Layout of its files in words.
         fingerprint: Equal for equal weights in equal structures, or "".
         proven: Whether no other weights have that fingerprint; headers alone may not tell.
+        summed: Whether checksums in it cover all weights.
     """
 
     checkpoint: Checkpoint
@@ -104,6 +109,7 @@ class OpenedCheckpoint:
     format: str = ""
     fingerprint: str = ""
     proven: bool = True
+    summed: bool = False
 
 
 Opener = Callable[[Checkpoint, ByteSource], OpenedCheckpoint]
@@ -150,7 +156,8 @@ def open_sequence(
     """
     if options.weights not in ("auto", *WEIGHTS):
         raise UsageError(f"--weights takes auto, {' or '.join(WEIGHTS)}, not {options.weights!r}")
-    located = locate_checkpoints(sources)
+    base = _locate_base(options)
+    located = [*locate_checkpoints(sources), *base]
     opened: dict[str, OpenedCheckpoint] = {}
     notes: list[str] = []
     for index, checkpoint in enumerate(located):
@@ -164,8 +171,10 @@ def open_sequence(
             notes.append(f"{checkpoint.label} is left out: it {error.reason}")
     progress(Progress("reading headers", len(located), len(located), "checkpoints"))
     prints = {origin: found.fingerprint for origin, found in opened.items() if found.fingerprint and found.proven}
-    ordered = order_checkpoints([o.checkpoint for o in opened.values()], prints, given=options.given_order)
-    chosen = _select(ordered.checkpoints, options)
+    apart = {checkpoint.origin for checkpoint in base}
+    trained = [found.checkpoint for origin, found in opened.items() if origin not in apart]
+    ordered = order_checkpoints(trained, prints, given=options.given_order)
+    chosen = [*_place_base(opened, base), *_select(ordered.checkpoints, options)]
     if not chosen:
         raise SourceError(f"{', '.join(sources)}: no checkpoint with weights is left to read")
     usable = [c for c in chosen if c.problem is None]
@@ -187,6 +196,30 @@ def open_sequence(
     return CheckpointSequence(members, weights, (*ordered.notes, *notes))
 
 
+def _locate_base(options: SequenceOptions) -> list[Checkpoint]:
+    """The checkpoint that goes before all others, where there is one."""
+    if options.base is None:
+        return []
+    found = locate_checkpoints([options.base])
+    if len(found) > 1:
+        names = ", ".join(checkpoint.label for checkpoint in found[:_MAX_NAMED])
+        raise SourceError(f"--base {options.base}: holds {len(found)} checkpoints, name one of them: {names}")
+    return found
+
+
+def _place_base(opened: Mapping[str, OpenedCheckpoint], base: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """The base as it stands in the sequence: what it says of its own training is of no concern here."""
+    placed = []
+    for checkpoint in base:
+        if checkpoint.origin not in opened:
+            raise SourceError(f"--base {checkpoint.origin}: holds no weights")
+        found = opened[checkpoint.origin].checkpoint
+        if found.problem is not None:
+            raise SourceError(f"--base {found.problem}")
+        placed.append(replace(found, step=None, label=f"{found.label} (base)", duplicate_of=None))
+    return placed
+
+
 def _open(checkpoint: Checkpoint, source: ByteSource, fingerprints: Fingerprints) -> OpenedCheckpoint:
     """Read the headers of one checkpoint; a fault becomes its problem, so that the others go on."""
     if checkpoint.problem is not None:
@@ -194,9 +227,10 @@ def _open(checkpoint: Checkpoint, source: ByteSource, fingerprints: Fingerprints
     try:
         tensors, contents = read_checkpoint(source, checkpoint.layout, checkpoint.files, checkpoint.prefixes)
         facts = dict(checkpoint.facts)
-        parts = []
+        parts, summed = [], True
         for file, content in zip(checkpoint.files, contents, strict=True):
             facts = read_facts(content) | facts
+            summed = summed and not content.unsummed(source, file)
             if _key(file) not in fingerprints:
                 fingerprints[_key(file)] = fingerprint_file(source, file, content)
             parts.append(fingerprints[_key(file)])
@@ -205,7 +239,8 @@ def _open(checkpoint: Checkpoint, source: ByteSource, fingerprints: Fingerprints
     except CheckpointError as error:
         return OpenedCheckpoint(replace(checkpoint, problem=str(error)), None)
     form = describe_format(checkpoint.layout, contents)
-    return OpenedCheckpoint(replace(checkpoint, facts=facts), tensors, form, join_fingerprints(checkpoint, parts))
+    fingerprint = join_fingerprints(checkpoint, parts)
+    return OpenedCheckpoint(replace(checkpoint, facts=facts), tensors, form, fingerprint, summed=summed)
 
 
 def join_fingerprints(checkpoint: Checkpoint, parts: Sequence[str]) -> str:
@@ -262,7 +297,21 @@ def _make_member(
     keys = (opened.fingerprint, *stamps, *(f"{old}={new}" for old, new in options.renames), derived.key)
     identity = hashlib.blake2b("\n".join(keys).encode(), digest_size=16).hexdigest()
     skips = (*opened.tensors.skips, *derived.skips)
-    return Member(checkpoint, opened.format, identity, opened.fingerprint, derived.infos, opened.tensors.ordered, skips)
+    return Member(
+        checkpoint,
+        opened.format,
+        identity,
+        opened.fingerprint,
+        derived.infos,
+        opened.tensors.ordered,
+        skips,
+        opened.summed,
+        {
+            f"{n}:{name}": info
+            for n, held in opened.tensors.infos.items()
+            for name, info in strip_wrappers(held).items()
+        },
+    )
 
 
 def _derive(infos: Mapping[str, TensorInfo], folder: str, options: SequenceOptions) -> DerivedTensors:

@@ -44,12 +44,14 @@ class Measured:
         match: The rows, matched across the sides that could be read.
         params: Which parameters they are, "matrices" or "all".
         alive: Indices of those sides among all that were given.
+        identities: Their identities.
         failures: For each of the others, its index and what went wrong.
     """
 
     match: RowMatch
     params: str
     alive: tuple[int, ...]
+    identities: tuple[str, ...]
     failures: dict[int, CheckpointError]
 
 
@@ -93,7 +95,7 @@ def measure_changes(
             failures[index] = failure
             store.drop_side(sides[index].identity)
             continue
-        return Measured(match, params, tuple(alive), failures)
+        return Measured(match, params, tuple(alive), tuple(identities), failures)
 
 
 def _match_rows(sides: Sequence[Side], options: RowOptions) -> tuple[RowMatch, str]:

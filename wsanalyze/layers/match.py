@@ -4,6 +4,7 @@ Nothing unmatched becomes a number: whatever does not compare is a state of its 
 """
 
 import re
+import shlex
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Final
@@ -14,6 +15,7 @@ from wsanalyze.errors import MatchError, UsageError
 from wsanalyze.layers.base import RowMatch, TensorsByName
 from wsanalyze.layers.kinds import find_scales, is_buffer, is_scale, tell_kinds
 from wsanalyze.layers.names import order_names, split_block, split_module
+from wsanalyze.layers.renames import suggest_renames
 from wsanalyze.series import Event, Row, Skip, State
 from wsanalyze.tensors.base import TensorInfo
 from wsanalyze.tensors.dtypes import SCALED_FLOAT8
@@ -85,7 +87,12 @@ def match_layers(
         pairs,
         np.array(states, dtype=object).reshape(len(rows), len(pairs)),
         tuple(skips),
-        (*_tell_ties(ties), *_tell_dtypes(rows, tensors, labels), *_tell_shapes(rows, tensors, labels)),
+        (
+            *_tell_ties(ties),
+            *_tell_dtypes(rows, tensors, labels),
+            *_tell_shapes(rows, tensors, labels),
+            *_tell_renames(sides, labels),
+        ),
     )
 
 
@@ -178,9 +185,10 @@ def _explain_nothing(
     if pattern is not None and not num_chosen:
         return f"--layers {pattern!r} matches no tensor that could be compared"
     examples = [next(iter(side), "nothing") for side in sides[:2]]
+    renames = [event.text for event in _tell_renames(sides, labels)]
     return (
         f"no layer in common between any two successive checkpoints: {labels[0]} holds {examples[0]!r}, "
-        f"{labels[1]} holds {examples[1]!r}; are they of one model?"
+        f"{labels[1]} holds {examples[1]!r}; {renames[0] if renames else 'are they of one model?'}"
     )
 
 
@@ -234,6 +242,28 @@ def _tell_shapes(
                 )
                 evidence = {"before": list(before.shape), "after": list(after.shape)}
                 events.append(Event("resized", row.name, index, text, evidence))
+    return events
+
+
+def _tell_renames(sides: Sequence[TensorsByName], labels: Sequence[str]) -> list[Event]:
+    """Tensors that vanish while others of the same shapes appear: how they might be compared."""
+    events = []
+    for index in range(1, len(sides)):
+        before, after = sides[index - 1], sides[index]
+        if before.keys() == after.keys():
+            continue
+        found = suggest_renames(*({n: i.shape for n, i in side.items() if i.type.floating} for side in (before, after)))
+        if not found:
+            continue
+        options = " ".join(f"--rename {shlex.quote(f'{rename.pattern}={rename.replacement}')}" for rename in found)
+        number = sum(len(rename.names) for rename in found)
+        (old, new), *_ = found[0].names
+        text = (
+            f"{number} {'tensor has' if number == 1 else 'tensors have'} other names at {labels[index]} than before "
+            f"({old} may be {new}): {options} would compare them"
+        )
+        evidence = {"renames": [[rename.pattern, rename.replacement] for rename in found], "num_tensors": number}
+        events.append(Event("renamed", None, index, text, evidence))
     return events
 
 

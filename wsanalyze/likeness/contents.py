@@ -1,87 +1,87 @@
-"""Whether two checkpoints hold the same weights to the last byte: digests of everything that tensors are made of."""
+"""Whether two checkpoints hold the same weights to the last byte: digests of their tensors, wherever those lie."""
 
-import bisect
 import hashlib
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
-from wsanalyze.files.base import ByteSource, FileRef
-from wsanalyze.tensors.base import Piece, TensorInfo
+import numpy as np
+from numpy.typing import NDArray
+
+from wsanalyze.files.base import ByteSource
+from wsanalyze.tensors.base import TensorInfo
+from wsanalyze.tensors.gather import ElementReader
 
 _BUFFER_BYTES: Final = 2**20
+_PROBE_BYTES: Final = 64
+_RAW: Final = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64", 16: "complex128"}
 
 
-def digest_structure(sets: Mapping[str, Mapping[str, TensorInfo]]) -> str:
-    """Digest the names, dtypes and shapes of the tensors of a checkpoint; no weight is read.
+def probe_weights(source: ByteSource, tensors: Mapping[str, TensorInfo]) -> bytes:
+    """Digest the structure of a checkpoint and a few bytes of every tensor: what differs here need not be read whole.
 
-    Args:
-        sets: For each set of weights its tensors by name.
+    Raises:
+        CheckpointError: If they cannot be read, or a file was changed meanwhile.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    for line in sorted(
-        _describe(weights, info, name) for weights, infos in sets.items() for name, info in infos.items()
-    ):
-        digest.update(f"{line}\n".encode())
-    return digest.hexdigest()
+    return _digest(source, tensors, _PROBE_BYTES)
 
 
-def digest_weights(source: ByteSource, sets: Mapping[str, Mapping[str, TensorInfo]]) -> str:
-    """Digest every byte of every tensor of a checkpoint, and which tensor it belongs to.
+def digest_weights(source: ByteSource, tensors: Mapping[str, TensorInfo]) -> bytes:
+    """Digest every byte of every tensor of a checkpoint, through a buffer of a megabyte.
 
-    Every byte is read once, through a buffer of a megabyte, however many tensors share it. The files may hold the
-    tensors at other places: the digest is the same where bytes and structure are.
+    Names, dtypes, shapes and elements in C order are digested, so that files may hold them at other places, in other
+    shards or in another format: the digest is the same where the tensors are.
 
     Args:
         source: Where the bytes come from.
-        sets: For each set of weights its tensors by name.
+        tensors: Its tensors by name, as they are stored.
 
     Returns:
-        Equal for equal weights in equal structures, and for no others.
+        Equal for equal tensors, and for no others.
 
     Raises:
-        CheckpointError: If they cannot be read, or the file was changed meanwhile.
+        CheckpointError: If they cannot be read, or a file was changed meanwhile.
     """
+    return _digest(source, tensors, None)
+
+
+def _digest(source: ByteSource, tensors: Mapping[str, TensorInfo], most_bytes: int | None) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
-    tensors = [(weights, name, infos[name]) for weights, infos in sorted(sets.items()) for name in sorted(infos)]
-    pieces = list(dict.fromkeys(piece for _, _, info in tensors for piece in info.pieces))
-    by_file: dict[FileRef, list[Piece]] = {}
-    for piece in pieces:
-        by_file.setdefault(piece.file, []).append(piece)
-    spans = {file: _merge(found) for file, found in by_file.items()}
-    number = {file: index for index, file in enumerate(by_file)}
-    buffer = memoryview(bytearray(_BUFFER_BYTES))
-    for file in by_file:
-        for start, stop in spans[file]:
-            digest.update(f"{stop - start}\n".encode())
-            for offset in range(start, stop, _BUFFER_BYTES):
-                part = buffer[: min(_BUFFER_BYTES, stop - offset)]
-                source.read_into(file, offset, part)
-                digest.update(part)
+    reader = ElementReader(source)
+    room = np.empty(_BUFFER_BYTES, dtype=np.uint8)
+    for name in sorted(tensors):
+        info = tensors[name]
+        digest.update(f"{name!r} {info.dtype} {info.shape} {info.pieces[0].byteorder}\n".encode())
+        _add_elements(digest, info, reader, room, most_bytes)
+    for file in reader.files.values():
         source.verify(file)
-    places = {piece: (number[piece.file], *_place(piece, spans[piece.file])) for piece in pieces}
-    for weights, name, info in tensors:
-        parts = [(*places[p], p.nbytes, p.strides, p.byteorder, p.corner, p.extent) for p in info.pieces]
-        digest.update(f"{_describe(weights, info, name)}{parts}\n".encode())
-    return digest.hexdigest()
+    return digest.digest()
 
 
-def _describe(weights: str, info: TensorInfo, name: str) -> str:
-    return f"{weights} {name!r} {info.dtype} {info.shape}"
+def _add_elements(
+    digest: hashlib.blake2b, info: TensorInfo, reader: ElementReader, room: NDArray[np.uint8], most_bytes: int | None
+) -> None:
+    itemsize = info.type.itemsize
+    if itemsize not in _RAW or not info.contiguous:
+        _add_pieces(digest, info, reader, room, most_bytes)
+        return
+    raw = replace(info, dtype=_RAW[itemsize])  # no element is looked at: whatever it is, its bytes count
+    size = info.numel if most_bytes is None else min(info.numel, most_bytes // itemsize)
+    start, step = (info.numel - size) // 2, room.size // itemsize
+    for first in range(start, start + size, step):
+        elements = reader.read_into(raw, first, min(first + step, start + size), room)
+        digest.update(elements.view(np.uint8).data)
 
 
-def _merge(pieces: Iterable[Piece]) -> list[tuple[int, int]]:
-    """Where the bytes of pieces of one file lie, without overlaps: (start, stop) each, in order."""
-    merged: list[tuple[int, int]] = []
-    for start, stop in sorted((piece.offset, piece.offset + piece.nbytes) for piece in pieces):
-        if merged and start < merged[-1][1]:
-            merged[-1] = merged[-1][0], max(merged[-1][1], stop)
-        else:
-            merged.append((start, stop))
-    return merged
-
-
-def _place(piece: Piece, spans: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The index of the span that a piece lies in, and where in it."""
-    index = bisect.bisect_right(spans, (piece.offset, math.inf)) - 1
-    return index, piece.offset - spans[index][0]
+def _add_pieces(
+    digest: hashlib.blake2b, info: TensorInfo, reader: ElementReader, room: NDArray[np.uint8], most_bytes: int | None
+) -> None:
+    """As the bytes lie: their order is part of what a strided or packed tensor is."""
+    for piece in info.pieces:
+        digest.update(f"{piece.strides} {piece.corner} {piece.extent}\n".encode())
+        size = piece.nbytes if most_bytes is None else min(most_bytes, piece.nbytes)
+        start = (piece.nbytes - size) // 2
+        for offset in range(start, start + size, room.size):
+            part = room[: min(room.size, start + size - offset)]
+            reader.read_bytes(piece, offset, part)
+            digest.update(part.data)

@@ -67,9 +67,9 @@ class Swap:
 def find_impostors(distances: Distances, rounding: FloatArray, swaps: Sequence[Swap] = ()) -> list[Impostor]:
     """Find checkpoints that are far from both neighbours while those are near each other.
 
-    Three times as far is enough by itself; a quarter farther is where the weights of another step are nearer than half as
-    far. The clearest one is taken out first, and its neighbours are judged without it, so that they are not taken for
-    impostors because of it. The first and the last checkpoint have only one neighbour, and are never told.
+    Three times as far is enough by itself; a quarter farther is where the weights of another step are nearer than
+    half as far. The clearest one is taken out first, and its neighbours are judged without it, so that they are not
+    taken for impostors because of it. The first and the last checkpoint have only one neighbour, and are never told.
 
     Args:
         distances: Distances between T checkpoints, in order.

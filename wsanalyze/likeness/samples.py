@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from wsanalyze.files.base import ByteSource, FileRef
+from wsanalyze.files.base import ByteSource
 from wsanalyze.tensors.base import TensorInfo
-from wsanalyze.tensors.dtypes import numpy_dtype
+from wsanalyze.tensors.gather import ElementReader, count_bytes
 
 _NUM_ELEMENTS: Final = 8192
 _NUM_RUNS: Final = 4
@@ -24,9 +24,11 @@ _MAX_TENSORS: Final = 128
 _MAX_TENSORS_OF_MANY: Final = 32
 _MANY_CHECKPOINTS: Final = 256
 _MIN_AXES: Final = 2
+_MAX_TENSOR_BYTES: Final = 2**20
 _VERSION: Final = "1"
 
 FloatArray = NDArray[np.float64]
+SampleArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def plan_samples(sides: Sequence[Mapping[str, TensorInfo]]) -> SamplePlan:
     return SamplePlan(dict(chosen), num_elements)
 
 
-def read_sample(plan: SamplePlan, tensors: Mapping[str, TensorInfo], source: ByteSource) -> FloatArray:
+def read_sample(plan: SamplePlan, tensors: Mapping[str, TensorInfo], source: ByteSource) -> SampleArray:
     """Read the sample of one checkpoint.
 
     Args:
@@ -79,24 +81,27 @@ def read_sample(plan: SamplePlan, tensors: Mapping[str, TensorInfo], source: Byt
         source: Where the bytes come from.
 
     Returns:
-        float64 of shape (tensors, elements): the weights; NaN where it has no such tensor or element, and where the
+        float32 of shape (tensors, elements): the weights; NaN where it has no such tensor or element, and where the
         weights are.
 
     Raises:
         CheckpointError: If they cannot be read, or the file was changed meanwhile.
     """
-    values = np.full((len(plan.shapes), plan.num_elements), np.nan)
-    files: dict[FileRef, None] = {}
+    values = np.full((len(plan.shapes), plan.num_elements), np.nan, dtype=np.float32)
+    reader = ElementReader(source)
     for row, (name, shape) in enumerate(plan.shapes.items()):
         info = tensors.get(name)
         if info is None or info.shape != shape or not _can_sample(info):
             continue
+        runs = choose_runs(info.numel, plan.num_elements)
+        if count_bytes(info, runs) > _MAX_TENSOR_BYTES:
+            continue
         filled = 0
-        for start, stop in _choose_runs(info.numel, plan.num_elements):
-            values[row, filled : filled + stop - start] = _read_run(info, start, stop, source)
+        for start, stop in runs:
+            with np.errstate(all="ignore"):
+                values[row, filled : filled + stop - start] = _read_run(info, start, stop, reader)
             filled += stop - start
-        files[info.pieces[0].file] = None
-    for file in files:
+    for file in reader.files.values():
         source.verify(file)
     return values
 
@@ -105,13 +110,17 @@ class Distances:
     """Distances between any two of T checkpoints, from their samples.
 
     Args:
-        samples: float64 of shape (T, tensors, elements).
+        samples: float32 of shape (T, tensors, elements).
+
+    Attributes:
+        norms: float64 of shape (T, tensors): Euclidean norms of the samples.
     """
 
-    def __init__(self, samples: FloatArray) -> None:
+    def __init__(self, samples: SampleArray) -> None:
         self._samples = samples
         with np.errstate(all="ignore"):
-            self.norms: FloatArray = np.sqrt(np.nansum(np.square(samples), axis=2))
+            squares = (np.nansum(np.square(sample, dtype=np.float64), axis=1) for sample in samples)
+            self.norms: FloatArray = np.sqrt(np.array(list(squares)).reshape(samples.shape[:2]))
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -124,7 +133,7 @@ class Distances:
             NaN where there is none.
         """
         with np.errstate(all="ignore"):
-            differences = np.square(self._samples[one] - self._samples[other])
+            differences = np.square(np.subtract(self._samples[one], self._samples[other], dtype=np.float64))
             finite = np.isfinite(differences)
             norms = np.sqrt(np.sum(differences, axis=1, where=finite))
         return np.where(finite.any(axis=1), norms, np.nan)
@@ -146,12 +155,11 @@ class Distances:
 
 
 def _can_sample(info: TensorInfo) -> bool:
-    """Whether its elements can be read by their position at no cost: real weights that lie as they are, in one run."""
-    plain = info.derivation is None and len(info.pieces) == 1 and info.contiguous
-    return plain and info.type.floating and not info.dtype.startswith("complex") and info.numel > 0
+    """Whether it holds real weights of which a few can be read by their position."""
+    return info.contiguous and info.type.floating and not info.dtype.startswith("complex") and info.numel > 0
 
 
-def _choose_runs(numel: int, num_elements: int) -> list[tuple[int, int]]:
+def choose_runs(numel: int, num_elements: int) -> list[tuple[int, int]]:
     """A few runs, one in the middle of each part of the tensor, or all of it where it is small."""
     if numel <= num_elements:
         return [(0, numel)]
@@ -160,9 +168,6 @@ def _choose_runs(numel: int, num_elements: int) -> list[tuple[int, int]]:
     return [(start, start + length) for start in starts]
 
 
-def _read_run(info: TensorInfo, start: int, stop: int, source: ByteSource) -> FloatArray:
-    piece = info.pieces[0]
+def _read_run(info: TensorInfo, start: int, stop: int, reader: ElementReader) -> FloatArray:
     data = np.empty((stop - start) * info.type.itemsize, dtype=np.uint8)
-    source.read_into(piece.file, piece.offset + start * info.type.itemsize, data.data)
-    with np.errstate(all="ignore"):
-        return data.view(numpy_dtype(info.dtype, piece.byteorder)).astype(np.float64)
+    return reader.read_into(info, start, stop, data).astype(np.float64)

@@ -49,6 +49,11 @@ PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 COMMIT;
 """  # noqa: S608 - own column names
+# Came later within the same format: a run file from before gets it when it is measured into again.
+_ADDED: Final = """
+CREATE TABLE IF NOT EXISTS facts (side INTEGER, key TEXT, value BLOB NOT NULL, checksum INTEGER NOT NULL,
+                                  PRIMARY KEY (side, key)) WITHOUT ROWID;
+"""
 # A text from a file name may hold lone surrogates, which UTF-8 has no bytes for.
 _SURROGATES: Final = "surrogatepass"
 _DAMAGED: Final = ("malformed", "no such table", "no such column", "decode to UTF-8", "NOT NULL", "corrupt")
@@ -77,6 +82,8 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
             if create and num_pages == 0:
                 database.executescript(_SCHEMA)
             _check_format(database, path)
+            if create:
+                database.executescript(_ADDED)
         except BaseException:
             database.close()
             raise

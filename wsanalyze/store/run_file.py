@@ -206,7 +206,24 @@ class RunFile:
             forget_series(self._database)
             for table in ("cells", "segments"):
                 self._database.execute(f"DELETE FROM {table} WHERE before = ? OR after = ?", (side, side))  # noqa: S608
+            self._database.execute("DELETE FROM facts WHERE side = ?", (side,))
             self._database.commit()
+
+    def find_fact(self, identity: str, key: str) -> bytes | None:
+        """What was found out about one side under a key, or None where nothing that can be trusted was."""
+        side = self._side(identity)
+        with explain_errors(self.path):
+            query = "SELECT value, checksum FROM facts WHERE side = ? AND key = ?"
+            found = self._database.execute(query, (side, key)).fetchone()
+            intact = found and found[1] == zlib.crc32(f"{side} {key}".encode(), zlib.crc32(found[0]))
+        return found[0] if intact else None
+
+    def add_fact(self, identity: str, key: str, value: bytes) -> None:
+        """Remember something that was found out about one side; it is found out again where it is lost."""
+        side = self._side(identity)
+        checksum = zlib.crc32(f"{side} {key}".encode(), zlib.crc32(value))
+        with explain_errors(self.path):
+            self._database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", (side, key, value, checksum))
 
     def commit(self) -> None:
         """Make everything taken in so far survive a kill."""

@@ -37,6 +37,18 @@ _FLOATING: Final = {
     "complex64": 8,
     "complex128": 16,
 }
+_DIGITS: Final = {
+    "float64": 52,
+    "float32": 23,
+    "float16": 10,
+    "bfloat16": 7,
+    "float8_e4m3fn": 3,
+    "float8_e4m3fnuz": 3,
+    "float8_e5m2": 2,
+    "float8_e5m2fnuz": 2,
+    "complex64": 23,
+    "complex128": 52,
+}
 _OTHER: Final = {
     "bool": 1,
     "uint8": 1,
@@ -131,6 +143,19 @@ TORCH_STORAGES: Final = {
     "QUInt8Storage": "quint8",
     "QInt32Storage": "qint32",
 }
+
+
+def relative_rounding(name: str) -> float:
+    """How far at most a number of ordinary size is from the nearest one of a dtype, relative to itself.
+
+    Args:
+        name: Name of any dtype.
+
+    Returns:
+        2 to the power of minus (binary digits behind the point + 1); 0 for what holds no weights.
+    """
+    digits = _DIGITS.get(name)
+    return 0.0 if digits is None else 2.0 ** -(digits + 1)
 
 
 @cache
