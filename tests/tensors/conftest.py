@@ -5,6 +5,7 @@ import pytest
 
 from wsanalyze.files.local import LocalFiles, stat_file
 from wsanalyze.tensors.files import read_tensors
+from wsanalyze.tensors.gather import ElementReader
 
 
 @pytest.fixture
@@ -30,5 +31,16 @@ def read_elements(source):
         data = np.empty(piece.nbytes, dtype=np.uint8)
         source.read_into(piece.file, piece.offset, data.data)
         return info.view(data).reshape(info.shape)
+
+    return read
+
+
+@pytest.fixture
+def gather(source):
+    """The elements of any tensor, of several pieces or computed, in C order and its own shape."""
+
+    def read(info):
+        room = np.empty(info.numel * info.type.itemsize, dtype=np.uint8)
+        return ElementReader(source).read_into(info, 0, info.numel, room).reshape(info.shape)
 
     return read

@@ -8,7 +8,7 @@ from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import read_bytes
 from wsanalyze.files.local import LocalFiles, stat_file
 
-_MAX_BYTES: Final = 16_000_000
+_MAX_BYTES: Final = 4_000_000
 
 
 def read_config(folder: str, name: str) -> dict[str, Any]:
@@ -19,10 +19,10 @@ def read_config(folder: str, name: str) -> dict[str, Any]:
         name: Name of the file.
 
     Returns:
-        What it holds; nothing where there is no such file, or it holds no object.
+        What it holds; nothing where there is no such file.
 
     Raises:
-        CheckpointError: If it is no JSON, no regular file, or too large.
+        CheckpointError: If it is no JSON object, no regular file, or too large.
     """
     path = Path(folder, name)
     try:
@@ -39,4 +39,6 @@ def read_config(folder: str, name: str) -> dict[str, Any]:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise CheckpointError("is no JSON: damaged", path) from error
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        raise CheckpointError("is no JSON object: damaged", path)
+    return found

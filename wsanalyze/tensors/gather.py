@@ -1,9 +1,10 @@
 """Elements of any tensor, from start to stop in C order: of one piece, put together from several, or computed."""
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +23,12 @@ _MAX_KEPT_BYTES: Final = 16_000_000
 _MAX_COVER_STEPS: Final = 2_000_000
 
 _Box = tuple[tuple[int, ...], tuple[int, ...]]  # corner and extent
+_Part = tuple[Piece, tuple[int, ...], tuple[int, ...]]
+
+
+def is_plain_real(info: TensorInfo) -> bool:
+    """Whether a tensor may be computed with: real weights; not float8, which may be codes whose scales lie beside."""
+    return info.type.floating and info.type.itemsize > 1 and not info.dtype.startswith("complex")
 
 
 class ElementReader:
@@ -41,6 +48,7 @@ class ElementReader:
         self._source = source
         self._kept: OrderedDict[TensorInfo, NDArray[Any]] = OrderedDict()
         self._kept_bytes = 0
+        self._parts: _Parts | None = None
 
     def __call__(self, info: TensorInfo, start: int, stop: int) -> NDArray[Any]:
         """Read the elements from `start` to `stop`: an array of shape (stop - start,) of the tensor's dtype.
@@ -50,14 +58,15 @@ class ElementReader:
         """
         if not _is_kept(info):
             return self.read_into(info, start, stop, np.empty((stop - start) * info.type.itemsize, dtype=np.uint8))
-        if info not in self._kept:
+        whole = self._kept.get(info)
+        if whole is None:
             whole = self.read_into(info, 0, info.numel, np.empty(info.numel * info.type.itemsize, dtype=np.uint8))
             self._kept[info] = whole
             self._kept_bytes += whole.nbytes
             while self._kept_bytes > _MAX_KEPT_BYTES:
                 self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
-            return whole[start:stop]
-        return self._kept[info][start:stop]
+        self.files |= {piece.file.url: piece.file for piece in info.pieces}
+        return whole[start:stop]
 
     def read_into(self, info: TensorInfo, start: int, stop: int, room: NDArray[np.uint8]) -> NDArray[Any]:
         """Read the elements from `start` to `stop` into a buffer.
@@ -82,15 +91,15 @@ class ElementReader:
                 last = min(stop, first + BLOCK_ELEMENTS)
                 with np.errstate(all="ignore"):
                     elements[first - start : last - start] = info.derivation.compute(first, last, self)
-        elif not info.contiguous:
+        elif len(info.pieces) != 1:
+            self._assemble(info, start, stop, data)
+        elif _is_strided(info):
             piece = info.pieces[0]
             held = np.empty(piece.nbytes, dtype=np.uint8)
             self.read_bytes(piece, 0, held)
             elements[...] = info.view(held)[start:stop]
-        elif len(info.pieces) == 1:
-            self.read_bytes(info.pieces[0], start * itemsize, data)
         else:
-            self._assemble(info, start, stop, data)
+            self.read_bytes(info.pieces[0], start * itemsize, data)
         return elements
 
     def read_bytes(self, piece: Piece, offset: int, data: NDArray[np.uint8]) -> None:
@@ -111,13 +120,14 @@ class ElementReader:
         what such a box and a piece have in common lies in one run of the piece.
         """
         itemsize = info.type.itemsize
-        shape, parts = _locate_parts(info)
+        if self._parts is None or self._parts.info is not info:
+            self._parts = _Parts(info)
         done = 0
-        for corner, extent in _cut_run(start, stop, shape):
+        for corner, extent in _cut_run(start, stop, self._parts.shape):
             size = math.prod(extent) * itemsize
             box = data[done : done + size].reshape(*extent, itemsize)
             done += size
-            for piece, first, lengths in parts:
+            for piece, first, lengths in self._parts.find(corner[0], corner[0] + extent[0]):
                 common = _intersect(corner, extent, first, lengths)
                 if common is None:
                     continue
@@ -129,6 +139,25 @@ class ElementReader:
                     held = np.empty(place.size, dtype=np.uint8)
                     self.read_bytes(piece, offset, held)
                     place[...] = held.reshape(place.shape)
+
+
+class _Parts:
+    """The pieces of a tensor, sorted along the first axis: few of a hundred thousand lie in a run.
+
+    Raises:
+        CheckpointError: If they are neither all runs nor all boxes.
+    """
+
+    def __init__(self, info: TensorInfo) -> None:
+        self.info = info
+        self.shape, parts = _locate_parts(info)
+        self._parts = sorted(parts, key=lambda part: part[1])
+        self._starts = [corner[0] for _, corner, _ in self._parts]
+        self._ends = list(accumulate((corner[0] + extent[0] for _, corner, extent in self._parts), max))
+
+    def find(self, low: int, high: int) -> list[_Part]:
+        """All pieces that hold anything from `low` to `high` along the first axis, and perhaps some more."""
+        return self._parts[bisect_right(self._ends, low) : bisect_left(self._starts, high)]
 
 
 def count_bytes(info: TensorInfo, runs: Iterable[tuple[int, int]]) -> int:
@@ -173,7 +202,15 @@ def _misfit(info: TensorInfo, fault: str) -> CheckpointError:
 
 
 def _is_kept(info: TensorInfo) -> bool:
-    return info.derivation is not None and info.numel <= MAX_KEPT_ELEMENTS
+    """Whether an input is computed, or put in order, once for all runs that need it."""
+    if info.derivation is not None:
+        return info.numel <= MAX_KEPT_ELEMENTS
+    return _is_strided(info) and info.pieces[0].nbytes <= _MAX_KEPT_BYTES
+
+
+def _is_strided(info: TensorInfo) -> bool:
+    """Whether the elements lie in another order: only those of one piece do, and there may be very many."""
+    return info.derivation is None and len(info.pieces) == 1 and info.pieces[0].strides is not None
 
 
 def _dtype(info: TensorInfo) -> np.dtype[Any]:
@@ -183,7 +220,7 @@ def _dtype(info: TensorInfo) -> np.dtype[Any]:
 
 def _count_run(info: TensorInfo, start: int, stop: int, kept: set[TensorInfo]) -> int:
     if info.derivation is None:
-        return (stop - start) * info.type.itemsize if info.contiguous else info.pieces[0].nbytes
+        return info.pieces[0].nbytes if _is_strided(info) else (stop - start) * info.type.itemsize
     total = 0
     for first in range(start, stop, BLOCK_ELEMENTS):
         for needed, low, high in info.derivation.reads(first, min(stop, first + BLOCK_ELEMENTS)):
@@ -195,7 +232,7 @@ def _count_run(info: TensorInfo, start: int, stop: int, kept: set[TensorInfo]) -
     return total
 
 
-def _locate_parts(info: TensorInfo) -> tuple[tuple[int, ...], list[tuple[Piece, tuple[int, ...], tuple[int, ...]]]]:
+def _locate_parts(info: TensorInfo) -> tuple[tuple[int, ...], list[_Part]]:
     """The shape that the pieces of a tensor are parts of, its own or flat, and the corner and extent of each.
 
     Raises:
