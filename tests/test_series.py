@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wsanalyze.changes.kernels import NumpyKernel
 from wsanalyze.errors import UsageError
 from wsanalyze.metrics import METRICS
-from wsanalyze.series import ChangeSeries, CheckpointRecord, Kind, Row, State
+from wsanalyze.series import ChangeSeries, CheckpointRecord, Kind, Row, State, TrainingLog
 from wsanalyze.sums import SUM_NAMES, Sums
 
 NAN, INF = np.nan, np.inf
@@ -244,3 +244,52 @@ def test_a_table_shows_what_it_was_given_and_nothing_else():
 def test_numel_of_a_row():
     assert Row("w", "w", "w", Kind.CONV, 0, (3, 4, 5)).numel == 60
     assert Row("w", "w", "w", Kind.CONV, 0, (0, 5)).numel == 0
+
+
+# The trainer's log
+
+
+def make_log(loss, rate=None, until=None):
+    steps = np.arange(10, 10 * len(loss) + 1, 10)
+    values = {"loss": np.array(loss, np.float64)}
+    if rate is not None:
+        values["learning_rate"] = np.array(rate, np.float64)
+    until = np.zeros(len(loss), np.int64) if until is None else np.array(until)
+    return TrainingLog(steps, until, values)
+
+
+def test_each_checkpoint_has_the_last_number_noted_before_it():
+    log = make_log([1.0, 2.0, NAN, 4.0, 5.0], [NAN, NAN, 7.0, NAN, NAN], until=[1, 1, 2, 4, 4])
+    np.testing.assert_array_equal(log.at_checkpoints("loss", 6), [NAN, 2, 2, 2, 5, 5])
+    np.testing.assert_array_equal(log.at_checkpoints("learning_rate", 6), [NAN, NAN, 7, 7, 7, 7])
+    np.testing.assert_array_equal(log.at_checkpoints("grad_norm", 6), [NAN] * 6)
+    np.testing.assert_array_equal(TrainingLog().at_checkpoints("loss", 2), [NAN, NAN])
+
+
+@given(
+    st.lists(st.tuples(*[st.just(NAN) | st.floats(-5, 5)] * 2), min_size=1, max_size=200),
+    st.integers(8, 250),
+)
+@settings(deadline=None)
+def test_a_thinned_log_keeps_ends_and_extremes(entries, most):
+    loss, rate = (list(column) for column in zip(*entries, strict=True))
+    log = make_log(loss, rate)
+    thin = log.thinned(most)
+    assert len(thin) <= most
+    if len(log) <= most:
+        assert thin is log
+    assert set(thin.steps.tolist()) <= set(log.steps.tolist())
+    assert (np.diff(thin.steps) > 0).all()
+    for name, values in log.values.items():
+        np.testing.assert_array_equal(thin.values[name], values[np.isin(log.steps, thin.steps)])
+        noted, kept = values[log.noted(name)], thin.values[name][thin.noted(name)]
+        assert noted[:1].tolist() == kept[:1].tolist()
+        assert noted[-1:].tolist() == kept[-1:].tolist()
+        if len(noted):
+            assert (noted.min(), noted.max()) == (kept.min(), kept.max())
+
+
+def test_a_log_outlives_grouping():
+    log = make_log([1.0])
+    series = dataclasses.replace(make_series([[[1.0, 2.0], [1.0, 3.0]]]), log=log)
+    assert series.grouped("kind").log is log

@@ -158,6 +158,70 @@ class Provenance:
     notes: tuple[str, ...] = ()
 
 
+LOG_NAMES: Final = ("loss", "train_loss", "eval_loss", "learning_rate", "grad_norm")
+"""What is kept of a trainer's log."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingLog:
+    """What a trainer noted beside its checkpoints: N entries in the order of the training.
+
+    Attributes:
+        steps: The step of each entry, int64 of shape (N,). It increases, but where the sequence starts over.
+        until: For each entry the first checkpoint that was saved at its step or later, as an index into
+            `ChangeSeries.checkpoints`; int64 of shape (N,).
+        values: What was noted, by those of `LOG_NAMES` that were noted at all: float64 of shape (N,), NaN in the
+            entries without it.
+    """
+
+    steps: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    until: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def at_checkpoints(self, name: str, num_checkpoints: int) -> NDArray[np.float64]:
+        """The number that was noted last when each checkpoint was saved.
+
+        Args:
+            name: One of `LOG_NAMES`.
+            num_checkpoints: Number T of checkpoints of the sequence.
+
+        Returns:
+            float64 of shape (T,); NaN before the first entry that has it.
+        """
+        noted = self.noted(name)
+        last = np.searchsorted(self.until[noted], np.arange(num_checkpoints), side="right")
+        return np.concatenate([[np.nan], self.values[name][noted] if len(noted) else []])[last]
+
+    def noted(self, name: str) -> NDArray[np.int64]:
+        """Indices of the entries that have a number of that name."""
+        return np.flatnonzero(np.isfinite(self.values[name])) if name in self.values else np.zeros(0, dtype=np.int64)
+
+    def thinned(self, most: int) -> Self:
+        """A log of about as many entries that looks the same when it is drawn.
+
+        Args:
+            most: Entries to keep; a shorter log is returned as it is.
+
+        Returns:
+            The entries with the lowest and the highest number of each part of the log, and the ends, for each name.
+        """
+        if len(self) <= most:
+            return self
+        num_parts = max(1, most // (2 * max(1, len(self.values))) - 1)
+        kept: set[int] = set()
+        for name, values in self.values.items():
+            noted = self.noted(name)
+            kept.update(noted[[0, -1]].tolist())
+            for part in np.array_split(noted, min(num_parts, len(noted))):
+                kept.update((int(part[values[part].argmin()]), int(part[values[part].argmax()])))
+        index = np.array(sorted(kept), dtype=np.int64)
+        thin = {name: values[index] for name, values in self.values.items()}
+        return replace(self, steps=self.steps[index], until=self.until[index], values=thin)
+
+
 GROUPINGS: Final = ("module", "block", "kind")
 
 
@@ -176,6 +240,7 @@ class ChangeSeries:
         provenance: Where the series comes from.
         given: Metrics measured by someone else, by name, each float64 of shape (L, P). A series read from a
             table has these and no sums.
+        log: What the trainer noted beside the checkpoints; empty where it noted nothing.
     """
 
     checkpoints: tuple[CheckpointRecord, ...]
@@ -187,6 +252,7 @@ class ChangeSeries:
     events: tuple[Event, ...] = ()
     provenance: Provenance = Provenance()
     given: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    log: TrainingLog = field(default_factory=TrainingLog)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ def _drawn_plots(page):
 def test_every_plot_is_drawn_and_nothing_overflows(open_report, trends, scheme, width):
     page = open_report(trends, color_scheme=scheme, viewport={"width": width, "height": 900})
 
-    assert _drawn_plots(page) == 6
+    assert _drawn_plots(page) == 7
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     for svg in page.locator(".plot .main-svg").all():
         plot = svg.locator("xpath=ancestor::*[contains(@class, 'js-plotly-plot')]")
@@ -198,6 +198,50 @@ def test_members_are_drawn_on_demand(open_report, trends):
     assert curves.count() == before + 1
 
 
+@pytest.mark.parametrize("spacing", ["steps", "even"])
+def test_log_and_curves_share_their_axis(open_report, trends, spacing):
+    page = open_report(trends)
+    page.get_by_label("Horizontal axis").select_option(spacing)
+
+    log, curve = (
+        page.evaluate(f"document.getElementById('{id_}').layout.xaxis") for id_ in ("training-log", "cluster-0")
+    )
+    assert log["range"] == curve["range"]
+    assert log.get("tickvals") == curve.get("tickvals")
+    names = page.locator("#training-log .legendtext").all_text_contents()
+    assert names == ["loss", "eval loss", "learning rate"]
+    traces = "(plot) => plot.data.map((trace) => [trace.name, trace.x[0], trace.x.at(-1), trace.yaxis])"
+    first, last = ([100, 500], 10000) if spacing == "steps" else ([-0.8, 0], 19)
+    assert page.locator("#training-log").evaluate(traces) == [
+        ["learning rate", first[0], last, "y2"],
+        ["eval loss", first[1], last, "y"],
+        ["loss", first[0], last, "y"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "names", [["loss"], ["eval_loss"], ["learning_rate"], ["loss", "learning_rate"], ["grad_norm"], []]
+)
+@pytest.mark.parametrize("num_entries", [1, 60])
+def test_a_log_of_any_kind_is_quiet(open_report, trends, names, num_entries):
+    log = trends.series.log
+    numbers = np.where(np.arange(num_entries) % 7, np.linspace(0, 1e-5, num_entries), np.nan)
+    numbers[-1] = 0.0
+    some = dataclasses.replace(
+        log, steps=log.steps[:num_entries], until=log.until[:num_entries], values=dict.fromkeys(names, numbers)
+    )
+    page = open_report(dataclasses.replace(trends, series=dataclasses.replace(trends.series, log=some)))
+    assert page.locator("#training-log.js-plotly-plot").count() == (bool(names) and names != ["grad_norm"])
+
+
+def test_a_log_without_steps_to_scale_is_drawn_between_the_checkpoints(open_report, trends):
+    checkpoints = tuple(dataclasses.replace(record, step=None) for record in trends.series.checkpoints)
+    series = dataclasses.replace(trends.series, checkpoints=checkpoints)
+    page = open_report(dataclasses.replace(trends, series=series))
+    assert page.get_by_label("Horizontal axis").count() == 0
+    assert page.locator("#training-log .scatterlayer .trace").count() == 3
+
+
 def test_zooming_brings_labels_that_were_left_out(open_report, make_trends):
     page = open_report(make_trends(300, 60))
     page.locator("#heatmap-plot").scroll_into_view_if_needed()
@@ -224,7 +268,7 @@ def test_everything_but_the_plots_is_there_without_scripts(open_report, trends):
     page = open_report(trends, java_script_enabled=False)
 
     assert _shown_rows(page) == list(trends.series.names)
-    assert page.locator("noscript p:visible").count() == 6
+    assert page.locator("noscript p:visible").count() == 7
     assert page.locator("input:visible, select:visible, button:visible").count() == 0
 
 

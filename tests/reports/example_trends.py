@@ -18,7 +18,7 @@ import itertools
 
 import numpy as np
 
-from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Kind, Provenance, Row, Skip, State
+from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Kind, Provenance, Row, Skip, State, TrainingLog
 from wsanalyze.sums import SUM_NAMES, Sums
 from wsanalyze.trends.base import Cluster, Quality, TrendOptions, Trends
 
@@ -62,7 +62,8 @@ def example_trends(num_layers: int = 40, num_changes: int = 20, seed: int = 0, *
     Returns:
         Three clusters (fewer where there are fewer layers) and two outliers (from 12 layers on). From 12 layers and
         6 changes on, cells of every state that a report can meet, a spike and a gap among the touched cells.
-        A duplicate and an unreadable checkpoint lie in the sequence; the latter is bridged.
+        A duplicate and an unreadable checkpoint lie in the sequence; the latter is bridged. A trainer's log lies
+        beside it.
     """
     rng = np.random.default_rng(seed)
     names = _names(num_layers, hostile=hostile)
@@ -91,6 +92,7 @@ def example_trends(num_layers: int = 40, num_changes: int = 20, seed: int = 0, *
             else "wsanalyze analyze runs/example --html report.html",
             notes=("The order of the layers is that of the file.",),
         ),
+        log=_log(checkpoints) if rich else TrainingLog(),
     )
     return _trends_of(series, labels, rng, rich=rich)
 
@@ -247,6 +249,22 @@ def _put_states(sums: np.ndarray, states: np.ndarray) -> None:
     for name in ("l1_before", "sq_before", "rel_sum", "rel_n"):
         sums[7, 0, SUM_NAMES.index(name)] = 0.0
     sums[8, 2, SUM_NAMES.index("n_valid")] = 0.0
+
+
+def _log(checkpoints: tuple) -> TrainingLog:
+    """A loss every 100 steps, and one of the evaluation every 500, up to the last checkpoint."""
+    last = checkpoints[-1].step
+    steps = np.arange(100, last + 1, 100)
+    loss = 0.25 + 2.0 * 0.5 ** (steps / 1000) + 0.05 * np.cos(steps)
+    return TrainingLog(
+        steps=steps,
+        until=np.searchsorted([record.step for record in checkpoints], steps),
+        values={
+            "loss": loss,
+            "eval_loss": np.where(steps % 500 == 0, 1.1 * loss, np.nan),
+            "learning_rate": 5e-5 * np.minimum(steps / 500, (last - steps) / (last - 500)),
+        },
+    )
 
 
 def _skips(names: list[str], *, hostile: bool) -> tuple[Skip, ...]:

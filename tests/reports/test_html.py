@@ -120,7 +120,7 @@ def test_ids_are_unique_and_every_reference_leads_somewhere(document):
 
 def test_every_plot_has_a_role_a_summary_and_a_line_for_readers_without_scripts(document):
     plots = [e for e in document.elements if e.attributes.get("class") == "plot"]
-    assert len(plots) == 3 + 3
+    assert len(plots) == 3 + 3 + 1
     for plot in plots:
         assert plot.attributes["role"] == "img"
         assert plot.attributes["aria-label"]
@@ -344,6 +344,25 @@ def test_many_events_are_folded(trends):
 
 def test_kinds_are_words(trends):
     assert str(Kind.CONV) in [e.text for e in Document(render(trends)).all("td")]
+
+
+def test_the_log_is_told_in_words_and_drawn_where_there_is_a_change(trends, make_trends):
+    words = "Loss 2.16 to 0.204, eval loss 1.78 to 0.225, learning rate 1.00e-5 to 0 by way of 5.00e-5"
+    document = Document(render(trends))
+    assert words in document.visible
+    assert words.lower() in document.by_id("training-log").attributes["aria-label"]
+    assert [curve["name"] for curve in document.data["log"]["curves"]] == ["loss", "eval_loss", "learning_rate"]
+
+    still = make_trends(3, 0)
+    series = dataclasses.replace(still.series, log=trends.series.log)
+    document = Document(render(dataclasses.replace(still, series=series)))
+    assert words in document.visible
+    assert document.data["log"] is None
+    assert "training-log" not in {e.attributes.get("id") for e in document.elements}
+
+    document = Document(render(make_trends(3, 3)))
+    assert document.data["log"] is None
+    assert "trainer" not in document.visible
 
 
 # --- writing

@@ -121,3 +121,23 @@ def test_evidence_holds_plain_values_only(trends):
 def test_each_layer_has_a_line_of_its_own(trends):
     lines = render(trends).splitlines()
     assert sum(line.startswith('  {"name": "layer') for line in lines) == 38
+
+
+def test_the_log_is_there_or_null(document, trends, make_trends):
+    log = document["log"]
+    assert list(log) == ["steps", "until", "loss", "eval_loss", "learning_rate", "checkpoints"]
+    assert log["loss"] == trends.series.log.values["loss"].tolist()
+    assert {len(log[name]) for name in list(log)[:-1]} == {100}
+    assert log["eval_loss"][:4] == [None] * 4
+    steps = [checkpoint["step"] for checkpoint in document["checkpoints"]]
+    for name in ("loss", "eval_loss", "learning_rate"):
+        before = [[v for v, s in zip(log[name], log["steps"], strict=True) if v is not None and s <= t] for t in steps]
+        assert log["checkpoints"][name] == [values[-1] if values else None for values in before]
+    assert parse(make_trends(3, 3))["log"] is None
+
+
+def test_a_long_log_is_thinned(trends, monkeypatch):
+    monkeypatch.setattr("wsanalyze.reports.json_file._MAX_LOG_ENTRIES", 30)
+    log = parse(trends)["log"]
+    assert 10 < len(log["steps"]) == len(log["loss"]) <= 30
+    assert log["checkpoints"]["loss"][-1] == trends.series.log.values["loss"][-1]

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wsanalyze.errors import StoreError
-from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Kind, Provenance, Row, Skip, State
+from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Kind, Provenance, Row, Skip, State, TrainingLog
 from wsanalyze.store import database, run_file
 from wsanalyze.store.database import FORMAT
 from wsanalyze.store.run_file import RunFile
@@ -46,6 +46,11 @@ def make_series():
         skips=(Skip(HOSTILE, f"why not {HOSTILE}"),),
         events=(Event("tied", HOSTILE, 1, f"tied to {HOSTILE}", {"kept": HOSTILE}), Event("x", None, None, "y")),
         provenance=Provenance((HOSTILE,), f"wsanalyze {HOSTILE}", "ema", "all", (HOSTILE, "note")),
+        log=TrainingLog(
+            np.array([3, 2**52], dtype=np.int64),
+            np.array([1, 3], dtype=np.int64),
+            {"loss": np.array([0.1, 1e-310]), "learning_rate": np.array([np.nan, 1e300])},
+        ),
     )  # fmt: skip
 
 
@@ -69,6 +74,16 @@ def assert_same(found, expected):
         assert getattr(found, field) == getattr(expected, field), field
     assert found.states.tolist() == expected.states.tolist()
     assert found.sums.values.tobytes() == expected.sums.values.tobytes()
+    assert_same_log(found.log, expected.log)
+
+
+def assert_same_log(found, expected):
+    assert (found.steps.dtype, found.until.dtype) == (np.int64, np.int64)
+    assert found.steps.tolist() == expected.steps.tolist()
+    assert found.until.tolist() == expected.until.tolist()
+    assert list(found.values) == list(expected.values)
+    for name, values in expected.values.items():
+        assert found.values[name].tobytes() == values.tobytes()
 
 
 def load(path):
@@ -100,6 +115,46 @@ def test_saving_again_replaces(path):
     with RunFile.create(path, source="/run") as run:
         run.save_series(expected, SIDES)
     assert_same(load(path), expected)
+
+
+def test_a_log_is_replaced_by_none(path):
+    expected = dataclasses.replace(fill(path), log=TrainingLog())
+    with RunFile.create(path, source="/run") as run:
+        run.save_series(expected, SIDES)
+    assert_same(load(path), expected)
+
+
+def test_a_run_file_of_before_logs_were_kept_has_none(path):
+    expected = fill(path)
+    execute(path, "DELETE FROM meta WHERE key LIKE 'log%'")
+    assert_same(load(path), dataclasses.replace(expected, log=TrainingLog()))
+
+
+def test_the_log_of_a_series_that_was_replaced_by_an_older_program_is_let_go(path):
+    expected = fill(path)
+    connection = sqlite3.connect(path)
+    kept = connection.execute("SELECT key, value FROM meta WHERE key LIKE 'log%'").fetchall()
+    connection.close()
+    shorter = dataclasses.replace(expected, skips=(), log=TrainingLog())
+    with RunFile.create(path, source="/run") as run:
+        run.save_series(shorter, SIDES)
+    execute(path, "INSERT OR REPLACE INTO meta VALUES (?, ?)", *kept)
+    assert_same(load(path), shorter)
+
+
+@pytest.mark.parametrize(("old", "new"), [("0.1", "0.2"), ('"until": [1, 3]', '"until": [1, 4]'), ("{", "")])
+def test_a_log_that_is_not_what_was_written_is_noticed(path, old, new):
+    fill(path)
+    execute(path, "UPDATE meta SET value = replace(value, ?, ?) WHERE key = 'log'", (old, new))
+    with pytest.raises(StoreError, match=r"is damaged \(its log is not the one that was written\); delete it"):
+        load(path)
+
+
+def execute(path, statement, *rows):
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.executemany(statement, rows or [()])
+    connection.close()
 
 
 def test_without_a_finished_analysis_there_is_no_series(path):

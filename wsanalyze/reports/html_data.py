@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from wsanalyze.metrics import METRICS
 from wsanalyze.reports.text import printable
+from wsanalyze.reports.training_log import collect_log
 from wsanalyze.series import State
 from wsanalyze.trends.base import Trends
 
@@ -23,7 +24,8 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
     Returns:
         JSON values: every name printable, every float rounded to 5 significant digits, NaN as None. `layers` holds
         lists of length L, `values` has shape (L, P), `states` lists [layer, change, word, absolute change or None]
-        of each cell that has a state, `touched` [layer, change, word] of each cell that the method touched.
+        of each cell that has a state, `touched` [layer, change, word] of each cell that the method touched. `log` is
+        that of `collect_log`.
     """
     series = trends.series
     title, unit = metric_words(trends.options.metric)
@@ -55,6 +57,7 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
         ],
         "points": _rounded(trends.points[:, :2]),
         "explained": _rounded(trends.explained[:2]),
+        "log": collect_log(series),
     }
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from wsanalyze.reports.html_data import metric_words
 from wsanalyze.reports.summary import count_rows, explain_nothing, name_row
 from wsanalyze.reports.text import format_bytes, format_count, format_number, sparkline
+from wsanalyze.reports.training_log import collect_log, describe_log
 from wsanalyze.series import CheckpointRecord, Event, Provenance, Skip, State, StateArray
 from wsanalyze.trends.base import Cluster, Quality, TrendOptions, Trends
 
@@ -101,6 +102,8 @@ class Page:
     events: tuple[EventLine, ...]
     heatmap_summary: str
     scatter_summary: str
+    log_summary: str | None
+    has_log: bool
     has_cells: bool
     has_points: bool
     has_curves: bool
@@ -143,6 +146,8 @@ def describe_page(trends: Trends) -> Page:
         events=tuple(_describe_event(event, series.checkpoints) for event in trends.all_events),
         heatmap_summary=_summarize_heatmap(trends, values, metric),
         scatter_summary=_summarize_scatter(trends),
+        log_summary=describe_log(series.log),
+        has_log=collect_log(series) is not None,
         has_cells=bool(values.size),
         has_points=has_points,
         has_curves=bool(trends.clusters) or has_alone_curves,

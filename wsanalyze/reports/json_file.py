@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from wsanalyze.reports.base import Destination
 from wsanalyze.reports.files import write_text
-from wsanalyze.series import CheckpointRecord, Event, State
+from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, State
 from wsanalyze.trends.base import Cluster, Quality, Trends
 
 FORMAT_VERSION: Final = 1
 """Raised by any change that is not additive."""
 
+_MAX_LOG_ENTRIES: Final = 20_000
 TOUCHED_KINDS: Final = ("spike", "gap")
 """Kinds of touched cells that every report names, be there any or not."""
 
@@ -85,6 +86,7 @@ def build_document(trends: Trends, version: str) -> dict[str, Any]:
             "params": series.provenance.params,
             "notes": series.provenance.notes,
         },
+        "log": _log(series),
     }
     return {key: _to_json(value) for key, value in document.items()}
 
@@ -145,6 +147,20 @@ def _quality(quality: Quality) -> dict[str, Any]:
         "silhouette": quality.silhouette,
         "stability": quality.stability,
         "text": quality.text,
+    }
+
+
+def _log(series: ChangeSeries) -> dict[str, Any] | None:
+    log = series.log
+    if not len(log):
+        return None
+    num_checkpoints = len(series.checkpoints)
+    thinned = log.thinned(_MAX_LOG_ENTRIES)
+    return {
+        "steps": thinned.steps,
+        "until": thinned.until,
+        **thinned.values,
+        "checkpoints": {name: log.at_checkpoints(name, num_checkpoints) for name in log.values},
     }
 
 

@@ -25,6 +25,7 @@ from wsanalyze.reports.summary import (
     pick_layers,
 )
 from wsanalyze.reports.text import format_count, format_number, printable, shorten, sparkline
+from wsanalyze.reports.training_log import describe_log
 from wsanalyze.trends.base import Trends
 
 _CURVE_WIDTH: Final = 24
@@ -170,6 +171,9 @@ def _format_reading(trends: Trends) -> str:
     """What was read and what was not, folded into a few bullets."""
     series = trends.series
     lines = [f"- {prose(describe_checkpoints(series))}"]
+    log = describe_log(series.log)
+    if log:
+        lines.append(f"- trainer's log: {prose(log)}")
     groups = group_skips(series)
     lines += [
         f"- skipped {format_count(len(names), 'tensor')}: {prose(reason)}" for reason, names in groups[:_MAX_REASONS]

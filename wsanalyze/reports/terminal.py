@@ -29,6 +29,7 @@ from wsanalyze.reports.summary import (
 )
 from wsanalyze.reports.terminal_page import INDENT, Cell, ColorSystem, Page, probe_terminal
 from wsanalyze.reports.text import format_count, format_number, sparkline, text_width
+from wsanalyze.reports.training_log import describe_log
 from wsanalyze.series import CheckpointRecord
 from wsanalyze.trends.base import Cluster, Trends
 
@@ -114,6 +115,9 @@ def _add_checkpoints(page: Page, trends: Trends) -> None:
     page.add_item("read", describe_checkpoints(series), label_width=_LABEL_WIDTH)
     labels = page.shorten_names([record.label for record in series.checkpoints], page.item_room(_LABEL_WIDTH) - 1)
     page.add_item("in order", _list_ends(labels), label_width=_LABEL_WIDTH, max_lines=6)
+    log = describe_log(series.log)
+    if log:
+        page.add_item("log", log, label_width=_LABEL_WIDTH)
     _add_left_out(page, series.checkpoints, "duplicate", num_reasons=_MAX_REASONS, num_labels=3)
     _add_left_out(page, series.checkpoints, "unreadable", num_reasons=_MAX_NAMED, num_labels=_MAX_NAMED, style="red")
     prefix = find_name_prefix(trends)

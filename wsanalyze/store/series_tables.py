@@ -17,6 +17,7 @@ from wsanalyze.series import (
     Row,
     Skip,
     State,
+    TrainingLog,
 )
 from wsanalyze.store.database import SUM_COLUMNS, checksum_sums, decode_text, encode_text, get_meta, put_meta
 from wsanalyze.sums import SUM_NAMES, Sums
@@ -47,7 +48,11 @@ def write_series(
             database.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608
     provenance = json.dumps(_provenance_to_json(series.provenance))
     put_meta(database, "provenance", provenance)
-    put_meta(database, "digest", _digest(_read_tables(database), provenance))
+    digest = _digest(_read_tables(database), provenance)
+    put_meta(database, "digest", digest)
+    log = json.dumps(_log_to_json(series.log, digest))
+    put_meta(database, "log", log)
+    put_meta(database, "log digest", _digest({}, log))
 
 
 def forget_series(database: sqlite3.Connection) -> None:
@@ -65,7 +70,8 @@ def read_series(database: sqlite3.Connection) -> ChangeSeries | None:
     if provenance is None:
         return None
     tables = _read_tables(database)
-    if _digest(tables, provenance) != get_meta(database, "digest"):
+    digest = _digest(tables, provenance)
+    if digest != get_meta(database, "digest"):
         raise ValueError("its tables are not those that were written")
     rows = tuple(
         Row(decode_text(name), decode_text(module), decode_text(block), Kind(kind), depth, tuple(json.loads(shape)))
@@ -94,7 +100,33 @@ def read_series(database: sqlite3.Connection) -> ChangeSeries | None:
             for _, kind, layer, checkpoint, text, evidence in tables["events"]
         ),
         provenance=_provenance_from_json(json.loads(provenance)),
+        log=_read_log(database, digest, len(tables["checkpoints"])),
     )
+
+
+def _read_log(database: sqlite3.Connection, digest: str, num_checkpoints: int) -> TrainingLog:
+    """The log of the series of that digest; an empty one where there is none, or that of another series.
+
+    Both were so before logs were kept: a program of that time leaves the log of another as it is.
+    """
+    text = get_meta(database, "log")
+    if text is None:
+        return TrainingLog()
+    if _digest({}, text) != get_meta(database, "log digest"):
+        raise ValueError("its log is not the one that was written")
+    data = json.loads(text)
+    if data["series"] != digest:
+        return TrainingLog()
+    log = TrainingLog(
+        np.array(data["steps"], dtype=np.int64),
+        np.array(data["until"], dtype=np.int64),
+        {name: np.array(values, dtype=np.float64) for name, values in data["values"].items()},
+    )
+    if any(len(array) != len(log) for array in (log.until, *log.values.values())) or np.any(
+        (log.until < 0) | (log.until >= num_checkpoints)
+    ):
+        raise ValueError("its log belongs to other checkpoints")
+    return log
 
 
 def _read_sums(database: sqlite3.Connection, num_rows: int, num_pairs: int) -> Sums:
@@ -113,8 +145,8 @@ def _read_tables(database: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]
 
 def _digest(tables: dict[str, list[tuple[Any, ...]]], provenance: str) -> str:
     digest = hashlib.blake2b(provenance.encode(), digest_size=16)
-    for table in _TABLES:
-        digest.update(repr(tables[table]).encode("utf-8", "backslashreplace"))
+    for rows in tables.values():
+        digest.update(repr(rows).encode("utf-8", "backslashreplace"))
     return digest.hexdigest()
 
 
@@ -140,6 +172,11 @@ def _to_tables(
             for i, e in enumerate(series.events)
         ],
     }
+
+
+def _log_to_json(log: TrainingLog, digest: str) -> dict[str, Any]:
+    values = {name: [v if np.isfinite(v) else None for v in array.tolist()] for name, array in log.values.items()}
+    return {"series": digest, "steps": log.steps.tolist(), "until": log.until.tolist(), "values": values}
 
 
 def _provenance_to_json(provenance: Provenance) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 // The plots. Every text that comes from a file passes `plain` before plotly.js sees it, which reads tags and entities.
 (() => {
   const data = JSON.parse(document.getElementById("report-data").textContent);
-  const { layers, changes, clusters, metric } = data;
+  const { layers, changes, clusters, metric, log } = data;
   const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star"];
   const MARKS = ["●", "■", "◆", "▲", "▼", "✚", "✖", "★"];
   const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
@@ -244,11 +244,19 @@
     return paddedRange([...clusters.flatMap((cluster) => [...cluster.low, ...cluster.high, ...cluster.median]), ...alone, ...members]);
   }
   function curveLayout(div, range) {
-    const width = roomFor(div);
-    const even = [-0.5, changes.length - 0.5];
-    const x = scaled() ? axis("training step after the change", { range: spread(steps) })
-      : axis(endTitle(width), { ...endTicks(width - 90, even), range: even });
+    const x = stepAxis(div, "training step after the change", endTitle(roomFor(div)));
     return layout(div, { height: 280, margin: { l: 62, r: 10, t: 10, b: 48 }, xaxis: x, yaxis: axis(valueTitle, valueAxis(range)) });
+  }
+  // The same for curves and log. Where there is a log, it starts at the first checkpoint, where the first change does.
+  function stepAxis(div, scaledTitle, evenTitle) {
+    if (scaled()) return axis(scaledTitle, { range: spread(log && log.start !== null ? [log.start, ...steps] : steps) });
+    const even = [log ? -1.25 : -0.5, changes.length - 0.5];
+    const ticks = endTicks(roomFor(div) - 90, even);
+    if (log && log.start !== null && ticks.tickvals[1] === 1) {
+      ticks.tickvals.unshift(-1);
+      ticks.ticktext.unshift(String(log.start));
+    }
+    return axis(evenTitle, { ...ticks, range: even });
   }
   function spread(values) {
     const [low, high] = extent(values);
@@ -287,6 +295,31 @@
     }
     const alone = document.getElementById("alone");
     if (alone) drawAlone(alone, range);
+    const noted = document.getElementById("training-log");
+    if (noted) drawLog(noted);
+  }
+
+  // --- log
+  function drawLog(div) {
+    const rates = log.curves.filter((curve) => curve.name === "learning_rate");
+    const losses = log.curves.filter((curve) => curve.name !== "learning_rate");
+    const styles = { loss: { line: { color: colour("text"), width: 1.8 } },
+      eval_loss: { line: { color: colour("text"), width: 1.4, dash: "dash" }, marker: { symbol: "circle-open", size: 6 } },
+      learning_rate: { line: { color: colour("accent"), width: 1.6, dash: "dot" } } };
+    const [left, right] = losses.length ? [losses, rates] : [rates, []];
+    const traces = [...right, ...left.toReversed()].map((curve) => ({
+      type: "scatter", mode: curve.values.length === 1 || (curve.name === "eval_loss" && curve.values.length <= 30) ? "lines+markers" : "lines",
+      x: scaled() ? curve.steps : curve.places, y: curve.values, name: plain(curve.title), yaxis: right.includes(curve) ? "y2" : "y",
+      text: curve.values.map((value, index) => `${plain(curve.title)} ${number(value)}<br>step ${curve.steps[index]}`),
+      hovertemplate: "%{text}<extra></extra>", ...styles[curve.name] }));
+    const [low, high] = extent(left.flatMap((curve) => curve.values));
+    const name = losses.length ? "loss" : plain(rates[0].title);
+    Plotly.react(div, traces, layout(div, { height: 300, margin: { l: 62, r: right.length ? 62 : 10, t: 10, b: 48 }, showlegend: true,
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemclick: false, itemdoubleclick: false, traceorder: "reversed", bgcolor: "rgba(0,0,0,0)" },
+      xaxis: stepAxis(div, "training step", haveSteps ? "training step (checkpoints evenly spaced)" : "checkpoint (in order)"),
+      yaxis: axis(name, { nticks: 7, exponentformat: "e", ...(low > 0 && high > 10 * low ? { type: "log", tickformat: "~g" } : {}) }),
+      ...(right.length ? { yaxis2: axis(plain(rates[0].title), { overlaying: "y", side: "right", showgrid: false, rangemode: "tozero", tickmode: "auto", nticks: 6, exponentformat: "e" }) } : {}),
+    }), CONFIG);
   }
 
   // --- map
