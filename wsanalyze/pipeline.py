@@ -21,6 +21,7 @@ from wsanalyze.files.local import LocalFiles
 from wsanalyze.layers.match import PARAMS
 from wsanalyze.likeness.find import INDEX_KEYS, Candidate, find_likeness
 from wsanalyze.likeness.rounding import tell_rounding
+from wsanalyze.likeness.steps import tell_missing_steps
 from wsanalyze.progress import ProgressCallback, silent
 from wsanalyze.run import Run
 from wsanalyze.sequence import CheckpointSequence, Member, SequenceOptions, locate_checkpoints, open_sequence
@@ -99,7 +100,8 @@ def measure_run(
             series = assemble_series(sequence, alive, measured, provenance)
             takes_part = {alive[index] for index in measured.alive}
             identities = [m.identity if i in takes_part else None for i, m in enumerate(sequence.members)]
-            events = (*_tell_unread(series, likeness), *likeness, *series.events)
+            missing = tell_missing_steps([record.step for record in series.checkpoints])
+            events = (*_tell_unread(series, likeness), *likeness, *missing, *series.events)
             store.save_series(replace(series, events=events), identities)
             series = _tell_more(store.load_series(), measured, [alive[i] for i in measured.alive], source, store)
             store.save_series(series, identities)

@@ -17,9 +17,8 @@ import numpy as np
 
 from wsanalyze.likeness.samples import Distances, FloatArray
 
-_MIN_RATIO: Final = 3.0
-_MIN_MISPLACED_RATIO: Final = 1.25
-_MAX_NEAREST_SHARE: Final = 0.5
+# How much farther than its neighbours from each other, and what share of that way to the nearest of the others at most.
+_EVIDENCE: Final = ((3.0, 1.0), (1.25, 0.5), (0.85, 0.1))
 _MIN_SWAP_RATIO: Final = 1.3
 _MAX_SHARE: Final = 3
 
@@ -67,9 +66,10 @@ class Swap:
 def find_impostors(distances: Distances, rounding: FloatArray, swaps: Sequence[Swap] = ()) -> list[Impostor]:
     """Find checkpoints that are far from both neighbours while those are near each other.
 
-    Three times as far is enough by itself; a quarter farther is where the weights of another step are nearer than
-    half as far. The clearest one is taken out first, and its neighbours are judged without it, so that they are not
-    taken for impostors because of it. The first and the last checkpoint have only one neighbour, and are never told.
+    Three times as far is enough by itself. A quarter farther is where the weights of another step are nearer than half
+    as far, and as far is where they are ten times nearer: hardly anything but those weights. The clearest one is taken
+    out first, and its neighbours are judged without it, so that they are not taken for impostors because of it. The
+    first and the last checkpoint have only one neighbour, and are never told.
 
     Args:
         distances: Distances between T checkpoints, in order.
@@ -88,11 +88,11 @@ def find_impostors(distances: Distances, rounding: FloatArray, swaps: Sequence[S
     while ratios:
         worst = max(ratios, key=lambda position: ratios[position])
         ratio = ratios.pop(worst)
-        if ratio <= _MIN_MISPLACED_RATIO:
+        if ratio <= min(least for least, _ in _EVIDENCE):
             break
         impostor = _describe(distances, worst, line)
-        near = _MAX_NEAREST_SHARE * min(impostor.to_before, impostor.to_after)
-        if ratio <= _MIN_RATIO and impostor.to_nearest > near:
+        way = min(impostor.to_before, impostor.to_after)
+        if not any(ratio > least and impostor.to_nearest <= most * way for least, most in _EVIDENCE):
             continue
         found.append(impostor)
         index = line.index(worst)

@@ -1,0 +1,196 @@
+"""Copies and impostors through the front door, as people meet them."""
+
+import itertools
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+from wsanalyze.errors import CheckpointError
+from wsanalyze.files.local import LocalFiles
+from wsanalyze.pipeline import AnalyzeOptions, measure_run
+from wsanalyze.sequence import SequenceOptions
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+
+
+@pytest.fixture
+def source(save_sequence, make_states, tmp_path):
+    return save_sequence(tmp_path / "run", make_states(12, spread=0.05), [100 * n for n in range(12)])
+
+
+@pytest.fixture
+def measure(tmp_path):
+    def run(source, files=None, name="run.wsa", **options):
+        more = {} if files is None else {"files": files, "progress": files.progress}
+        return measure_run([str(source)], tmp_path / name, AnalyzeOptions(**options), **more).series
+
+    return run
+
+
+def events(series, kind):
+    return [event for event in series.events if event.kind == kind]
+
+
+def status(series):
+    return {record.label: record.status for record in series.checkpoints if record.status != "ok"}
+
+
+def test_a_final_model_that_many_steps_serve_is_kept_where_it_belongs(source, measure):
+    """As in pythia-2.8b, of which 86 of 154 step branches hold the last weights."""
+    scattered = [2, 3, 5, 8]
+    for step in scattered:
+        shutil.copy(source / "step_1100.safetensors", source / f"step_{100 * step}.safetensors")
+    series = measure(source)
+    assert status(series) == {f"step_{100 * step}": "duplicate" for step in scattered}
+    (event,) = events(series, "duplicate")
+    assert (event.evidence["of"], event.evidence["checkpoints"]) == (11, scattered)
+    assert "step_200, step_300, step_500 and step_800 hold the same weights as step_1100" in event.text
+    assert events(series, "impostor") == []
+    numbers = [0, 1, 4, 6, 7, 9, 10, 11]
+    assert series.pairs == tuple(itertools.pairwise(numbers))
+    assert series.step_gaps.tolist() == [100, 300, 200, 100, 200, 100, 100]
+
+
+def test_copies_in_another_format_are_told(source, measure):
+    from safetensors.torch import load_file
+
+    torch.save({"model": load_file(source / "step_300.safetensors"), "step": 1200}, source / "step_1200.pt")
+    series = measure(source)
+    assert status(series) == {"step_1200": "duplicate"}
+    assert "every byte was compared" in events(series, "duplicate")[0].text
+
+
+def test_checksums_are_enough_for_torch_files(tmp_path, measure, make_states, watched_files):
+    folder = tmp_path / "torch"
+    folder.mkdir()
+    states = make_states(5)
+    for step, state in enumerate([*states, states[1]]):
+        torch.save({name: torch.from_numpy(array) for name, array in state.items()}, folder / f"step_{step}.pt")
+    series = measure(folder, watched_files)
+    assert status(series) == {"step_5": "duplicate"}
+    assert "their checksums are equal" in events(series, "duplicate")[0].text
+    assert watched_files.names() == {f"step_{step}.pt" for step in range(5)}
+
+
+def test_a_frozen_backbone_is_no_copy(source, measure):
+    """Only one vector moves, and neither the rows compared nor the samples see it."""
+    for step in range(12):
+        state = {"body.weight": np.ones((30, 30), np.float32), "head.bias": np.full(3, step, np.float32)}
+        save_file(state, source / f"step_{100 * step}.safetensors")
+    series = measure(source)
+    assert status(series) == {}
+    still = events(series, "duplicate")
+    assert [event.checkpoint for event in still] == list(range(1, 12))
+    assert "differs from step_0 in none of the 1 rows that were compared" in still[0].text
+
+
+def test_other_weights_beside_equal_ones_are_no_copy(tmp_path, measure):
+    folder = tmp_path / "torch"
+    folder.mkdir()
+    for step in range(3):
+        state = {"model": {"w.weight": torch.full((2, 2), 1.0 + step)}, "model_ema": {"w.weight": torch.ones(2, 2)}}
+        torch.save(state, folder / f"step_{step}.pt")
+    assert status(measure(folder, sequence=SequenceOptions(weights="ema"))) == {}
+
+
+def test_only_copies_are_one_distinct_checkpoint(source, measure):
+    for step in range(1, 12):
+        shutil.copy(source / "step_0.safetensors", source / f"step_{100 * step}.safetensors")
+    series = measure(source)
+    assert list(status(series).values()) == ["duplicate"] * 11
+    assert series.pairs == ()
+
+
+def test_an_impostor_is_measured_and_named(source, measure, make_states):
+    save_file(make_states(1, seed=7)[0], source / "step_500.safetensors")
+    series = measure(source)
+    (event,) = events(series, "impostor")
+    assert event.checkpoint == 5
+    assert event.text.startswith("step_500 seems to hold weights that belong elsewhere")
+    assert (event.evidence["before_checkpoint"], event.evidence["after_checkpoint"]) == (4, 6)
+    assert (4, 5) in series.pairs
+    assert status(series) == {}
+
+
+def test_indices_are_those_of_the_whole_sequence(source, measure, make_states):
+    (source / "step_100.safetensors").write_bytes(b"rubbish" * 9)
+    shutil.copy(source / "step_1100.safetensors", source / "step_300.safetensors")
+    save_file(make_states(1, seed=7)[0], source / "step_700.safetensors")
+    series = measure(source)
+    assert [event.checkpoint for event in events(series, "impostor")] == [7]
+    assert events(series, "impostor")[0].evidence["before_checkpoint"] == 6
+    (copy,) = events(series, "duplicate")
+    assert (copy.checkpoint, copy.evidence["of"], copy.evidence["checkpoints"]) == (3, 11, [3])
+
+
+def test_two_that_were_mislabelled_are_named(source, measure):
+    one, other = source / "step_400.safetensors", source / "step_500.safetensors"
+    one.rename(source / "x")
+    other.rename(one)
+    (source / "x").rename(other)
+    (event,) = events(measure(source), "impostor")
+    assert event.evidence["swapped"] == [4, 5]
+
+
+def test_what_was_found_out_is_not_read_again(source, measure, tmp_path):
+    shutil.copy(source / "step_100.safetensors", source / "step_900.safetensors")
+    first = measure(source)
+    reads = []
+
+    class Counting(LocalFiles):
+        def read_into(self, file, offset, buffer):
+            reads.append((file.url, offset, len(buffer)))
+            super().read_into(file, offset, buffer)
+
+    with Counting() as files:
+        again = measure_run([str(source)], tmp_path / "run.wsa", files=files).series
+    assert again.events == first.events
+    header = {path.name: 8 + int.from_bytes(path.read_bytes()[:8], "little") for path in source.iterdir()}
+    assert all(offset + length <= max(512, header[Path(url).name]) for url, offset, length in reads)
+
+
+class FailingFiles(LocalFiles):
+    """Files of which one gives its header and nothing else."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+    def read_into(self, file, offset, buffer):
+        if Path(file.url).name == self.name and offset + len(buffer) == file.size:
+            raise CheckpointError("cannot be read (input/output error)", file.url)
+        super().read_into(file, offset, buffer)
+
+
+def test_a_file_that_cannot_be_read_whole_is_like_no_other(source, tmp_path):
+    shutil.copy(source / "step_400.safetensors", source / "step_500.safetensors")
+    with FailingFiles("step_500.safetensors") as files:
+        series = measure_run([str(source)], tmp_path / "run.wsa", files=files).series
+    assert status(series) == {"step_500": "unreadable"}
+    assert (4, 6) in series.pairs
+
+
+@pytest.mark.parametrize("name", ["digits-convnet", "digits-transformer"])
+def test_real_trainings_are_not_accused(name, measure):
+    series = measure(FIXTURES / name, params="all")
+    assert events(series, "impostor") == []
+    assert {record.label for record in series.checkpoints if record.status != "ok"} <= {"last"}
+
+
+def test_a_mislabelled_checkpoint_of_a_real_training_is_found(tmp_path, measure):
+    """The weights of step 100 stand at step 800 as well, a little rounded, so that they are no copy."""
+    folder = tmp_path / "transformer"
+    shutil.copytree(FIXTURES / "digits-transformer", folder)
+    state = torch.load(folder / "step_100.pt", weights_only=False)
+    for part in ("model", "model_ema"):
+        state[part] = {name: tensor.bfloat16().to(tensor.dtype) for name, tensor in state[part].items()}
+    state["step"] = 800
+    torch.save(state, folder / "step_800.pt")
+    series = measure(folder)
+    (event,) = events(series, "impostor")
+    assert series.checkpoints[event.checkpoint].label == "step_800"
+    assert series.checkpoints[event.evidence["nearest"]].label == "step_100"
