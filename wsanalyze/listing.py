@@ -1,6 +1,7 @@
 """What would be read of a sequence, told by headers alone: no weight is read and no run file made."""
 
 import os
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -9,31 +10,32 @@ from pathlib import Path
 from typing import Final
 
 from wsanalyze.checkpoints.base import Checkpoint
-from wsanalyze.checkpoints.facts import digest_tokens, read_facts
 from wsanalyze.checkpoints.names import read_name
 from wsanalyze.errors import CheckpointError, MatchError, NoWeightsError, SourceError, UsageError
 from wsanalyze.files.base import ByteSource
 from wsanalyze.files.local import LocalFiles
 from wsanalyze.layers.base import RowMatch
 from wsanalyze.layers.match import PARAMS, match_layers
-from wsanalyze.progress import ProgressCallback, silent
+from wsanalyze.likeness.steps import tell_missing_steps
+from wsanalyze.progress import Progress, ProgressCallback, silent
 from wsanalyze.reports.listing import ListedCheckpoint, Listing, Status
+from wsanalyze.reports.text import join_some
 from wsanalyze.sequence import (
     CheckpointSequence,
     Member,
     OpenedCheckpoint,
     SequenceOptions,
-    join_fingerprints,
     open_sequence,
 )
 from wsanalyze.series import Event, Skip
-from wsanalyze.tensors.files import describe_format, read_checkpoint
-from wsanalyze.tensors.header_cache import HeaderCache, Headers
+from wsanalyze.tensors.base import TensorSet
+from wsanalyze.tensors.header_cache import HeaderCache
+from wsanalyze.tensors.headers import HeaderReader
 
 _CACHE_NAME: Final = "headers.sqlite"
-_LEAST_STEPS: Final = 4
-_MAX_MISSING: Final = 100_000
+_CHECKSUMS: Final = "their checksums are equal"
 _MAX_NAMED: Final = 6
+_PATIENCE_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,10 @@ def list_sequence(
     source = files or LocalFiles()
     try:
         with HeaderCache(cache) as known:
-            reader = _HeaderReader(known)
-            sequence = open_sequence(sources, options.sequence, source, {}, progress, reader)
-        return _make_listing(tuple(map(os.fspath, sources)), sequence, options, reader.proven)
+            opener = _Opener(known)
+            sequence = open_sequence(sources, options.sequence, source, {}, _be_patient(progress), opener)
+        sequence, copies = _leave_copies_out(sequence, opener.proven)
+        return _make_listing(tuple(map(os.fspath, sources)), sequence, copies, options)
     finally:
         source.close()
 
@@ -93,51 +96,75 @@ def default_cache_path() -> Path:
     return Path(platformdirs.user_cache_dir("wsanalyze", appauthor=False)) / _CACHE_NAME
 
 
-class _HeaderReader:
-    """Opens checkpoints for a listing: from the cache where they are in it, else from their headers."""
+def _be_patient(progress: ProgressCallback) -> ProgressCallback:
+    """Tell of progress only where there is something to wait for: mostly a listing is there at once."""
+    start = time.monotonic()
+
+    def tell(found: Progress, /) -> None:
+        if time.monotonic() - start > _PATIENCE_SECONDS:
+            progress(found)
+
+    return tell
+
+
+class _Opener:
+    """Opens checkpoints for a listing: from the cache where they are in it, else from their headers.
+
+    Attributes:
+        proven: Fingerprints that only equal weights in equal structures share.
+    """
 
     def __init__(self, cache: HeaderCache) -> None:
-        self._cache = cache
         self.proven: set[str] = set()
+        self._cache = cache
+        self._numbers: dict[int, tuple[int, TensorSet]] = {}
+        self._reader = HeaderReader()
 
     def __call__(self, checkpoint: Checkpoint, source: ByteSource) -> OpenedCheckpoint:
         if checkpoint.problem is not None:
             return OpenedCheckpoint(checkpoint, None)
         try:
-            found = self._cache.find(checkpoint) or self._cache.add(checkpoint, _read_headers(checkpoint, source))
+            found = self._cache.find(checkpoint) or self._cache.add(checkpoint, self._reader.read(checkpoint, source))
         except NoWeightsError:
             raise
         except CheckpointError as error:
             return OpenedCheckpoint(replace(checkpoint, problem=str(error)), None)
+        # Checksums of storages do not tell which tensor is made of which.
+        number, _ = self._numbers.setdefault(id(found.tensors), (len(self._numbers), found.tensors))
+        fingerprint = f"{found.fingerprint}-{number}"
         if found.proven:
-            self.proven.add(found.fingerprint)
+            self.proven.add(fingerprint)
         facts = {**found.facts, **checkpoint.facts}
         return OpenedCheckpoint(
-            replace(checkpoint, facts=facts), found.tensors, found.format, found.fingerprint, found.proven
+            replace(checkpoint, facts=facts), found.tensors, found.format, fingerprint, found.proven
         )
 
 
-def _read_headers(checkpoint: Checkpoint, source: ByteSource) -> Headers:
-    tensors, contents = read_checkpoint(source, checkpoint.layout, checkpoint.files, checkpoint.prefixes)
-    facts: dict[str, int] = {}
-    parts, proven = [], True
-    for file, content in zip(checkpoint.files, contents, strict=True):
-        facts = read_facts(content) | facts
-        parts.append(digest_tokens(content))
-        proven = proven and not content.unsummed(source, file)
-    for file in checkpoint.files:
-        source.verify(file)
-    return Headers(
-        tensors,
-        facts,
-        describe_format(checkpoint.layout, contents),
-        join_fingerprints(checkpoint, parts),
-        proven,
-    )
+def _leave_copies_out(sequence: CheckpointSequence, proven: set[str]) -> tuple[CheckpointSequence, list[Event]]:
+    """Mark all but the first of checkpoints whose weights are equal by their checksums, wherever they stand."""
+    members = list(sequence.members)
+    groups: dict[str, list[int]] = {}
+    for index, member in enumerate(members):
+        if member.alive and member.fingerprint in proven:
+            groups.setdefault(member.fingerprint, []).append(index)
+    events = []
+    for kept, *copies in groups.values():
+        if not copies:
+            continue
+        reason = f"the same weights as {members[kept].checkpoint.label} ({_CHECKSUMS})"
+        names = [members[index].checkpoint.label for index in copies]
+        verb = "holds" if len(names) == 1 else "hold"
+        text = f"{join_some(names, _MAX_NAMED)} {verb} {reason}: only one of them is compared"
+        evidence = {"of": kept, "checkpoints": copies, "how": _CHECKSUMS}
+        events.append(Event("duplicate", None, copies[0], text, evidence))
+        for index in copies:
+            checkpoint = replace(members[index].checkpoint, duplicate_of=reason)
+            members[index] = replace(members[index], checkpoint=checkpoint)
+    return replace(sequence, members=tuple(members)), events
 
 
 def _make_listing(
-    source: tuple[str, ...], sequence: CheckpointSequence, options: ListOptions, proven: set[str]
+    source: tuple[str, ...], sequence: CheckpointSequence, copies: Sequence[Event], options: ListOptions
 ) -> Listing:
     alive = [index for index, member in enumerate(sequence.members) if member.alive]
     members = [sequence.members[index] for index in alive]
@@ -149,19 +176,14 @@ def _make_listing(
         notes = (*notes, str(error))
     if options.params == "auto" and params == "all":
         notes = (*notes, "no matrix compares, so all parameters are taken in, as with --params all")
-    counts = _count_rows(match, len(members))
-    copies = _find_copies(sequence.members, proven)
+    counts = dict(zip(alive, _count_rows(match, len(members)), strict=True))
+    suspects = _suspect_copies(sequence.members)
     listed = tuple(
-        _list_member(member, *copies.get(index, ("ok", None)), counts[alive.index(index)] if member.alive else {})
+        _list_member(member, suspects.get(index), counts.get(index, {}))
         for index, member in enumerate(sequence.members)
     )
-    events = [
-        *(Event(_kind(c.status), None, i, f"{c.label}: {c.reason}", {}) for i, c in enumerate(listed) if c.reason),
-        *_find_missing_steps(listed),
-    ]
     whole = [] if match is None else [all(cell is None for cell in cells) for cells in match.states]
-    if match is not None:
-        events += [replace(e, checkpoint=None if e.checkpoint is None else alive[e.checkpoint]) for e in match.events]
+    found = () if match is None else match.events
     return Listing(
         source=source,
         weights=sequence.weights,
@@ -170,7 +192,12 @@ def _make_listing(
         num_rows=len(whole),
         num_everywhere=sum(whole),
         skips=_gather_skips(match, members),
-        events=tuple(events),
+        events=(
+            *_tell_statuses(listed, copies),
+            *copies,
+            *tell_missing_steps([checkpoint.step for checkpoint in listed]),
+            *(replace(e, checkpoint=None if e.checkpoint is None else alive[e.checkpoint]) for e in found),
+        ),
         notes=notes,
     )
 
@@ -208,8 +235,14 @@ def _count_rows(match: RowMatch | None, num_members: int) -> list[Counter[str]]:
     return counts + counts[-1:] * (num_members - num_matched)
 
 
-def _list_member(member: Member, status: Status, reason: str | None, dtypes: Mapping[str, int]) -> ListedCheckpoint:
+def _list_member(member: Member, suspicion: str | None, dtypes: Mapping[str, int]) -> ListedCheckpoint:
     checkpoint = member.checkpoint
+    statuses: tuple[tuple[Status, str | None], ...] = (
+        ("unreadable", checkpoint.problem),
+        ("duplicate", checkpoint.duplicate_of),
+        ("possible duplicate", suspicion),
+    )
+    status, reason = next((found for found in statuses if found[1]), ("ok", None))
     return ListedCheckpoint(
         step=checkpoint.step,
         label=checkpoint.label,
@@ -224,50 +257,49 @@ def _list_member(member: Member, status: Status, reason: str | None, dtypes: Map
     )
 
 
-def _find_copies(members: Sequence[Member], proven: set[str]) -> dict[int, tuple[Status, str | None]]:
-    """What is wrong with each member, and which may be copies of others: headers cannot always tell."""
-    found: dict[int, tuple[Status, str | None]] = {}
-    first: dict[str, str] = {}
-    like: Counter[tuple[str, int]] = Counter(
-        (member.fingerprint, member.checkpoint.nbytes) for member in members if member.alive
-    )
+def _suspect_copies(members: Sequence[Member]) -> dict[int, str]:
+    """Which members may be copies of others, and why: headers of most formats cannot tell.
+
+    All checkpoints of a run have one header and one size. Only those are suspected whose name points at another one
+    (`last`, `best`), or that are of the same step as one before.
+    """
+    found: dict[int, str] = {}
+    alike: dict[tuple[object, ...], list[int]] = {}
     for index, member in enumerate(members):
-        checkpoint, fingerprint = member.checkpoint, member.fingerprint
-        if checkpoint.problem is not None:
-            found[index] = "unreadable", checkpoint.problem
-        elif checkpoint.duplicate_of is not None:
-            found[index] = "duplicate", checkpoint.duplicate_of
-        elif fingerprint in proven and fingerprint in first:
-            found[index] = "duplicate", f"the same weights as {first[fingerprint]}, by their checksums"
-        elif fingerprint not in proven and read_name(checkpoint.label).alias:
-            others = like[fingerprint, checkpoint.nbytes] - 1
-            if others:
-                text = "has the header and the size of"
-                who = "another checkpoint" if others == 1 else f"{others} others"
-                found[index] = "possible duplicate", f"{text} {who}; the weights tell, and are not read here"
-        first.setdefault(fingerprint, checkpoint.label)
+        if member.alive:
+            alike.setdefault((member.fingerprint, member.checkpoint.nbytes), []).append(index)
+    for group in alike.values():
+        first: dict[object, str] = {}
+        for index in group if len(group) > 1 else ():
+            checkpoint = members[index].checkpoint
+            name = read_name(checkpoint.label)
+            when = checkpoint.stage, checkpoint.step, *sorted(checkpoint.facts.items()), *sorted(name.units.items())
+            other = None if checkpoint.step is None else first.setdefault(when, checkpoint.label)
+            if other not in (None, checkpoint.label):
+                found[index] = f"has the step, the header and the size of {other}; only the weights tell"
+            elif name.alias:
+                others = [members[other].checkpoint.label for other in group if other != index]
+                whose = others[0] if len(others) == 1 else f"{len(others)} others"
+                found[index] = f"has the header and the size of {whose}; only the weights tell"
     return found
 
 
-def _kind(status: Status) -> str:
-    return "duplicate" if status == "possible duplicate" else status
-
-
-def _find_missing_steps(listed: Sequence[ListedCheckpoint]) -> list[Event]:
-    """Steps that a regular spacing asks for and no checkpoint has."""
-    steps = sorted({c.step for c in listed if c.step is not None})
-    gaps = [after - before for before, after in zip(steps, steps[1:], strict=False)]
-    if len(steps) < _LEAST_STEPS:
-        return []
-    gap, count = Counter(gaps).most_common(1)[0]
-    holes = [(before, size) for before, size in zip(steps, gaps, strict=False) if size > gap and size % gap == 0]
-    total = sum(size // gap - 1 for _, size in holes)
-    if not holes or 2 * count < len(gaps) or total > _MAX_MISSING:
-        return []
-    missing = [before + gap * number for before, size in holes for number in range(1, size // gap)]
-    some = ", ".join(map(str, missing[:_MAX_NAMED])) + (", ..." if total > _MAX_NAMED else "")
-    text = f"{'step' if total == 1 else 'steps'} {some} missing where most are {gap} apart ({total} in all)"
-    return [Event("missing-steps", None, None, text, {"missing": missing, "spacing": gap})]
+def _tell_statuses(listed: Sequence[ListedCheckpoint], copies: Sequence[Event]) -> list[Event]:
+    """Events for checkpoints that cannot be read, or are other names of one, unless those are told already."""
+    told = {index for event in copies for index in event.evidence["checkpoints"]}
+    events = []
+    for index, checkpoint in enumerate(listed):
+        if checkpoint.reason is None or index in told:
+            continue
+        left_out = {
+            "unreadable": "cannot be read and is left out: ",
+            "duplicate": "is left out: ",
+            "possible duplicate": "",
+        }
+        text = f"{checkpoint.label} {left_out[checkpoint.status]}{checkpoint.reason}"
+        kind = checkpoint.status.replace(" ", "-")
+        events.append(Event(kind, None, index, text, {"reason": checkpoint.reason}))
+    return events
 
 
 def _gather_skips(match: RowMatch | None, members: Sequence[Member]) -> tuple[Skip, ...]:

@@ -25,6 +25,8 @@ _MAX_EVENTS: Final = 20
 _MAX_NOTES: Final = 20
 _STYLES: Final = {"unreadable": "red", "duplicate": "dim", "possible duplicate": "yellow"}
 
+_TOLD_IN_TABLE: Final = ("unreadable", "duplicate", "possible-duplicate")
+
 Status = Literal["ok", "duplicate", "possible duplicate", "unreadable"]
 
 
@@ -167,13 +169,14 @@ def write_terminal(
 
 
 def _add_table(page: Page, checkpoints: Sequence[ListedCheckpoint]) -> None:
+    """A line for each checkpoint; what is wrong with it stands behind it where there is room, else below."""
     lines = [
         (
             "-" if c.step is None else str(c.step),
             c.label,
             printable(c.format) or "-",
             format_bytes(c.nbytes),
-            str(c.num_rows) if c.num_tensors else "-",
+            str(c.num_rows) if c.num_tensors and c.status != "duplicate" else "-",
         )
         for c in checkpoints
     ]
@@ -184,14 +187,17 @@ def _add_table(page: Page, checkpoints: Sequence[ListedCheckpoint]) -> None:
     room = max(_FEWEST_LABEL_COLUMNS, rest)
     labels = page.shorten_names([checkpoint.label for checkpoint in checkpoints], room)
     widths[1] = max(text_width(label) for label in (titles[1], *labels))
+    behind = page.item_room(sum(widths) + 2 * (len(titles) - 1))
     page.add_space()
     page.add_cells(_cells(titles, widths, "bold"))
     for checkpoint, line, label in zip(checkpoints, lines, labels, strict=True):
         style = _STYLES.get(checkpoint.status, "")
-        page.add_cells(_cells((line[0], label, *line[2:]), widths, style))
-        if checkpoint.reason:
-            text = f"{checkpoint.status}: {checkpoint.reason}"
-            page.add_paragraph(text, indent=widths[0] + 4, style=style, max_lines=_MAX_REASON_LINES)
+        cells = _cells((line[0], label, *line[2:]), widths, style)
+        told = f"{checkpoint.status}: {checkpoint.reason}" if checkpoint.reason else ""
+        fits = text_width(page.shorten(told, page.width)) <= behind
+        page.add_cells([*cells, Cell(told, behind, style)] if told and fits else cells)
+        if told and not fits:
+            page.add_paragraph(told, indent=widths[0] + 4, style=style, max_lines=_MAX_REASON_LINES)
 
 
 def _cells(texts: Sequence[str], widths: Sequence[int], style: str) -> list[Cell]:
@@ -201,10 +207,11 @@ def _cells(texts: Sequence[str], widths: Sequence[int], style: str) -> list[Cell
 
 def _add_summary(page: Page, listing: Listing) -> None:
     page.add_space()
-    for event in listing.events[:_MAX_EVENTS]:
+    events = [event for event in listing.events if event.kind not in _TOLD_IN_TABLE]
+    for event in events[:_MAX_EVENTS]:
         page.add_item(event.kind, event.text, label_width=max(_LABEL_WIDTH, len(event.kind)))
-    if len(listing.events) > _MAX_EVENTS:
-        counts = Counter(event.kind for event in listing.events[_MAX_EVENTS:])
+    if len(events) > _MAX_EVENTS:
+        counts = Counter(event.kind for event in events[_MAX_EVENTS:])
         text = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
         page.add_item("more", text, label_width=_LABEL_WIDTH)
     if listing.skips:

@@ -1,73 +1,71 @@
 """What the headers of checkpoints said, remembered in the user's cache folder, so that listing them again opens none.
 
 A checkpoint is known by the addresses and stamps of its files and by the version of the program; whatever of that
-differs, it is read anew. Only what a listing needs is kept: names, dtypes, shapes and which names share bytes. Most
-checkpoints of a sequence have the same structure, which is kept once. A cache that is damaged, or cannot be written, is
-as good as none.
+differs, it is read anew. Only what a listing needs is kept: names, dtypes, shapes and which names share bytes. A cache
+that is damaged is made anew, and one that is in use, or cannot be written, is as good as none.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from wsanalyze.checkpoints.base import Checkpoint
-from wsanalyze.files.base import FileRef
-from wsanalyze.series import Skip
-from wsanalyze.tensors.base import Piece, TensorInfo, TensorSet
-from wsanalyze.tensors.dtypes import DTYPES
+from wsanalyze.tensors.base import TensorSet
+from wsanalyze.tensors.headers import Headers
+from wsanalyze.tensors.structures import (
+    Structure,
+    digest_text,
+    find_structure,
+    parse_structure,
+    restore_tensors,
+    write_structure,
+)
 from wsanalyze.version import __version__
 
 MAX_CHECKPOINTS: Final = 20_000
-MAX_STRUCTURE_BYTES: Final = 4_000_000
+MAX_STRUCTURE_BYTES: Final = 16_000_000
 MAX_CACHE_BYTES: Final = 64_000_000
+_MAX_FILE_BYTES: Final = 256_000_000
 _FORMAT: Final = 1
+_APPLICATION_ID: Final = 0x57534831  # "WSH1"
 _BUSY_SECONDS: Final = 1.0
 # A file written twice within the clock's step has one stamp for two contents.
 _SETTLED_NS: Final = 2_000_000_000
-_NOWHERE: Final = FileRef("", 0, "")
 _SCHEMA: Final = f"""
-PRAGMA synchronous = OFF;
-BEGIN;
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS headers (key TEXT PRIMARY KEY, value TEXT, structure TEXT, checksum TEXT, added REAL);
 CREATE TABLE IF NOT EXISTS structures (digest TEXT PRIMARY KEY, value TEXT, added REAL);
+PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_FORMAT};
 COMMIT;
 """
 # What a damaged file makes SQLite and Python say.
-_DAMAGE: Final = (sqlite3.Error, OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
-
-_Structure = tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Headers:
-    """What the headers of one checkpoint say.
-
-    Attributes:
-        tensors: Its tensors. Their pieces tell which of them share bytes, not where in which file those are.
-        facts: Numbers in its files that say when it was saved.
-        format: Layout of its files in words.
-        fingerprint: Equal for equal headers and checksums.
-        proven: Whether checksums cover all weights, so that equal fingerprints mean equal weights.
-    """
-
-    tensors: TensorSet
-    facts: Mapping[str, int]
-    format: str
-    fingerprint: str
-    proven: bool
+_FAULTS: Final = (sqlite3.Error, OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
+# What SQLite says where nothing is wrong with the file itself.
+_NO_DAMAGE: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_AUTH,
+    }
+)
+_PRIMARY_CODE: Final = 0xFF
 
 
 class HeaderCache:
     """Remembers the headers of checkpoints, and shares tensor sets among those of one structure.
+
+    What is added is written when it is closed, at once, so that it is in nobody's way before.
 
     Args:
         path: Where it lies; made on the first use. None to remember nothing beyond this object.
@@ -76,10 +74,12 @@ class HeaderCache:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._database: sqlite3.Connection | None = None
-        self._shared: dict[_Structure, tuple[str, TensorSet]] = {}
-        self._loaded: dict[str, TensorSet] = {}
-        self._stored: set[str] = set()
-        with contextlib.suppress(*_DAMAGE):
+        self._shared: dict[Structure, tuple[str, TensorSet]] = {}
+        self._digests: dict[str, TensorSet] = {}
+        self._latest: tuple[TensorSet, tuple[str, TensorSet]] | None = None
+        self._new: dict[str, tuple[str, str]] = {}
+        self._new_structures: dict[str, str] = {}
+        with contextlib.suppress(*_FAULTS):
             self._connect()
 
     def __enter__(self) -> Self:
@@ -91,13 +91,12 @@ class HeaderCache:
         self.close()
 
     def close(self) -> None:
-        """Keep what was added, and let go of the file."""
+        """Write what was added, and let go of the file."""
         if self._database is None:
             return
-        with contextlib.suppress(*_DAMAGE):
-            if self._database.in_transaction:
-                self._forget_oldest(self._database)
-                self._database.commit()
+        with contextlib.suppress(*_FAULTS):
+            if self._new:
+                self._write(self._database)
         self._database.close()
         self._database = None
 
@@ -109,12 +108,12 @@ class HeaderCache:
             key = _key(checkpoint)
             query = "SELECT value, structure, checksum FROM headers WHERE key = ?"
             row = self._database.execute(query, (key,)).fetchone()
-            if row is None or row[2] != _digest(f"{key}{row[0]}{row[1]}"):
+            if row is None or row[2] != digest_text(f"{key}{row[0]}{row[1]}"):
                 return None
-            facts, form, fingerprint, proven = json.loads(row[0])
-            return Headers(self._load(row[1]), facts, form, fingerprint, proven)
-        except _DAMAGE:
-            self._start_anew()
+            tensors = self._load(row[1], self._database)
+            return None if tensors is None else Headers(tensors, *json.loads(row[0]))
+        except _FAULTS as error:
+            self._give_up(error)
             return None
 
     def add(self, checkpoint: Checkpoint, headers: Headers) -> Headers:
@@ -123,92 +122,135 @@ class HeaderCache:
         Returns:
             The same with tensors that are shared among all checkpoints of the same structure.
         """
-        structure = _simplify(headers.tensors)
-        if structure is None:
+        known = self._share(headers.tensors)
+        if known is None:
             return headers
+        digest, tensors = known
+        if self._database is not None and _is_settled(checkpoint):
+            value = json.dumps([dict(headers.facts), headers.format, headers.fingerprint, headers.proven])
+            self._new[_key(checkpoint)] = value, digest
+        return Headers(tensors, headers.facts, headers.format, headers.fingerprint, headers.proven)
+
+    def _share(self, tensors: TensorSet) -> tuple[str, TensorSet] | None:
+        """The digest of a structure, and the one tensor set for all that have it."""
+        if self._latest is not None and self._latest[0] is tensors:
+            return self._latest[1]
+        structure = find_structure(tensors)
+        if structure is None:
+            return None
         known = self._shared.get(structure)
         if known is None:
-            text = json.dumps(structure)
-            known = self._shared[structure] = _digest(text), _restore(structure)
-            self._store_structure(known[0], text)
-        found = Headers(known[1], headers.facts, headers.format, headers.fingerprint, headers.proven)
-        if known[0] in self._stored and _is_settled(checkpoint):
-            self._store_headers(_key(checkpoint), found, known[0])
-        return found
+            text = write_structure(structure)
+            known = self._shared[structure] = digest_text(text), restore_tensors(structure)
+            self._new_structures[known[0]] = text
+        self._latest = tensors, known
+        return known
+
+    def _load(self, digest: str, database: sqlite3.Connection) -> TensorSet | None:
+        """The tensor set of a structure that was stored; None where it is not there any more."""
+        if digest not in self._digests:
+            query = "SELECT value FROM structures WHERE digest = ? AND length(value) <= ?"
+            row = database.execute(query, (digest, MAX_STRUCTURE_BYTES)).fetchone()
+            if row is None:
+                return None
+            if digest_text(row[0]) != digest:
+                raise ValueError("not the structure that was stored")
+            structure = parse_structure(row[0])
+            known = self._shared.setdefault(structure, (digest, restore_tensors(structure)))
+            self._digests[digest] = known[1]
+        return self._digests[digest]
 
     def _connect(self) -> None:
         if self._path is None:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS)
         try:
-            (version,) = database.execute("PRAGMA user_version").fetchone()
-            if version not in (0, _FORMAT):
-                raise ValueError("another version of the cache")
-            database.executescript(_SCHEMA)
-        except BaseException as error:
-            database.close()
-            if isinstance(error, sqlite3.OperationalError):  # busy, or read-only: it is not damaged
+            self._database = _open(self._path)
+        except _FAULTS as error:
+            if not _is_damage(error):
                 raise
-            if isinstance(error, _DAMAGE):
-                self._path.unlink(missing_ok=True)
-            raise
-        self._database = database
+            self._path.unlink(missing_ok=True)
+            self._database = _open(self._path)
 
-    def _start_anew(self) -> None:
-        """Throw a damaged cache away; nothing is lost that cannot be read again."""
+    def _give_up(self, error: BaseException) -> None:
+        """Do without the cache; a damaged one is thrown away: nothing is lost that cannot be read again."""
         if self._database is not None:
             self._database.close()
             self._database = None
-        with contextlib.suppress(*_DAMAGE):
-            if self._path is not None:
+        if _is_damage(error) and self._path is not None:
+            with contextlib.suppress(*_FAULTS):
                 self._path.unlink(missing_ok=True)
-            self._stored.clear()
-            self._connect()
+                self._connect()
 
-    def _load(self, digest: str) -> TensorSet:
-        if digest not in self._loaded:
-            assert self._database is not None  # noqa: S101 - asked by `find` only
-            (text,) = self._database.execute("SELECT value FROM structures WHERE digest = ?", (digest,)).fetchone()
-            if _digest(text) != digest:
-                raise ValueError("not the structure that was stored")
-            structure = _freeze(json.loads(text))
-            known = self._shared.setdefault(structure, (digest, _restore(structure)))
-            self._loaded[digest] = known[1]
-            self._stored.add(digest)
-        return self._loaded[digest]
+    def _write(self, database: sqlite3.Connection) -> None:
+        now = time.time()
+        used = {digest for _, digest in self._new.values()}
+        texts = {d: text for d, text in self._new_structures.items() if d in used and len(text) <= MAX_STRUCTURE_BYTES}
+        database.execute("PRAGMA synchronous = OFF")
+        database.execute("BEGIN IMMEDIATE")
+        rows = [(digest, text, now) for digest, text in texts.items()]
+        database.executemany("INSERT OR REPLACE INTO structures VALUES (?, ?, ?)", rows)
+        kept = {digest for (digest,) in database.execute("SELECT digest FROM structures")}
+        headers = [
+            (key, value, digest, digest_text(f"{key}{value}{digest}"), now)
+            for key, (value, digest) in self._new.items()
+            if digest in kept
+        ]
+        database.executemany("INSERT OR REPLACE INTO headers VALUES (?, ?, ?, ?, ?)", headers)
+        _forget_oldest(database)
+        database.commit()
 
-    def _store_structure(self, digest: str, text: str) -> None:
-        if self._database is None or len(text) > MAX_STRUCTURE_BYTES:
-            return
-        with contextlib.suppress(*_DAMAGE):
-            row = (digest, text, time.time())
-            self._database.execute("INSERT OR REPLACE INTO structures VALUES (?, ?, ?)", row)
-            self._stored.add(digest)
 
-    def _store_headers(self, key: str, headers: Headers, structure: str) -> None:
-        if self._database is None:
-            return
-        with contextlib.suppress(*_DAMAGE):
-            value = json.dumps([dict(headers.facts), headers.format, headers.fingerprint, headers.proven])
-            row = (key, value, structure, _digest(f"{key}{value}{structure}"), time.time())
-            self._database.execute("INSERT OR REPLACE INTO headers VALUES (?, ?, ?, ?, ?)", row)
+def _open(path: Path) -> sqlite3.Connection:
+    """Open a cache, made where there is none.
 
-    @staticmethod
-    def _forget_oldest(database: sqlite3.Connection) -> None:
-        """Keep the cache within its bounds: the checkpoints listed first go first."""
-        database.execute(
-            "DELETE FROM headers WHERE key NOT IN (SELECT key FROM headers ORDER BY added DESC LIMIT ?)",
-            (MAX_CHECKPOINTS,),
-        )
-        database.execute("DELETE FROM structures WHERE digest NOT IN (SELECT structure FROM headers)")
-        sizes = database.execute("SELECT digest, length(value) FROM structures ORDER BY added DESC").fetchall()
-        total = 0
-        for digest, size in sizes:
-            total += size
-            if total > MAX_CACHE_BYTES:
-                database.execute("DELETE FROM structures WHERE digest = ?", (digest,))
-                database.execute("DELETE FROM headers WHERE structure = ?", (digest,))
+    Raises:
+        ValueError: If it is none, or one of another version.
+    """
+    if path.exists() and path.stat().st_size > _MAX_FILE_BYTES:
+        raise ValueError("larger than a cache can become")
+    database = sqlite3.connect(path, timeout=_BUSY_SECONDS)
+    try:
+        if database.execute("PRAGMA page_count").fetchone() == (0,):
+            database.executescript(_SCHEMA)
+        _check_marks(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _check_marks(database: sqlite3.Connection) -> None:
+    marks = [database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+    if marks != [_APPLICATION_ID, _FORMAT]:
+        raise ValueError("not a cache, or one of another version")
+
+
+def _forget_oldest(database: sqlite3.Connection) -> None:
+    """Keep the cache within its bounds: the checkpoints listed first go first."""
+    database.execute(
+        "DELETE FROM headers WHERE key NOT IN (SELECT key FROM headers ORDER BY added DESC LIMIT ?)",
+        (MAX_CHECKPOINTS,),
+    )
+    database.execute("DELETE FROM structures WHERE digest NOT IN (SELECT structure FROM headers)")
+    sizes = database.execute(
+        "SELECT structure, length(structures.value) FROM headers JOIN structures ON digest = structure "
+        "GROUP BY structure ORDER BY max(headers.added) DESC"
+    ).fetchall()
+    total = 0
+    for digest, size in sizes:
+        total += size
+        if total > MAX_CACHE_BYTES:
+            database.execute("DELETE FROM structures WHERE digest = ?", (digest,))
+            database.execute("DELETE FROM headers WHERE structure = ?", (digest,))
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Whether an error says that the file is of no use, and not that somebody else uses it or it cannot be reached."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", None)
+        return code is None or code & _PRIMARY_CODE not in _NO_DAMAGE
+    return isinstance(error, _FAULTS) and not isinstance(error, OSError)
 
 
 def _key(checkpoint: Checkpoint) -> str:
@@ -216,56 +258,9 @@ def _key(checkpoint: Checkpoint) -> str:
         (file.url if "://" in file.url else os.path.abspath(file.url), file.stamp, file.size, file.start)  # noqa: PTH100 - no links resolved
         for file in checkpoint.files
     ]
-    return _digest(json.dumps([__version__, checkpoint.layout, checkpoint.prefixes, files]))
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return digest_text(json.dumps([__version__, checkpoint.layout, checkpoint.prefixes, files]))
 
 
 def _is_settled(checkpoint: Checkpoint) -> bool:
     newest = max((file.mtime_ns for file in checkpoint.files), default=0)
     return time.time_ns() - newest > _SETTLED_NS
-
-
-def _simplify(tensors: TensorSet) -> _Structure | None:
-    """A tensor set as nested tuples in which runs of bytes are numbered, so that equal structures are equal tuples."""
-    numbers: dict[tuple[str, int, int], int] = {}
-    sets = []
-    for weights, infos in tensors.infos.items():
-        entries = []
-        for name, info in infos.items():
-            if info.derivation is not None:
-                return None
-            pieces = tuple(
-                (
-                    numbers.setdefault((p.file.url, p.file.start, p.offset), len(numbers)),
-                    *(p.nbytes, p.strides, p.byteorder, p.corner, p.extent),
-                )
-                for p in info.pieces
-            )
-            entries.append((name, info.dtype, info.shape, pieces))
-        sets.append((weights, tuple(entries)))
-    return tensors.ordered, tuple((skip.name, skip.reason) for skip in tensors.skips), tuple(sets)
-
-
-def _restore(structure: _Structure) -> TensorSet:
-    """The tensor set of a structure, its pieces nowhere.
-
-    Raises:
-        ValueError: If it is no structure.
-    """
-    ordered, skips, sets = structure
-    infos: dict[str, dict[str, TensorInfo]] = {}
-    for weights, entries in sets:
-        infos[weights] = {
-            name: TensorInfo(name, dtype, shape, tuple(Piece(_NOWHERE, *piece) for piece in pieces))
-            for name, dtype, shape, pieces in entries
-        }
-        if any(info.dtype not in DTYPES for info in infos[weights].values()):
-            raise ValueError("a dtype that is not known")
-    return TensorSet(infos, ordered, tuple(Skip(name, reason) for name, reason in skips))
-
-
-def _freeze(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    return tuple(map(_freeze, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
