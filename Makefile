@@ -1,13 +1,14 @@
 # One command each, on a machine with Python, pip and make:
 #   make demo   analyzes a fixture, writes the HTML report and says where
 #   make test   lints, type-checks and runs the tests
+#   make fuzz   fuzzes every reader for ten minutes: make fuzz READER=torch SECONDS=60 for one of them and less
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO ?= demo
 
-.PHONY: demo test lint bench fixtures picture clean
+.PHONY: demo test lint bench fuzz fixtures picture clean
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml constraints.txt
@@ -33,6 +34,12 @@ test: lint
 
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py
+
+# Guided by coverage where atheris is installed: `.venv/bin/pip install atheris`. It is no dependency of the tests since
+# it has no wheels for Linux on ARM, macOS or Windows; without it, a plain engine mutates what ended in a new way.
+SECONDS ?= 600
+fuzz: $(READY)
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) $(if $(READER),--reader $(READER))
 
 picture: demo
 	$(BIN)/python docs/make_picture.py $(DEMO)/report.html docs/report.png

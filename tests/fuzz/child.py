@@ -185,8 +185,8 @@ def fuzz_by_coverage(session: Session, corpus: list[Path], new: Path, seconds: f
         return session.target.mutate(data, rng)[:max_size]
 
     options = [
-        sys.argv[0], str(new), *map(str, corpus), f"-max_total_time={max(1, int(seconds))}", "-timeout=0", "-rss_limit_mb=0",
-        f"-max_len={MAX_INPUT_BYTES}", f"-seed={seed + 1}", "-print_final_stats=1", "-len_control=0",
+        sys.argv[0], str(new), *map(str, corpus), f"-max_total_time={max(1, int(seconds))}", f"-seed={seed + 1}",
+        f"-max_len={MAX_INPUT_BYTES}", "-timeout=0", "-rss_limit_mb=0", "-print_final_stats=1", "-len_control=0",
     ]  # fmt: skip
     atheris.Setup(options, lambda data: session.attempt(data) and None, custom_mutator=mutate)
     atheris.Fuzz()

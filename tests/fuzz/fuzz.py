@@ -1,8 +1,9 @@
-"""Fuzz every reader, each in a process of its own; see docs/architecture.md, "Reading safely".
+"""Fuzz every reader, each in a process of its own; see docs/fuzzing.md.
 
     python tests/fuzz/fuzz.py --seconds 600            all readers, ten minutes each
     python tests/fuzz/fuzz.py --reader torch --seconds 60
     python tests/fuzz/fuzz.py --replay                 only what lies in tests/corpus
+    python tests/fuzz/fuzz.py --record docs/fuzzing.md keep the numbers in the table there
 
 A finding is an exception that is no `WsAnalyzeError`, more than five seconds or a gigabyte for one input, a broken
 promise of a reader, or anything that is done rather than read. Its input is kept as tests/corpus/found/READER-HASH;
@@ -11,7 +12,8 @@ once it is understood and mended, it is moved to tests/corpus/READER under a nam
 
 import argparse
 import hashlib
-import json
+import os
+import platform
 import re
 import subprocess
 import sys
@@ -30,8 +32,11 @@ READERS: Final = (
     "pickle", "safetensors", "torch", "torchscript", "sb3", "npz", "legacy", "onnx", "shards", "trainer", "adapter",
     "dcp", "zero3",
 )  # fmt: skip
+_HEAD_ROW: Final = "| reader | engine | inputs | seconds | coverage | found | machine | date |"
+_MARKS: Final = ("<!-- table -->", "<!-- end of table -->")
 _HERE: Final = Path(__file__).parent
 _MAX_STARTS: Final = 6
+_NO_INPUT: Final = "-"
 _STALLED_SECONDS: Final = 120.0  # of the wall clock; the child's own limit counts the processor's
 
 
@@ -75,6 +80,8 @@ def fuzz_reader(reader: str, engine: str, seconds: float, seed: int, seeds: Path
             break
         name, text = _keep_killer(reader, place, found, status, said)
         result.findings[name] = text
+        if name == _NO_INPUT:
+            break
     result.seconds = time.monotonic() - started
     return result
 
@@ -92,8 +99,9 @@ def _run_child(
     for path in (CORPUS / "found").glob(f"{reader}-*"):
         (extra[0] / path.name).write_bytes(path.read_bytes())
     command = [
-        sys.executable, str(_HERE / "child.py"), reader, "--engine", engine, "--seconds", str(seconds), "--seed", str(seed),
-        "--work", str(place), "--found", str(found), *(w for c in (*corpora, *extra) for w in ("--corpus", str(c))),
+        sys.executable, str(_HERE / "child.py"), reader, "--engine", engine, "--seconds", str(seconds),
+        "--seed", str(seed), "--work", str(place), "--found", str(found),
+        *(word for folder in (*corpora, *extra) for word in ("--corpus", str(folder))),
     ]  # fmt: skip
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as child:
         count, moved = -1, time.monotonic()
@@ -113,7 +121,7 @@ def _keep_killer(reader: str, place: Path, found: Path, status: int, said: str) 
     trace = (place / "hang").read_text(encoding="utf-8", errors="replace") if (place / "hang").exists() else ""
     print(f"{reader}: ended with status {status} at input {count}\n{trace}{said[-3000:]}", file=sys.stderr)
     if not count:
-        return "-", f"the child did not start (status {status})"
+        return _NO_INPUT, f"the child did not start (status {status})"
     found.mkdir(parents=True, exist_ok=True)
     name = f"{reader}-{hashlib.sha256(data).hexdigest()[:8]}"
     (found / name).write_bytes(data)
@@ -131,6 +139,25 @@ def summarise(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
+def record(results: Sequence[Result], engine: str, path: Path) -> None:
+    """Write the rows of these readers into the table of a document; the rows of others stay as they are."""
+    text = path.read_text(encoding="utf-8")
+    rows = {row[2]: row[1] for row in re.finditer(r"^(\| (\w+) \|.*)$", text, re.MULTILINE) if row[2] in READERS}
+    for result in results:
+        cells = (
+            result.reader, engine, f"{result.executions:,}", f"{result.seconds:.0f}", result.coverage or "-",
+            str(len(result.findings)), _describe_machine(), time.strftime("%Y-%m-%d"),
+        )  # fmt: skip
+        rows[result.reader] = f"| {' | '.join(cells)} |"
+    table = [_HEAD_ROW, "|---" * _HEAD_ROW.count(" | ") + "|---|", *(rows[name] for name in READERS if name in rows)]
+    start, end = (text.index(mark) for mark in _MARKS)
+    path.write_text(text[: start + len(_MARKS[0])] + "\n" + "\n".join(table) + "\n" + text[end:], encoding="utf-8")
+
+
+def _describe_machine() -> str:
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fuzz, print the table, and fail if anything was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -139,8 +166,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--engine", choices=("auto", "atheris", "plain"), default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--replay", action="store_true", help="try what is kept, and nothing else")
+    parser.add_argument("--seeds", type=Path, help="honest inputs written by seeds.py; default: write them anew")
     parser.add_argument("--found", type=Path, default=CORPUS / "found", help="where to keep what is found")
-    parser.add_argument("--json", type=Path, help="write the results here too")
+    parser.add_argument("--record", type=Path, help="a document whose table the numbers are written into")
     options = parser.parse_args(arguments)
     engine = options.engine
     if engine == "auto":
@@ -149,15 +177,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = []
     with TemporaryDirectory(prefix="wsanalyze-fuzz-") as name:
         work = Path(name)
-        subprocess.run([sys.executable, str(_HERE / "seeds.py"), str(work / "seeds")], check=True)
+        seeds = options.seeds or work / "seeds"
+        if options.seeds is None:
+            subprocess.run([sys.executable, str(_HERE / "seeds.py"), str(seeds)], check=True)
         for reader in options.reader or READERS:
-            result = fuzz_reader(reader, engine, options.seconds, options.seed, work / "seeds", options.found, work)
+            result = fuzz_reader(reader, engine, options.seconds, options.seed, seeds, options.found, work)
             results.append(result)
-            print(summarise([result]).splitlines()[-1 - len(result.findings)], file=sys.stderr, flush=True)
+            print(summarise([result]).split("\n", 1)[1], file=sys.stderr, flush=True)
+            if options.record:
+                record([result], engine, options.record)
     print(summarise(results))
-    if options.json:
-        told = [{"reader": r.reader, "inputs": r.executions, "findings": r.findings} for r in results]
-        options.json.write_text(json.dumps(told), encoding="utf-8")
     return 1 if any(result.findings for result in results) else 0
 
 

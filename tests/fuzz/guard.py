@@ -20,11 +20,15 @@ _FORBIDDEN: Final = (
     "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "os.startfile", "os.kill",
     "os.remove", "os.rename", "os.link", "os.symlink", "os.mkdir", "os.rmdir", "os.chmod", "os.chown", "os.truncate",
     "os.putenv", "os.chdir", "subprocess.", "pty.", "socket.", "urllib.", "http.", "ftplib.", "smtplib.", "shutil.",
-    "tempfile.", "exec", "import", "code.__new__", "function.__new__", "pickle.find_class", "marshal.",
-    "ctypes.", "webbrowser.", "cpython.run_", "sqlite3.", "mmap.", "builtins.input", "builtins.breakpoint", "sys.addaudithook", "sys.setprofile",
+    "tempfile.", "exec", "import", "code.__new__", "function.__new__", "pickle.find_class", "marshal.", "ctypes.",
+    "webbrowser.", "cpython.run_", "sqlite3.", "mmap.", "builtins.input", "builtins.breakpoint", "sys.addaudithook",
+    "sys.setprofile",
 )  # fmt: skip
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_CODECS: Final = ("ascii", "utf-8", "latin-1", "cp437", "raw-unicode-escape", "idna", "utf-16", "utf-32")
+_CODECS: Final = (
+    "ascii", "utf-8", "latin-1", "cp437", "raw-unicode-escape", "idna", "utf-16", "utf-16-le", "utf-16-be", "utf-32",
+    "utf-32-le", "utf-32-be",
+)  # fmt: skip
 
 
 class ForbiddenError(BaseException):
@@ -82,10 +86,11 @@ class Guard:
     def _judge_open(self, path: object, mode: str | None, flags: int) -> str | None:
         if flags & _WRITING or (mode and set(mode) & set("wxa+")):
             return f"open {path!r:.100} for writing"
-        inside = self.folder is not None and isinstance(path, str | bytes | os.PathLike)
-        if not inside or not os.path.realpath(os.fsdecode(path)).startswith(f"{self.folder}{os.sep}"):
-            return f"open {path!r:.100}"
-        return None
+        if self.folder is not None and isinstance(path, str | bytes | os.PathLike):
+            found: str = os.path.realpath(os.fsdecode(path))
+            if found.startswith(f"{self.folder}{os.sep}"):
+                return None
+        return f"open {path!r:.100}"
 
 
 def limit_memory(num_bytes: int = MAX_MEMORY_BYTES) -> None:

@@ -16,20 +16,21 @@ from random import Random
 from typing import Any, Final
 
 from bundle import BundleError, pack, unpack
-from zips import read_zip, write_zip
+from zips import Record, read_zip, write_zip
 
 Mutator = Callable[[bytes, Random], bytes]
 
 INTEGERS: Final = (
     0, 1, 2, 3, 4, 7, 8, 16, 63, 64, 65, 127, 128, 255, 256, 1023, 4096, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1,
-    2**32, 2**40, 2**50, 2**50 + 1, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**30, -1, -2, -(2**31), -(2**63),
+    2**32, 2**40, 2**50, 2**50 + 1, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**30, -1, -2, -(2**31),
+    -(2**63),
 )  # fmt: skip
 WORDS: Final = (
     "", ".", "..", "a", "weight", "state_dict", "model", "module", "state_dict_ema", "epoch", "global_step", "storage",
     "_modules", "_parameters", "_buffers", "param_groups", "state", "data.pkl", "data/0", "archive", "byteorder", "big",
-    "little", "version", "constants.pkl", ".data/serialization_id", "F32", "F16", "BF16", "F8_E4M3", "F4", "BOOL", "C64",
-    "F99", "dtype", "shape", "data_offsets", "__metadata__", "weight_map", "metadata", "total_size", "format", "pt",
-    "cpu", "torch", "FloatStorage", "BFloat16Storage", "QInt8Storage", "torch._utils", "_rebuild_tensor_v2",
+    "little", "version", "constants.pkl", ".data/serialization_id", "F32", "F16", "BF16", "F8_E4M3", "F4", "BOOL",
+    "C64", "F99", "dtype", "shape", "data_offsets", "__metadata__", "weight_map", "metadata", "total_size", "format",
+    "pt", "cpu", "torch", "FloatStorage", "BFloat16Storage", "QInt8Storage", "torch._utils", "_rebuild_tensor_v2",
     "_rebuild_tensor_v3", "_rebuild_parameter", "_rebuild_sparse_tensor", "_rebuild_qtensor", "torch._tensor",
     "_rebuild_from_type_v2", "collections", "OrderedDict", "builtins", "dict", "list", "tuple", "getattr", "eval", "os",
     "system", "torch.storage", "_load_from_bytes", "UntypedStorage", "torch.Size", "Size", "numpy", "ndarray",
@@ -94,7 +95,7 @@ def mutate_text(data: bytes, rng: Random) -> bytes:
 # JSON: objects are lists of pairs, so that a key may stand twice.
 
 
-class _Pairs(list):
+class _Pairs(list[Any]):
     """The members of an object, in order."""
 
 
@@ -189,10 +190,10 @@ def mutate_safetensors(data: bytes, rng: Random) -> bytes:
 
 def split_pickle(data: bytes) -> tuple[list[bytes], bytes]:
     """The opcodes of the first pickle with their arguments, as far as they can be told, and what follows."""
-    positions = []
+    positions: list[int] = []
     # pickletools raises many things for opcodes that it cannot read; those before are of use.
     with contextlib.suppress(Exception):
-        positions.extend(position for _, _, position in pickletools.genops(data))
+        positions.extend(position or 0 for _, _, position in pickletools.genops(data))
     if not positions:
         return [], data
     last = positions[-1]
@@ -226,8 +227,6 @@ def mutate_pickle(data: bytes, rng: Random) -> bytes:
         else:
             other = rng.randrange(len(ops) or 1)
             ops[at:at] = ops[other : other + rng.choice((3, 10, 30))]
-    if rng.randrange(20):
-        rest = rest or b""
     return b"".join(ops) + rest
 
 
@@ -243,16 +242,21 @@ def _mutate_opcode(op: bytes, rng: Random) -> bytes:
         return b"\x8a" + bytes([size]) + number.to_bytes(size, "little", signed=True)
     if code in _INTEGER_OPCODES:
         size = _INTEGER_OPCODES[code]
-        return code + (rng.choice(INTEGERS) & (256**size - 1)).to_bytes(size, "little")
+        return code + _wrap(rng.choice(INTEGERS), size).to_bytes(size, "little")
     if code in _TEXT_OPCODES:
         size = _TEXT_OPCODES[code]
         word = rng.choice(WORDS).encode("utf-8", "surrogatepass")[:255]
-        told = rng.choice(INTEGERS) & (256**size - 1) if rng.randrange(12) == 0 else len(word)
+        told = _wrap(rng.choice(INTEGERS), size) if rng.randrange(12) == 0 else len(word)
         return code + told.to_bytes(size, "little") + word
     if code == b"c":
         module, name = (rng.choice([w for w in WORDS if "\n" not in w and w.isascii()]) for _ in range(2))
         return f"c{module}\n{name}\n".encode()
     return rng.choice(OPCODES)
+
+
+def _wrap(value: int, num_bytes: int) -> int:
+    """The lowest bytes of a number."""
+    return value & ((1 << 8 * num_bytes) - 1)
 
 
 def mutate_pickles(data: bytes, rng: Random) -> bytes:
@@ -300,7 +304,7 @@ def mutate_npy(data: bytes, rng: Random) -> bytes:
         body = mutate_pickle(body, rng)
     else:
         header = _mutate_npy_header(header, rng)
-    told = rng.choice(INTEGERS) & (256**size - 1) if rng.randrange(12) == 0 else len(header)
+    told = _wrap(rng.choice(INTEGERS), size) if rng.randrange(12) == 0 else len(header)
     version = data[6:8] if rng.randrange(12) else bytes([rng.randrange(5), rng.randrange(2)])
     return data[:6] + version + told.to_bytes(size, "little", signed=False)[:size] + header + body
 
@@ -410,47 +414,47 @@ def _write_field(number: int, wire: int, value: int | bytes) -> bytes:
 
 
 def mutate_zip(data: bytes, rng: Random) -> bytes:
-    """Change one record's content, name, headers or place, with sizes and checksums put right unless they are to lie."""
+    """Change a record's content, name, headers or place; sizes and checksums are right unless they are to lie."""
     try:
         records = read_zip(data)
     except Exception:  # noqa: BLE001 - zipfile raises many things; whatever it cannot read is mutated as bytes
         return mutate_bytes(data, rng)
     if not records or rng.randrange(10) == 0:
         return mutate_bytes(data, rng)
-    pickles = [
-        index for index, record in enumerate(records) if record.name.endswith((b".pkl", b".pth", b".json", b".npy"))
-    ]
     for _ in range(rng.choice((1, 1, 1, 2))):
-        at = rng.choice(pickles) if pickles and rng.randrange(3) else rng.randrange(len(records))
-        record = records[at]
+        told = [at for at, r in enumerate(records) if r.name.endswith((b".pkl", b".pth", b".json", b".npy"))]
+        at = rng.choice(told) if told and rng.randrange(3) else rng.randrange(len(records))
         how = rng.randrange(16)
-        if how < 8:
-            mutator = choose_mutator(record.name.decode("utf-8", "replace"), record.data)
-            records[at] = replace(record, data=mutator(record.data, rng))
-        elif how == 8:
-            name = rng.choice((rng.choice(WORDS), record.name.decode() + "x", "b/" + record.name.decode(), "data.pkl"))
-            records[at] = replace(record, name=name.encode("utf-8", "surrogatepass"))
-        elif how == 9:
-            records.insert(rng.randrange(len(records) + 1), record)
-        elif how == 10 and len(records) > 1:
+        if how == 0:
+            records.insert(rng.randrange(len(records) + 1), records[at])
+        elif how == 1 and len(records) > 1:
             del records[at]
-            break
-        elif how == 11:
-            records[at] = replace(record, method=8)
-        elif how == 12:
-            key = rng.choice(("crc", "compressed", "size", "offset", "method", "flags"))
-            records[at] = replace(record, lies={key: rng.choice(INTEGERS)})
-        elif how == 13:
-            key = rng.choice(("crc", "compressed", "size", "method", "flags"))
-            records[at] = replace(record, local_lies={key: rng.choice(INTEGERS)})
-        elif how == 14:
-            records[at] = replace(record, extra=rng.randbytes(rng.choice((0, 1, 4, 200))))
         else:
-            records[at] = replace(record, absent=True)
+            records[at] = _mutate_record(records[at], rng)
     ends = {rng.choice(("count", "size", "offset")): rng.choice(INTEGERS)} if rng.randrange(20) == 0 else {}
     prefix = rng.randbytes(4) if rng.randrange(30) == 0 else b""
     comment = rng.randbytes(20) if rng.randrange(30) == 0 else b""
     return write_zip(records, prefix=prefix, comment=comment, **ends)
+
+
+def _mutate_record(record: Record, rng: Random) -> Record:
+    """Change the content of a record, as often as not, or what the archive says of it."""
+    name = record.name.decode("utf-8", "replace")
+    changes: tuple[Callable[[], dict[str, Any]], ...] = (
+        lambda: {
+            "name": rng.choice((rng.choice(WORDS), f"{name}x", f"b/{name}", "data.pkl")).encode("utf-8", "replace")
+        },
+        lambda: {"method": 8},
+        lambda: {
+            "lies": {rng.choice(("crc", "compressed", "size", "offset", "method", "flags")): rng.choice(INTEGERS)}
+        },
+        lambda: {"local_lies": {rng.choice(("crc", "compressed", "size", "method", "flags")): rng.choice(INTEGERS)}},
+        lambda: {"extra": rng.randbytes(rng.choice((0, 1, 4, 200)))},
+        lambda: {"absent": True},
+    )
+    if rng.randrange(2):
+        return replace(record, data=choose_mutator(name, record.data)(record.data, rng))
+    return replace(record, **rng.choice(changes)())
 
 
 def mutate_bundle(data: bytes, rng: Random) -> bytes:
@@ -474,14 +478,14 @@ def mutate_bundle(data: bytes, rng: Random) -> bytes:
 
 def choose_mutator(name: str, data: bytes) -> Mutator:
     """The mutator for a file inside another, by its first bytes or its name."""
-    if data.startswith(b"PK\3\4"):
-        return mutate_zip
-    if data.startswith(b"\x93NUMPY"):
-        return mutate_npy
-    if name.endswith((".json", "/data")) or data[:1] in (b"{", b"["):
-        return mutate_json
-    if name.endswith(".safetensors"):
-        return mutate_safetensors
-    if data.startswith(b"\x80") or name.endswith((".pkl", ".metadata")):
-        return mutate_pickles if data.count(b".\x80") else mutate_pickle
-    return mutate_text
+    is_pickle = data.startswith(b"\x80") or name.endswith((".pkl", ".metadata"))
+    known: tuple[tuple[bool, Mutator], ...] = (
+        (data.startswith(b"PK\3\4"), mutate_zip),
+        (data.startswith(b"\x93NUMPY"), mutate_npy),
+        (name.endswith((".json", "/data")) or data[:1] in (b"{", b"["), mutate_json),
+        (name.endswith(".safetensors"), mutate_safetensors),
+        (name.endswith(".onnx"), mutate_protobuf),
+        (is_pickle and b".\x80" in data, mutate_pickles),
+        (is_pickle, mutate_pickle),
+    )
+    return next((mutator for matches, mutator in known if matches), mutate_text)

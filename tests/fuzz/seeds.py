@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ def _state() -> dict[str, torch.Tensor]:
     return {_WEIGHT: torch.randn(3, 4, generator=generator), "layer.bias": torch.randn(3, generator=generator)}
 
 
-def _save(value: object, **options: object) -> bytes:
+def _save(value: object, **options: Any) -> bytes:
     buffer = io.BytesIO()
     torch.save(value, buffer, **options)
     return buffer.getvalue()
@@ -105,7 +106,12 @@ def _sb3() -> Iterator[bytes]:
 def _npz() -> Iterator[bytes]:
     arrays = {name: tensor.numpy() for name, tensor in _state().items()}
     others = {"f": np.asfortranarray(np.ones((2, 3))), "b": np.ones(2, ">f4"), "o": np.array([{"a": 1}], object)}
-    for save, values in ((np.savez, arrays), (np.savez, others), (np.savez_compressed, arrays)):
+    cases: tuple[tuple[Any, dict[str, Any]], ...] = (
+        (np.savez, arrays),
+        (np.savez, others),
+        (np.savez_compressed, arrays),
+    )
+    for save, values in cases:
         buffer = io.BytesIO()
         save(buffer, **values)
         yield buffer.getvalue()
@@ -113,22 +119,27 @@ def _npz() -> Iterator[bytes]:
 
 def _onnx() -> Iterator[bytes]:
     try:
-        from onnx import TensorProto, helper, numpy_helper
+        yield from (_save_onnx(outside=outside) for outside in (False, True))
     except ImportError:
         return
-    weights = {name: tensor.numpy() for name, tensor in _state().items()}
-    tensors = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+
+
+def _save_onnx(*, outside: bool) -> bytes:
+    from onnx import TensorProto, helper, numpy_helper
+
+    tensors = [numpy_helper.from_array(tensor.numpy(), name) for name, tensor in _state().items()]
     tensors += [helper.make_tensor("flat", TensorProto.FLOAT, [2], [1.0, 2.0])]
     tensors += [helper.make_tensor("half", TensorProto.FLOAT16, [2], [1.0, 2.0])]
-    outside = TensorProto(name="outside", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
-    for key, value in {"location": "weights.bin", "offset": "0", "length": "16"}.items():
-        outside.external_data.add(key=key, value=value)
+    if outside:
+        other = TensorProto(name="outside", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+        for key, text in {"location": "weights.data", "offset": "0", "length": "16"}.items():
+            other.external_data.add(key=key, value=text)
+        tensors.append(other)
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
     node = helper.make_node("MatMul", ["x", _WEIGHT], ["y"])
     result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])
-    for chosen in (tensors, [*tensors, outside]):
-        graph = helper.make_graph([node], "graph", [value], [result], chosen)
-        yield helper.make_model(graph).SerializeToString()
+    data: bytes = helper.make_model(helper.make_graph([node], "graph", [value], [result], tensors)).SerializeToString()
+    return data
 
 
 def _shards() -> Iterator[bytes]:
@@ -138,6 +149,8 @@ def _shards() -> Iterator[bytes]:
         index = {"metadata": {"total_size": 60}, "weight_map": dict(zip(state, names, strict=True))}
         shards = {n: save({k: t}) for n, (k, t) in zip(names, state.items(), strict=True)}
         yield pack({f"{stem}{suffix}.index.json": json.dumps(index).encode(), **shards})
+    for model in list(_onnx())[1:]:
+        yield pack({"model.onnx": model, "weights.data": bytes(16)})
 
 
 def _trainer() -> Iterator[bytes]:
@@ -173,11 +186,37 @@ def _adapter() -> Iterator[bytes]:
 
 
 def _dcp() -> Iterator[bytes]:
-    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.state_dict_saver import save
 
-    with TemporaryDirectory() as name:
-        checkpoint.save({"model": _state(), "epoch": 3}, checkpoint_id=name, no_dist=True)
-        yield pack({path.name: path.read_bytes() for path in sorted(Path(name).iterdir())})
+    for state in ({"model": _state(), "epoch": 3}, _state()):
+        with TemporaryDirectory() as name:
+            save(state, checkpoint_id=name, no_dist=True)
+            yield pack({path.name: path.read_bytes() for path in sorted(Path(name).iterdir())})
+    yield pack(_save_halves())
+
+
+def _save_halves() -> dict[str, bytes]:
+    """A tensor in two chunks, as ranks leave it, put together by hand where torch would want two processes."""
+    from torch.distributed.checkpoint.filesystem import _StorageInfo
+    from torch.distributed.checkpoint.metadata import (
+        ChunkStorageMetadata,
+        Metadata,
+        MetadataIndex,
+        TensorProperties,
+        TensorStorageMetadata,
+    )
+
+    weight = _state()[_WEIGHT]
+    parts = {0: _save(weight[:2].clone()), 2: _save(weight[2:].clone())}
+    sizes = {0: torch.Size([2, 4]), 2: torch.Size([1, 4])}
+    chunks = [ChunkStorageMetadata(torch.Size([row, 0]), sizes[row]) for row in parts]
+    entry = TensorStorageMetadata(TensorProperties(weight.dtype), weight.shape, chunks)
+    stored, offset = {}, 0
+    for row, data in parts.items():
+        stored[MetadataIndex(_WEIGHT, torch.Size([row, 0]))] = _StorageInfo("__0_0.distcp", offset, len(data))
+        offset += len(data)
+    told = Metadata({_WEIGHT: entry}, planner_data={_WEIGHT: (_WEIGHT,)}, storage_data=stored)
+    return {".metadata": pickle.dumps(told), "__0_0.distcp": b"".join(parts.values())}
 
 
 def _zero3() -> Iterator[bytes]:

@@ -4,14 +4,16 @@ Only a `WsAnalyzeError` may come out. Whatever is listed must lie in the file, c
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import mutators
 import numpy as np
 from bundle import BundleError, unpack
+from numpy.typing import NDArray
 
 from wsanalyze.changes.kernels import NumpyKernel
 from wsanalyze.checkpoints.base import Checkpoint
@@ -20,17 +22,17 @@ from wsanalyze.checkpoints.folder import FolderSource
 from wsanalyze.errors import CheckpointError, WsAnalyzeError
 from wsanalyze.files.base import ByteSource, FileRef
 from wsanalyze.files.contents import read_contents
-from wsanalyze.files.local import LocalFiles
+from wsanalyze.files.local import LocalFiles, stat_file
 from wsanalyze.files.pickle_machine import PickleError, parse_pickle
 from wsanalyze.layers.names import strip_wrappers
 from wsanalyze.tensors.base import Piece, TensorInfo, TensorSet
 from wsanalyze.tensors.derived import derive_tensors
 from wsanalyze.tensors.dtypes import DTYPES
 from wsanalyze.tensors.files import describe_format, read_checkpoint, read_tensors
+from wsanalyze.tensors.gather import ElementReader
 from wsanalyze.tensors.state_dicts import find_state_dicts
 
 _MAX_NUMEL_READ: Final = 2**16
-_MAX_CHUNK: Final = 2**12
 _KERNEL: Final = NumpyKernel()
 
 
@@ -87,17 +89,20 @@ def run_pickle(data: bytes, _folder: Path) -> None:
                 raise BrokenPromiseError(f"a tensor is called {name!r}")
 
 
-def run_file(data: bytes, _folder: Path) -> None:
-    """One file of any format."""
+def run_file(name: str, data: bytes, _folder: Path) -> None:
+    """One file of any format; only an ONNX model is known by its name."""
     source = MemoryFiles(data)
-    file = FileRef("input", len(data), "stamp")
+    file = FileRef(name, len(data), "stamp")
     contents = read_contents(source, file)
-    facts = read_facts(contents)
+    _check_facts(read_facts(contents))
+    fingerprint_file(source, file, contents)
+    check_tensors(read_tensors(source, [file], [""], [contents]), source, {name: len(data)}, "/nonexistent")
+    describe_format("files", [contents])
+
+
+def _check_facts(facts: Mapping[str, int]) -> None:
     if not all(type(value) is int for value in facts.values()):
         raise BrokenPromiseError(f"facts are no numbers: {facts}")
-    fingerprint_file(source, file, contents)
-    check_tensors(read_tensors(source, [file], [""], [contents]), source, {"input": len(data)}, "/nonexistent")
-    describe_format("files", [contents])
 
 
 def lay_out(data: bytes, folder: Path) -> None:
@@ -130,12 +135,25 @@ def run_folder(_data: bytes, folder: Path) -> None:
         raise refused
 
 
+def run_layout(layout: str, patterns: Sequence[str], data: bytes, folder: Path) -> None:
+    """A checkpoint of many files of one layout: as it is found, and where it is not, its files as they are."""
+    try:
+        run_folder(data, folder)
+    except WsAnalyzeError:
+        files = [stat_file(path) for pattern in patterns for path in sorted(folder.glob(pattern)) if path.is_file()]
+        if not files:
+            raise
+        checkpoint = Checkpoint(None, "input", str(folder), tuple(files), tuple("" for _ in files), layout=layout)
+        with LocalFiles() as source:
+            _read_one(checkpoint, source)
+
+
 def _read_one(checkpoint: Checkpoint, source: ByteSource) -> None:
     if checkpoint.problem is not None:
         raise CheckpointError(checkpoint.problem)
     tensors, contents = read_checkpoint(source, checkpoint.layout, checkpoint.files, checkpoint.prefixes)
     for file, content in zip(checkpoint.files, contents, strict=True):
-        read_facts(content)
+        _check_facts(read_facts(content))
         fingerprint_file(source, file, content)
     describe_format(checkpoint.layout, contents)
     sizes = {file.url: file.size for file in checkpoint.files}
@@ -149,10 +167,11 @@ def check_tensors(tensors: TensorSet, source: ByteSource, sizes: dict[str, int],
         BrokenPromiseError: If it is broken.
         WsAnalyzeError: If they cannot be read or derived after all.
     """
+    reader = ElementReader(source)
     for infos in tensors.infos.values():
         for info in infos.values():
             _check_info(info, sizes)
-            _read_elements(info, source)
+            _read_elements(info, reader)
         try:
             stripped = strip_wrappers(infos)
         except WsAnalyzeError:
@@ -160,8 +179,7 @@ def check_tensors(tensors: TensorSet, source: ByteSource, sizes: dict[str, int],
         for merge_lora, split_qkv in ((False, False), (True, True)):
             derived = derive_tensors(stripped, folder, merge_lora=merge_lora, split_qkv=split_qkv)
             for info in derived.infos.values():
-                if info.derivation is not None and info.numel <= _MAX_NUMEL_READ:
-                    _read_derived(info, source)
+                _read_elements(info, reader)
 
 
 def _check_info(info: TensorInfo, sizes: dict[str, int]) -> None:
@@ -171,6 +189,8 @@ def _check_info(info: TensorInfo, sizes: dict[str, int]) -> None:
         raise BrokenPromiseError(f"shape {info.shape}")
     for piece in info.pieces:
         size = sizes.get(piece.file.url)
+        if size is None and Path(piece.file.url).parent in {Path(url).parent for url in sizes}:
+            size = stat_file(piece.file.url).size  # what an ONNX model keeps in a file beside it
         if size is None:
             raise BrokenPromiseError(f"a piece lies in {piece.file.url}, which is not of the checkpoint")
         begin = piece.file.start + piece.offset
@@ -206,56 +226,45 @@ def _check_part(piece: Piece, shape: Sequence[int]) -> None:
         raise BrokenPromiseError(f"{piece} leaves {shape}")
 
 
-def _read_elements(info: TensorInfo, source: ByteSource) -> None:
-    """Read the elements of a small tensor as the band walk does, and measure them."""
-    if not info.type.floating or info.derivation is not None or info.numel > _MAX_NUMEL_READ:
+def _read_elements(info: TensorInfo, reader: ElementReader) -> None:
+    """Read the elements of a small tensor as the band walk does, whole and in parts, and measure them."""
+    if not info.type.floating or info.numel > _MAX_NUMEL_READ:
         return
-    if len(info.pieces) != 1 or info.pieces[0].nbytes > _MAX_NUMEL_READ * 16:
+    if sum(piece.nbytes for piece in info.pieces) > _MAX_NUMEL_READ * 16:
         return
-    piece = info.pieces[0]
-    room = np.empty(piece.nbytes, dtype=np.uint8)
-    if piece.nbytes:
-        source.read_into(piece.file, piece.offset, room.data)
-    elements = info.view(room)
-    if elements.size != info.numel:
-        raise BrokenPromiseError(f"{elements.size} elements were read of {info.numel}")
+    elements = reader(info, 0, info.numel)
+    if elements.shape != (info.numel,) or (info.derivation is not None and elements.dtype != np.float64):
+        raise BrokenPromiseError(f"{elements.shape} {elements.dtype} were read of {info.numel} elements")
+    cut = info.numel // 3
+    parts = [reader(info, start, stop) for start, stop in ((0, cut), (cut, info.numel))]
+    if b"".join(part.tobytes() for part in parts) != elements.tobytes():
+        raise BrokenPromiseError("the parts of a tensor are not its elements")
     _measure(elements)
 
 
-def _read_derived(info: TensorInfo, source: ByteSource) -> None:
-    def read(inner: TensorInfo, start: int, stop: int) -> np.ndarray:
-        piece = inner.pieces[0]
-        if len(inner.pieces) != 1 or piece.nbytes > _MAX_NUMEL_READ * 16:
-            raise CheckpointError("too large to be read here")
-        room = np.empty(piece.nbytes, dtype=np.uint8)
-        source.read_into(piece.file, piece.offset, room.data)
-        return inner.view(room)[start:stop]
-
-    for start in range(0, info.numel, _MAX_CHUNK):
-        stop = min(start + _MAX_CHUNK, info.numel)
-        values = info.derivation.compute(start, stop, read)
-        if values.shape != (stop - start,) or values.dtype != np.float64:
-            raise BrokenPromiseError(f"{values.shape} {values.dtype} derived for {start} to {stop}")
-
-
-def _measure(elements: np.ndarray) -> None:
+def _measure(elements: NDArray[Any]) -> None:
     if np.isnan(_KERNEL.measure(elements, elements).values).any():
         raise BrokenPromiseError("a sum of a measured tensor is NaN")
 
 
+_file: Final = partial(run_file, "input")
+_onnx: Final = partial(run_file, "input.onnx")
+_distributed: Final = partial(run_layout, "distributed", (".metadata", "*.distcp"))
+_zero3: Final = partial(run_layout, "zero3", ("*/*_states.pt",))
+
 TARGETS: Final[dict[str, Target]] = {
     "pickle": Target(run_pickle, mutators.mutate_pickle),
-    "safetensors": Target(run_file, mutators.mutate_safetensors),
-    "torch": Target(run_file, mutators.mutate_zip),
-    "torchscript": Target(run_file, mutators.mutate_zip),
-    "sb3": Target(run_file, mutators.mutate_zip),
-    "npz": Target(run_file, mutators.mutate_zip),
-    "legacy": Target(run_file, mutators.mutate_pickles),
-    "onnx": Target(run_file, mutators.mutate_protobuf),
+    "safetensors": Target(_file, mutators.mutate_safetensors),
+    "torch": Target(_file, mutators.mutate_zip),
+    "torchscript": Target(_file, mutators.mutate_zip),
+    "sb3": Target(_file, mutators.mutate_zip),
+    "npz": Target(_file, mutators.mutate_zip),
+    "legacy": Target(_file, mutators.mutate_pickles),
+    "onnx": Target(_onnx, mutators.mutate_protobuf),
     "shards": Target(run_folder, mutators.mutate_bundle, folder=True),
     "trainer": Target(run_folder, mutators.mutate_bundle, folder=True),
     "adapter": Target(run_folder, mutators.mutate_bundle, folder=True),
-    "dcp": Target(run_folder, mutators.mutate_bundle, folder=True),
-    "zero3": Target(run_folder, mutators.mutate_bundle, folder=True),
+    "dcp": Target(_distributed, mutators.mutate_bundle, folder=True),
+    "zero3": Target(_zero3, mutators.mutate_bundle, folder=True),
 }
-"""Every reader by name. Those that mutate to nothing that they know are refused in one line, which is fuzzed as well."""
+"""Every reader by name. Input that is nothing that they know is refused in one line, which is fuzzed as well."""

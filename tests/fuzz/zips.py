@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 _LOCAL: Final = struct.Struct("<4s5H3I2H")
 _CENTRAL: Final = struct.Struct("<4s6H3I5H2I")
@@ -32,8 +32,8 @@ class Record:
     data: bytes
     method: int = zipfile.ZIP_STORED
     flags: int = 0x800
-    lies: dict[str, int | bytes] = field(default_factory=dict)
-    local_lies: dict[str, int | bytes] = field(default_factory=dict)
+    lies: dict[str, Any] = field(default_factory=dict)
+    local_lies: dict[str, Any] = field(default_factory=dict)
     extra: bytes = b""
     absent: bool = False
 
@@ -67,7 +67,7 @@ def write_zip(records: Sequence[Record], *, prefix: bytes = b"", comment: bytes 
     for record in records:
         offset = len(body)
         stored = record.data if record.method == zipfile.ZIP_STORED else _deflate(record.data)
-        truth: dict[str, int | bytes] = {
+        truth: dict[str, Any] = {
             "crc": zlib.crc32(record.data),
             "compressed": len(stored),
             "size": len(record.data),
@@ -94,12 +94,12 @@ def write_zip(records: Sequence[Record], *, prefix: bytes = b"", comment: bytes 
     return bytes(body + directory + end + comment)
 
 
-def change_record(records: Sequence[Record], suffix: bytes, **changes: object) -> list[Record]:
+def change_record(records: Sequence[Record], suffix: bytes, **changes: Any) -> list[Record]:
     """The same records, those of a name that ends so with some attributes changed."""
     return [replace(record, **changes) if record.name.endswith(suffix) else record for record in records]
 
 
-def _sizes(fields: dict[str, int | bytes]) -> tuple[int, ...]:
+def _sizes(fields: dict[str, Any]) -> tuple[int, ...]:
     return tuple(_u32(fields[name]) for name in ("crc", "compressed", "size"))
 
 
