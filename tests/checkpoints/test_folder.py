@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from wsanalyze.checkpoints import folder as folder_module
 from wsanalyze.checkpoints.folder import FolderSource
-from wsanalyze.checkpoints.units import is_weight_file
+from wsanalyze.checkpoints.weight_files import is_weight_file
 from wsanalyze.errors import SourceError
 
 
@@ -56,12 +55,6 @@ def test_the_step_that_a_trainer_notes(put, locate):
 )
 def test_a_damaged_note_of_a_trainer_is_let_go(put, locate, text):
     put("checkpoint-1/trainer_state.json", text=text)
-    assert locate(put("checkpoint-1/model.safetensors") / "checkpoint-1")[0].facts == {}
-
-
-def test_a_note_of_gigabytes_is_let_go(put, locate, monkeypatch):
-    monkeypatch.setattr(folder_module, "_MAX_STATE_BYTES", 5)
-    put("checkpoint-1/trainer_state.json", text={"global_step": 77})
     assert locate(put("checkpoint-1/model.safetensors") / "checkpoint-1")[0].facts == {}
 
 
@@ -251,7 +244,6 @@ def test_an_empty_folder(put, locate):
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("step_1/__0_0.distcp", "torch.distributed"),
         ("a.gguf", "GGUF"),
         ("flax_model.msgpack", "Flax"),
         ("x.h5", "Keras"),

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsanalyze.checkpoints.names import MAX_STEP, mask_numbers, natural_key, read_name, read_varying_numbers
+from wsanalyze.checkpoints.names import (
+    MAX_STEP,
+    mask_numbers,
+    names_step,
+    natural_key,
+    read_name,
+    read_varying_numbers,
+)
 
 UNITS = {
     "checkpoint-500": {"number": 500},
@@ -26,6 +33,7 @@ UNITS = {
     "epoch12": {"epoch": 12},
     "run_ep7": {"epoch": 7},
     "e30": {"epoch": 30},
+    "ep2-ba40-rank0": {"epoch": 2, "step": 40},
     "ckpt_000": {"number": 0},
     "llama-2-7b-step100": {"step": 100},
     "resnet50": {},
@@ -146,3 +154,22 @@ def test_no_two_names_share_a_key(a, b):
 
 def test_the_make_of_a_name():
     assert mask_numbers("epoch=3-step=400") == "epoch=#-step=#"
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("checkpoint-500", True),
+        ("500", True),
+        ("epoch=0-step=10.ckpt", True),
+        ("iter_0000100", True),
+        ("global_step7", True),
+        ("model_1", False),
+        ("pytorch_model_fsdp_0", False),
+        ("mp_rank_00", False),
+        ("run7", False),
+        ("unet", False),
+    ],
+)
+def test_folders_that_are_one_checkpoint_are_told_from_runs(name, step):
+    assert names_step(name) is step

@@ -43,6 +43,7 @@ SEQUENCES = [
     ["model_0004999", "model_0009999", "model_0014999"],
     ["checkpoint-2.pth.tar", "checkpoint-12.pth.tar"],
     ["global_step100", "global_step1000"],
+    ["ep0-ba90-rank0", "ep0-ba100-rank0", "ep1-ba1000-rank0"],
     ["epoch_0_step_500", "epoch_0_step_1000", "epoch_1_step_500", "epoch_1_step_1000"],
     ["1", "2", "10", "100"],
     ["run7_3", "run7_12", "run7_100"],
@@ -205,6 +206,23 @@ def test_a_recovery_is_placed_by_its_epoch():
         "recovery-2-100",
         "b",
     ]
+
+
+def test_a_recovery_was_saved_before_the_end_of_its_epoch_and_is_no_copy():
+    found = order(
+        *(make(f"checkpoint-{n}", epoch=n) for n in (3, 4)),
+        *(make(f"recovery-{n}-{batch}", epoch=n) for n, batch in ((3, 900), (4, 50), (4, 100))),
+        make("last", epoch=4),
+    )
+    assert [c.label for c in found.checkpoints] == [
+        "recovery-3-900",
+        "checkpoint-3",
+        "recovery-4-50",
+        "recovery-4-100",
+        "checkpoint-4",
+        "last",
+    ]
+    assert [c.duplicate_of for c in found.checkpoints] == [None] * 5 + ["the same step (4) as checkpoint-4"]
 
 
 def test_parallel_runs_are_refused_by_name():

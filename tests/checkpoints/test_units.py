@@ -7,7 +7,8 @@ import pytest
 import torch
 from huggingface_hub import save_torch_state_dict
 
-from wsanalyze.checkpoints.units import is_weight_file, list_unit_of, list_units
+from wsanalyze.checkpoints.units import list_unit_of, list_units
+from wsanalyze.checkpoints.weight_files import is_weight_file
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import io
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from wsanalyze.errors import CheckpointError
-from wsanalyze.files import contents
 from wsanalyze.files.contents import TorchArchive, read_contents
-from wsanalyze.files.local import LocalFiles
+from wsanalyze.files.legacy_torch import LegacyTorch
+from wsanalyze.files.local import LocalFiles, stat_file
+from wsanalyze.files.onnx_model import OnnxModel
 from wsanalyze.files.safetensors_header import SafetensorsHeader
+from wsanalyze.files.torch_archive import ScriptArchive
 
 
 def save_torch(value, **options):
@@ -67,14 +70,14 @@ FOREIGN = {
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
     "gzip": (b"\x1f\x8b\x08" + bytes(64), "gzip"),
     "NumPy": (b"\x93NUMPY\x01\x00" + bytes(64), "NumPy array"),
-    "legacy torch": (
-        save_torch({"a": torch.zeros(3)}, _use_new_zipfile_serialization=False),
-        "is a pickle, not a zip",
-    ),
+    "another pickle": (b"\x80\x02}q\x00.", "is a pickle that torch.save did not write"),
     "noise": (bytes(range(30, 130)), "neither a safetensors nor a torch file"),
     "another zip": (rewrite(GOOD, change={"archive/data.pkl": None}), "not one that torch.save wrote"),
     "two pickles": (rewrite(GOOD, add=[("other/data.pkl", b"N.")]), "not one that torch.save wrote"),
-    "TorchScript": (rewrite(GOOD, add=[("archive/constants.pkl", b").")]), "TorchScript"),
+    "a zip of two": (
+        rewrite(GOOD, change={"archive/data.pkl": None}, add=[("a.pt", b""), ("b/c.safetensors", b"")]),
+        "is a zip archive of 2 weight files: unpack it first",
+    ),
     "unknown byte order": (rewrite(GOOD, change={"archive/byteorder": b"\x1bmixed" * 9}), "unknown byte order"),
     "damaged pickle": (rewrite(GOOD, change={"archive/data.pkl": b"\x80\x02}("}), "damaged pickle"),
     "compressed pickle": (rewrite(GOOD, method=zipfile.ZIP_DEFLATED), "compressed or encrypted"),
@@ -89,18 +92,33 @@ def test_what_cannot_be_read_is_said_in_one_line(read, data, reason):
     assert "\x1b" not in str(caught.value)
 
 
-def test_torchscript_of_torch_itself(read, recwarn):
+def test_torchscript_is_told_from_a_state_dict(read, recwarn):
     buffer = io.BytesIO()
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), buffer)
     recwarn.clear()
-    with pytest.raises(CheckpointError, match="TorchScript"):
-        read(buffer.getvalue())
+    assert isinstance(read(buffer.getvalue()), ScriptArchive)
 
 
-def test_a_pickle_of_gigabytes_is_refused(read, monkeypatch):
-    monkeypatch.setattr(contents, "MAX_PICKLE_BYTES", 20)
-    with pytest.raises(CheckpointError, match="too large to be read safely"):
-        read(GOOD)
+def test_torch_before_1_6(read):
+    contents = read(save_torch({"a": torch.zeros(3)}, _use_new_zipfile_serialization=False))
+    assert isinstance(contents, LegacyTorch)
+    assert set(contents.tree) == {"a"}
+
+
+def test_numpy_and_onnx(read, source, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    buffer = io.BytesIO()
+    np.savez(buffer, a=np.zeros(3))
+    assert set(read(buffer.getvalue()).arrays) == {"a"}
+    graph = onnx.helper.make_graph([], "g", [], [], [onnx.numpy_helper.from_array(np.zeros(3), "a")])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "x.onnx")
+    assert isinstance(read_contents(source, stat_file(tmp_path / "x.onnx")), OnnxModel)
+
+
+def test_a_pickle_of_gigabytes_is_refused(read):
+    big = rewrite(GOOD, change={"archive/data.pkl": b"N" * 129_000_000})
+    with pytest.raises(CheckpointError, match="has 129000000 bytes, too large to be read safely"):
+        read(big)
 
 
 @settings(deadline=1000, max_examples=60)

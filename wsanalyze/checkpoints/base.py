@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Protocol
+from typing import Final, Protocol
 
 from wsanalyze.files.base import FileRef
+
+FOREIGN: Final = "foreign"
+"""The layout of checkpoints of a format that is known and not read: their `problem` says how to convert them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Checkpoint:
             its own.
         unread: Names of files beside it that should hold the same weights in another format, and are left alone.
         layout: How its files hold its tensors together: "files" where each file holds whole tensors; the other names
-            are those of `wsanalyze.tensors.files.LAYOUTS`.
+            are those of `wsanalyze.tensors.files.LAYOUTS`, and `FOREIGN` where they are not read.
     """
 
     step: int | None

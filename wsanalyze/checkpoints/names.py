@@ -14,7 +14,7 @@ _NUMBER: Final = r"[=_\-.]?(\d{1,15}(?:\.\d{1,9}(?=[kKmMbB](?![a-zA-Z0-9])))?)(?
 _KEYED: Final = tuple(
     (unit, re.compile(rf"(?<![a-zA-Z0-9])(?:{words}){_NUMBER}", re.IGNORECASE))
     for unit, words in (
-        ("step", r"global[_-]?steps?|steps?|iter(?:ation)?s?|it|num[_-]?updates|updates?"),
+        ("step", r"global[_-]?steps?|steps?|iter(?:ation)?s?|it|num[_-]?updates|updates?|ba"),
         ("epoch", r"epochs?|ep|e"),
         ("number", r"checkpoint|ckpt|chkpt|cp|model|weights|snapshot|round|gen(?:eration)?|episode|tokens?"),
     )
@@ -23,6 +23,7 @@ _STAGE: Final = re.compile(r"(?<![a-zA-Z])((?:stage|phase|ingredient)[_-]?\d+(?:
 _ALIAS: Final = re.compile(
     r"(?<![a-zA-Z])(last|latest|final|newest|current|best|recovery|init|initial|initialized)(?![a-z])", re.IGNORECASE
 )
+_STEP_FOLDER: Final = re.compile(r"(checkpoint|ckpt|chkpt|cp)?[-_=.]?\d+", re.IGNORECASE)
 _MONTHS: Final = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DATES: Final = (
     re.compile(r"(?<!\d)(?P<day>\d{1,2})[-_ ]?(?P<name>[A-Za-z]{3})[a-z]*[-_ ]?(?P<year>(?:19|20)\d\d)(?!\d)"),
@@ -102,6 +103,11 @@ def read_varying_numbers(names: Sequence[str]) -> list[int | None]:
         for index, number in zip(members, varying[-1], strict=True):
             found[index] = number if number < MAX_STEP else None
     return found
+
+
+def names_step(name: str) -> bool:
+    """Whether a folder of that name is one checkpoint rather than a run."""
+    return bool(read_name(name).units.keys() & {"step", "epoch"} or _STEP_FOLDER.fullmatch(name))
 
 
 def mask_numbers(name: str) -> str:

@@ -17,6 +17,8 @@ from wsanalyze.errors import SourceError
 
 _FIRST: Final = ("init", "initial", "initialized")
 _LASTING: Final = ("last", "latest", "final", "newest", "current")
+_AMID: Final = "recovery"
+"""The role of what was saved in the course of a step: before that step's own checkpoint."""
 _MIN_COLLISIONS: Final = 2
 _MAX_NAMED: Final = 4
 
@@ -182,7 +184,7 @@ def _mark_copies(entries: Sequence[_Entry], fingerprints: Mapping[str, str]) -> 
         weak: list[tuple[object, str]] = []
         if checkpoint.origin in fingerprints:
             weak.append((fingerprints[checkpoint.origin], "the same weights as"))
-        if step is not None:
+        if step is not None and entries[index].name.role != _AMID:
             weak.append(((checkpoint.stage, step, entries[index].minor), f"the same step ({step}) as"))
         asked = evidence + weak if entries[index].name.role else evidence
         found = next(((why, first[key]) for key, why in asked if key in first), None)
@@ -207,7 +209,7 @@ def _refuse_parallel_runs(entries: Sequence[_Entry]) -> None:
         )
     places: dict[object, set[str]] = {}
     for entry in entries:
-        if entry.step is not None and not entry.checkpoint.duplicate_of:
+        if entry.step is not None and not entry.checkpoint.duplicate_of and entry.name.role != _AMID:
             path = PurePath(entry.checkpoint.origin)
             place = str(path.parent / mask_numbers(path.name))
             places.setdefault((entry.name.stage, entry.step, entry.minor), set()).add(place)
@@ -242,10 +244,10 @@ def _choose_key(entries: Sequence[_Entry], column: _Column) -> tuple[Callable[[_
         return -1 if entry.name.role in _FIRST else 1 if entry.name.role in _LASTING else 0
 
     def by_step(entry: _Entry) -> tuple[object, ...]:
-        copy, name = bool(entry.checkpoint.duplicate_of), natural_key(entry.checkpoint.label)
+        within = (entry.name.role != _AMID, bool(entry.checkpoint.duplicate_of), natural_key(entry.checkpoint.label))
         if entry.step is None:
-            return (min(place(entry), 0) or 1, (), 0, 0, copy, name)
-        return (0, natural_key(entry.name.stage), entry.step, -1 if entry.minor is None else entry.minor, copy, name)
+            return (min(place(entry), 0) or 1, (), 0, 0, *within)
+        return (0, natural_key(entry.name.stage), entry.step, -1 if entry.minor is None else entry.minor, *within)
 
     def by_date(entry: _Entry) -> tuple[object, ...]:
         return (place(entry), entry.name.date, natural_key(entry.checkpoint.label))

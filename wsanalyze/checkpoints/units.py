@@ -3,61 +3,22 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from wsanalyze.checkpoints.foreign_files import add_foreign, list_foreign
 from wsanalyze.checkpoints.names import natural_key
+from wsanalyze.checkpoints.partitions import COMMON, is_partition_file, list_distributed, list_zero3, merge_partitions
+from wsanalyze.checkpoints.weight_files import ASIDE, Unit, is_bare_file, is_weight_file, stem
 from wsanalyze.errors import CheckpointError
 
-SUFFIXES: Final = (
-    ".pth.tar",
-    ".pt.tar",
-    ".safetensors",
-    ".ckpt",
-    ".onnx",
-    ".pth",
-    ".bin",
-    ".jit",
-    ".npz",
-    ".zip",
-    ".pt",
-    ".th",
-)
-"""How weight files end, the longest first."""
-
-ASIDE: Final = (".npz", ".onnx", ".zip")
-"""Those that are left alone where there are others: results and data sets are NumPy archives too, and ONNX an export."""
-
 _INDEX_SUFFIXES: Final = (".safetensors.index.json", ".bin.index.json")
-_SIDECARS: Final = re.compile(
-    r"^(optimizers?|optim(s|_states?)?|opt(_state)?|schedulers?|lr_scheduler|scaler|rng(_states?)?|random_states?"
-    r"|training_args|trainer_state|custom_checkpoint|dl_state|sampler|args|config|hparams|tokenizer|vocab|dataset|loss)"
-    r"(?![a-zA-Z])|_optim_states\.pt$",
-    re.IGNORECASE,
-)
 _SHARD: Final = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(?P<suffix>\.[A-Za-z]+)$")
-_PARTITION: Final = re.compile(r"(^|_)(mp_)?rank[-_]?\d+(_|$)|^consolidated\.\d+$", re.IGNORECASE)
 _VARIANT: Final = re.compile(r"\.(fp16|bf16|fp32|non_ema)$")
 _PLAIN_NAME: Final = re.compile(r"[^/\\:\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 _MAX_INDEX_BYTES: Final = 100_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """Files that make one model.
-
-    Attributes:
-        label: Their name without suffixes and numbers of shards.
-        files: Its files.
-        problem: Why it cannot be read, where that is known already.
-        unread: Files that are left alone since they should hold the same model: in another format or precision.
-    """
-
-    label: str
-    files: tuple[Path, ...]
-    problem: str | None = None
-    unread: tuple[Path, ...] = ()
 
 
 def list_units(folder: Path) -> dict[str, Unit]:
@@ -67,59 +28,55 @@ def list_units(folder: Path) -> dict[str, Unit]:
         OSError: If the folder cannot be listed.
     """
     entries = sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
+    if distributed := list_distributed(folder, entries):
+        return {distributed.label: distributed}
+    zero3 = list_zero3(folder, entries)
     units = [_read_index(path) for path in entries if path.name.endswith(_INDEX_SUFFIXES) and path.is_file()]
     taken = {file for unit in units for file in unit.files}
-    indexed = {unit.label for unit in units}
-    shards: dict[tuple[str, str], list[Path]] = {}
     candidates = [path for path in entries if path not in taken and is_weight_file(path)]
+    candidates = [path for path in candidates if not is_partition_file(path)]
+    if [path.name for path in candidates] == [COMMON]:  # what Megatron notes beside weights that are not here
+        candidates = []
     weights = [path for path in candidates if not path.name.lower().endswith(ASIDE)]
-    for path in weights if weights or units else candidates:
+    used = weights if weights or units or zero3 else candidates
+    found = merge_partitions(_choose_formats([*units, *_join_shards(used, {unit.label for unit in units})]), folder)
+    foreign = list_foreign(folder, entries)
+    if found:
+        exports = [path for path in candidates if path.suffix.lower() == ".onnx" and path not in used]
+        return add_foreign(found, foreign, [*exports, *(zero3.files if zero3 else ())])
+    bare = [Unit(path.name, (path,)) for path in entries if is_bare_file(path)]
+    return {zero3.label: zero3} if zero3 else foreign or {unit.label: unit for unit in bare}
+
+
+def _join_shards(paths: Iterable[Path], indexed: AbstractSet[str]) -> list[Unit]:
+    """Files that are models, and files that together make one by the numbers in their names."""
+    units = []
+    shards: dict[tuple[str, str], list[Path]] = {}
+    for path in paths:
         found = _SHARD.match(path.name)
         if found is None:
             units.append(Unit(stem(path.name), (path,)))
         elif found["stem"] not in indexed:  # else left over from an earlier save, with another number of shards
             shards.setdefault((found["stem"], found["suffix"]), []).append(path)
-    units += [Unit(label, tuple(files), _find_missing(files)) for (label, _), files in shards.items()]
-    return _merge_partitions(_choose_formats(units), folder)
+    return [*units, *(Unit(label, tuple(files), _find_missing(files)) for (label, _), files in shards.items())]
 
 
 def list_unit_of(path: Path) -> Unit:
-    """The unit that a file belongs to that the user named: for a shard or an index all shards of that model."""
+    """The unit that a file belongs to that the user named: for a shard, a slice or an index all of that model."""
     if path.name.endswith(".index.json"):
         return _read_index(path)
-    found = _SHARD.match(path.name)
     try:
-        units = list_units(path.parent).values() if found else ()
+        units = list_units(path.parent).values() if is_shard(path) else ()
     except OSError:
         units = ()
     alone = Unit(stem(path.name), (path,))
     return next((unit for unit in units if path.name in {file.name for file in unit.files}), alone)
 
 
-def is_weight_file(path: Path) -> bool:
-    """Whether a name is that of a weight file: a dangling link or a pipe of that name is one that cannot be read."""
-    name = path.name
-    if not name.lower().endswith(SUFFIXES) or name.startswith(".") or _SIDECARS.search(name):
-        return False
-    return not is_folder(path)
-
-
-def is_folder(path: Path) -> bool:
-    """Whether a path is a folder; one that may not be looked at is taken for none."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
-
-
 def is_shard(path: Path) -> bool:
     """Whether a file is one of several that make a model, or lists them."""
-    return path.name.endswith(".index.json") or _SHARD.match(path.name) is not None
-
-
-def stem(name: str) -> str:
-    """A name without the suffix of a weight file."""
-    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+    listed = path.name.endswith(".index.json") or _SHARD.match(path.name) is not None
+    return listed or is_partition_file(path)
 
 
 def _choose_formats(units: Iterable[Unit]) -> dict[str, Unit]:
@@ -138,16 +95,6 @@ def _choose_formats(units: Iterable[Unit]) -> dict[str, Unit]:
             unread = (*chosen[main].unread, *variant.files, *variant.unread)
             chosen[main] = replace(chosen[main], unread=unread)
     return {label: chosen[label] for label in sorted(chosen, key=natural_key)}
-
-
-def _merge_partitions(units: dict[str, Unit], folder: Path) -> dict[str, Unit]:
-    """Files of several ranks hold slices of the same tensors: neither a sequence nor components."""
-    ranks = [unit for label, unit in units.items() if _PARTITION.search(label)]
-    if len(ranks) <= 1:
-        return units
-    problem = f"{folder}: is split over the {len(ranks)} ranks that trained it: merge them into one file first"
-    merged = Unit(ranks[0].label, tuple(file for unit in ranks for file in unit.files), problem)
-    return {merged.label: merged} | {label: unit for label, unit in units.items() if unit not in ranks}
 
 
 def _find_missing(files: Sequence[Path]) -> str | None:

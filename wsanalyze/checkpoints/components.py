@@ -1,0 +1,94 @@
+"""A checkpoint from its models: one, components side by side, or components in folders of their own."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from wsanalyze.checkpoints.base import Checkpoint
+from wsanalyze.checkpoints.names import mask_numbers, read_name
+from wsanalyze.checkpoints.partitions import explain_ranks, is_rank_folder
+from wsanalyze.checkpoints.trainer_state import read_global_step
+from wsanalyze.checkpoints.weight_files import Unit, is_folder
+from wsanalyze.errors import CheckpointError
+from wsanalyze.files.base import FileRef
+from wsanalyze.files.local import stat_file
+
+_EMA: Final = re.compile(r"[-_.]?ema(?![a-zA-Z])", re.IGNORECASE)
+
+
+def make_checkpoint(label: str, origin: Path, units: Sequence[Unit], names: Sequence[str] = ()) -> Checkpoint:
+    """One checkpoint from its files; a fault found on the way is noted, not raised, so that the others go on.
+
+    Args:
+        label: The short name.
+        origin: Where it lies.
+        units: Its models.
+        names: What each of several models is called; by default as its files are.
+    """
+    problem = next((unit.problem for unit in units if unit.problem), None)
+    files: list[FileRef] = []
+    try:
+        files = [stat_file(path) for unit in units for path in unit.files]
+    except CheckpointError as error:
+        problem = problem or str(error)
+    named = zip(names or [unit.label for unit in units], units, strict=True)
+    prefixes = [f"{name}." if len(units) > 1 else "" for name, unit in named for _ in unit.files]
+    folder = origin if is_folder(origin) else origin.parent
+    layouts = {unit.layout for unit in units}
+    return Checkpoint(
+        step=None,
+        label=as_text(label or str(origin)),
+        origin=as_text(str(origin)),
+        files=tuple(files),
+        prefixes=tuple(prefixes[: len(files)]),
+        facts=read_global_step(folder),
+        problem=None if problem is None else as_text(problem),
+        unread=tuple(as_text(path.name) for unit in units for path in unit.unread),
+        layout=next(iter(layouts)) if len(layouts) == 1 else "files",
+    )
+
+
+def group_components(units: Mapping[str, Unit]) -> list[list[Unit]]:
+    """`actor_100`, `critic_100`, `actor_200`, `critic_200`: components of each checkpoint, told by equal numbers."""
+    makes: dict[str, dict[tuple[str, ...], Unit]] = {}
+    for label, unit in units.items():
+        if not read_name(label).role and unit.files:
+            makes.setdefault(mask_numbers(label), {})[tuple(re.findall(r"\d+", label))] = unit
+    makes = {make: group for make, group in makes.items() if not is_averaged(make, makes)}
+    numbers = [set(group) for group in makes.values()]
+    if len(makes) < 2 or len(numbers[0]) < 2 or any(other != numbers[0] for other in numbers):  # noqa: PLR2004 - several
+        return []
+    return [[group[number] for group in makes.values()] for number in next(iter(makes.values()))]
+
+
+def is_averaged(label: str, others: Iterable[str]) -> bool:
+    """Whether it is the moving average of another one: the two are never mixed."""
+    return _EMA.search(label) is not None and _EMA.sub("", label) in others
+
+
+def merge_components(folder: Path, below: Mapping[Path, Sequence[Checkpoint]]) -> Checkpoint:
+    """One checkpoint from the components in folders below its own, named by those where there are several."""
+    names = [child.name for child in below]
+    parts = [(child.name, found[0]) for child, found in below.items() if not is_averaged(child.name, names)]
+    several = len(parts) > 1
+    problem = next((part.problem for _, part in parts if part.problem), None)
+    if several and all(map(is_rank_folder, names)):
+        problem = explain_ranks(folder, len(parts), "")
+    elif len({part.layout for _, part in parts}) > 1:
+        problem = str(CheckpointError("holds models in layouts that differ: give the folder of one of them", folder))
+    return replace(
+        parts[0][1],
+        label=as_text(folder.name),
+        origin=as_text(str(folder)),
+        files=tuple(file for _, part in parts for file in part.files),
+        prefixes=tuple(f"{name}.{p}" if several else p for name, part in parts for p in part.prefixes),
+        facts=read_global_step(folder) or parts[0][1].facts,
+        problem=None if problem is None else as_text(problem),
+    )
+
+
+def as_text(name: str) -> str:
+    """A name that can be written down: file names need not be UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode()
