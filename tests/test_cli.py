@@ -175,6 +175,20 @@ def test_options_of_reading(wsanalyze, source, run_path):
     assert len(document["layers"]) == 4
 
 
+def test_the_renames_that_are_suggested_let_a_base_compare(wsanalyze, source, run_path, make_states, save_sequence):
+    shapes = {f"net.blocks.{index}.fc.weight": (6, 5) for index in range(8)}
+    base = save_sequence(run_path.parent / "base", make_states(1, shapes, seed=5)) / "step_0.safetensors"
+    command = ("analyze", source, "--run", run_path, "--base", base, "--json", "-")
+    (renamed,) = [event for event in json.loads(wsanalyze(*command)[1])["events"] if event["kind"] == "renamed"]
+    options = re.search(r": (--rename .*) would compare them", renamed["text"])[1]
+    document = json.loads(wsanalyze(*command, *shlex.split(options))[1])
+    assert document["changes"] == [{"from": i, "to": i + 1} for i in range(5)]
+    assert document["checkpoints"][0]["label"] == "step_0 (base)"
+    assert document["checkpoints"][0]["step"] is None
+    assert len(document["layers"]) == 8
+    assert None not in {layer["change"][0] for layer in document["layers"]}
+
+
 def test_several_sources_in_the_order_given(wsanalyze, source, run_path):
     paths = [source / f"step_{step}.safetensors" for step in (20, 0, 10)]
     status, out, _ = wsanalyze("analyze", *paths, "--order", "given", "--run", run_path, "--json", "-")
@@ -246,6 +260,9 @@ def test_a_bare_command_shows_help(wsanalyze):
         (("analyze", "SOURCE", "--json", "-", "--csv", "-"), "only one report can go to standard output"),
         (("analyze", "SOURCE", "--html", "-"), "--html takes a file"),
         (("analyze", "SOURCE", "--open"), "--open opens the page that --html FILE writes: give both"),
+        (("analyze", "SOURCE", "--rename", "a"), "--rename takes OLD=NEW"),
+        (("analyze", "SOURCE", "--rename", "(=b"), "--rename (=b: missing ), unterminated subpattern"),
+        (("analyze", "SOURCE", "--rename", ".*=b"), "--rename .*=b gives two tensors the name"),
         (("report", "RUN", "--clusters", "0"), "--clusters takes auto"),
         (("trends", "TABLE", "--json", "-", "--markdown", "-"), "only one report"),
     ],
@@ -485,7 +502,10 @@ def test_copies_of_one_checkpoint(wsanalyze, source, run_path):
     status, out, _ = wsanalyze("analyze", source, "--run", run_path, "--json", "-")
     assert status == 0
     document = json.loads(out)
-    assert {state for layer in document["layers"] for state in layer["states"]} == {"unchanged"}
+    assert [checkpoint["status"] for checkpoint in document["checkpoints"]] == ["ok"] + ["duplicate"] * 4
+    assert document["changes"] == []
+    _, out, _ = wsanalyze("report", run_path)
+    assert "nothing to compare" in out
 
 
 # Tables

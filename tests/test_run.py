@@ -100,7 +100,10 @@ def test_a_data_frame_of_all_cells(run):
 
 
 def test_a_data_frame_has_states_where_there_are_no_numbers(save_sequence, tmp_path):
-    states = [{"w.weight": np.full((2, 2), value, np.float32)} for value in (0.0, 1.0, 1.0)]
+    states = [
+        {"w.weight": np.full((2, 2), value, np.float32), "b": np.full(2, step, np.float32)}
+        for step, value in enumerate((0.0, 1.0, 1.0))
+    ]
     run = measure_run([str(save_sequence(tmp_path / "run", states))], tmp_path / "run.wsa")
     frame = run.to_pandas()
     assert frame["state"].tolist() == ["from zero", "unchanged"]

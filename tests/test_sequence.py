@@ -348,3 +348,40 @@ def test_every_nth_still_names_the_copies(run, open_at):
     found = open_at(run, every=2)
     assert alive(found) == ["step_3", "step_100"]
     assert list(told(found)) == ["last"]
+
+
+def test_a_base_goes_first_and_keeps_no_step(run, tmp_path_factory, open_at):
+    folder = tmp_path_factory.mktemp("pretrained")
+    torch.save({"state_dict": state(7), "global_step": 5_000_000}, folder / "model.pt")
+    found = open_at(run, base=str(folder), steps=(20, None), every=5)
+    assert alive(found) == [f"{folder.name} (base)", "step_20", "step_100"]
+    assert [member.checkpoint.step for member in found.members] == [None, 20, 100]
+    assert found.notes == ("ordered by global_step in the files",)
+    assert alive(open_at(run, base=str(run / "step_100.pt"))) == ["step_100 (base)", "step_3", "step_20"]
+
+
+def test_a_base_that_is_none(run, tmp_path_factory, open_at):
+    folder = tmp_path_factory.mktemp("other")
+    with pytest.raises(SourceError, match="holds no checkpoint"):
+        open_at(run, base=str(folder))
+    with pytest.raises(
+        SourceError, match=r"--base .*: holds 3 checkpoints, name one of them: step_3, step_20, step_100"
+    ):
+        open_at(run, base=str(run))
+    (folder / "model.pt").write_bytes(b"rubbish" * 9)
+    with pytest.raises(SourceError, match=r"--base .*model.pt: is neither"):
+        open_at(run, base=str(folder))
+    torch.save({"step": 3}, folder / "model.pt")
+    with pytest.raises(SourceError, match=r"--base .*: holds no weights"):
+        open_at(run, base=str(folder))
+
+
+def test_renames_apply_to_every_checkpoint_and_are_part_of_what_cells_are_keyed_by(run, open_at):
+    plain = open_at(run)
+    found = open_at(run, renames=(("^a", "c"), (r"(c)\.", r"\1-")))
+    assert list(found.members[0].tensors) == ["c-weight", "b"]
+    assert [info.name for info in found.members[0].tensors.values()] == ["c-weight", "b"]
+    assert {m.identity for m in plain.members}.isdisjoint(m.identity for m in found.members)
+    assert [m.fingerprint for m in plain.members] == [m.fingerprint for m in found.members]
+    with pytest.raises(UsageError, match="gives two tensors the name"):
+        open_at(run, renames=((".*", "x"),))
