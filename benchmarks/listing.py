@@ -4,7 +4,9 @@
 
 For each format a sequence of many small tensors is made in a temporary folder, with a cache of its own. Printed are
 wall-clock and processor seconds of whole processes, least and median over the rounds: the first listing with an empty
-cache each time, the second with what the first one remembered. Files are warm in the page cache.
+cache each time, the second with what the first one remembered. Files are warm in the page cache, and Python's own cache
+of compiled modules is warm too, as it is for whoever runs the program twice. The floor is a process that only imports
+NumPy.
 """
 
 import argparse
@@ -51,27 +53,36 @@ def make_sequence(folder: Path, checkpoints: int, tensors: int, file_format: str
             torch.save({"model": state, "step": step}, folder / f"step_{step}.pt")
 
 
-def time_listing(folder: Path, cache: Path) -> tuple[float, float]:
-    """Wall-clock and processor seconds of one `wsanalyze list`."""
-    command = [sys.executable, "-m", "wsanalyze", "list", str(folder)]
+def time_process(arguments: list[str], cache: Path) -> tuple[float, float]:
+    """Wall-clock and processor seconds of one Python process.
+
+    Args:
+        arguments: Of the interpreter.
+        cache: The user's cache folder for it; beside it Python keeps compiled modules.
+    """
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "PYTHONPYCACHEPREFIX": str(cache.parent / "compiled")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     start = time.perf_counter()
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, env={**os.environ, "XDG_CACHE_HOME": str(cache)}
-    ) as process:
+    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, env=environment) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"{' '.join(command[2:4])} ended with status {process.returncode}")
+        raise SystemExit(f"{' '.join(arguments)} ended with status {process.returncode}")
     return time.perf_counter() - start, usage.ru_utime + usage.ru_stime
 
 
 def run_rounds(folder: Path, rounds: int) -> dict[str, list[tuple[float, float]]]:
-    """Time first and second listings in turn."""
-    found: dict[str, list[tuple[float, float]]] = {"first": [], "second": []}
-    for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as cache:
-            for way in found:
-                found[way].append(time_listing(folder, Path(cache)))
+    """Time the floor, first and second listings in turn; the round before the first is not counted."""
+    listing = ["-m", "wsanalyze", "list", str(folder)]
+    ways = {"floor": ["-c", "import numpy"], "first": listing, "second": listing}
+    found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+    with tempfile.TemporaryDirectory() as room:
+        for number in range(rounds + 1):
+            cache = Path(room) / str(number)
+            for way, arguments in ways.items():
+                times = time_process(arguments, cache)
+                if number:
+                    found[way].append(times)
     return found
 
 
