@@ -95,6 +95,48 @@ def test_a_bare_state_dict(train, dcp_save, analyze, check, tmp_path):
     check(series, states, tied=() if "head.weight" in series.names else ("head.weight",))
 
 
+def trainer(step, inner):
+    """transformers' Trainer and accelerate, FSDP with SHARDED_STATE_DICT: model and optimizer in folders beside."""
+    return f"checkpoint-{step}/pytorch_model_fsdp_0", {f"checkpoint-{step}/optimizer_0": {"optimizer": inner}}
+
+
+def lightning(step, inner):
+    """Lightning's FSDP strategy: a folder named like a file, with what is not split beside it as `meta.pt`."""
+    return f"epoch=0-step={step}.ckpt", {f"epoch=0-step={step}.ckpt/meta.pt": {"global_step": step, "loops": inner}}
+
+
+def torchtitan(step, _inner):
+    return f"checkpoint/step-{step}", {}
+
+
+def megatron(step, inner):
+    """Megatron-LM's `torch_dist`: the iteration in `common.pt`."""
+    common = {"args": None, "iteration": step, "optimizer": {"param_state": inner}}
+    return f"iter_{step:07d}", {f"iter_{step:07d}/common.pt": common}
+
+
+def composer(step, _inner):
+    return f"ep0-ba{step}", {}
+
+
+@pytest.mark.parametrize("layout", [trainer, lightning, torchtitan, megatron, composer], ids=lambda f: f.__name__)
+def test_folders_of_trainers(layout, train, dcp_save, analyze, check, tmp_path):
+    """torch saves; the names are those of the trainers."""
+    states = []
+    for moment in train():
+        folder, beside = layout(moment.step, {"exp_avg": torch.ones(3)})
+        dcp_save({"model": moment.model.state_dict()}, tmp_path / folder)
+        for place, value in beside.items():
+            if place.endswith(".pt"):
+                torch.save(value, tmp_path / place)
+            else:
+                dcp_save(value, tmp_path / place)
+        states.append(moment.state)
+    series = analyze(tmp_path)
+    check(series, states, tied=() if "head.weight" in series.names else ("head.weight",))
+    assert all(record.format.startswith("torch.distributed") for record in series.checkpoints)
+
+
 def test_a_missing_file_is_a_checkpoint_that_cannot_be_read(train, dcp_save, analyze, tmp_path):
     for moment in train():
         dcp_save({"model": moment.model.state_dict()}, tmp_path / f"step-{moment.step}")

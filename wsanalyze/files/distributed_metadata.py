@@ -9,7 +9,7 @@ References:
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import ByteSource, FileRef, read_bytes
@@ -226,5 +226,5 @@ def _counts(value: Any, name: str) -> tuple[int, ...]:  # noqa: ANN401
     return tuple(value)
 
 
-def _is_count(value: Any) -> bool:  # noqa: ANN401
+def _is_count(value: Any) -> TypeGuard[int]:  # noqa: ANN401
     return type(value) is int and 0 <= value < _MAX_FILE_BYTES
