@@ -63,7 +63,7 @@ class Member:
         ordered: Whether their order is the model's own.
         skips: Tensors that cannot be compared at all.
         summed: Whether the fingerprint holds checksums of all weights, so that equal ones prove equal weights.
-        held: All tensors of all its sets of weights, as they are stored.
+        sets: Every set of weights that it holds, its tensors by name, as they are stored.
     """
 
     checkpoint: Checkpoint
@@ -74,12 +74,21 @@ class Member:
     ordered: bool = False
     skips: tuple[Skip, ...] = ()
     summed: bool = False
-    held: Mapping[str, TensorInfo] = field(default_factory=dict)
+    sets: Mapping[str, Mapping[str, TensorInfo]] = field(default_factory=dict)
 
     @property
     def alive(self) -> bool:
         """Whether it takes part."""
         return self.checkpoint.problem is None and self.checkpoint.duplicate_of is None
+
+    @property
+    def held(self) -> dict[str, TensorInfo]:
+        """All tensors of all sets of weights by the name of the set and their own, wrappers taken off."""
+        return {
+            f"{weights}:{name}": info
+            for weights, infos in self.sets.items()
+            for name, info in strip_wrappers(infos).items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,11 +315,7 @@ def _make_member(
         opened.tensors.ordered,
         skips,
         opened.summed,
-        {
-            f"{n}:{name}": info
-            for n, held in opened.tensors.infos.items()
-            for name, info in strip_wrappers(held).items()
-        },
+        opened.tensors.infos,
     )
 
 
