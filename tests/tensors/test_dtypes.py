@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wsanalyze.files.safetensors_header import BITS
-from wsanalyze.tensors.dtypes import DTYPES, SAFETENSORS_NAMES, TORCH_STORAGES, numpy_dtype
+from wsanalyze.tensors.dtypes import DTYPES, SAFETENSORS_NAMES, TORCH_STORAGES, name_unknown, numpy_dtype
 
 WEIGHTS = [name for name, dtype in DTYPES.items() if dtype.floating]
 
@@ -33,3 +33,11 @@ def test_every_name_of_a_format_is_known():
 @pytest.mark.parametrize("name", [n for n in SAFETENSORS_NAMES if SAFETENSORS_NAMES[n] != "packed"])
 def test_sizes_of_the_formats_agree(name):
     assert BITS[name] == 8 * DTYPES[SAFETENSORS_NAMES[name]].itemsize
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[2J", "x" * 10_000])
+def test_a_name_that_nobody_knows_is_told_in_one_short_line(name):
+    told = name_unknown("dtype", name)
+    assert told.isprintable()
+    assert told.startswith("dtype ")
+    assert len(told) < 200

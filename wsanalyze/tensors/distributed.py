@@ -19,7 +19,7 @@ from wsanalyze.files.distributed_metadata import (
 from wsanalyze.files.pickle_machine import Call, Global
 from wsanalyze.series import Skip
 from wsanalyze.tensors.base import Piece, TensorInfo, TensorSet
-from wsanalyze.tensors.dtypes import DTYPES
+from wsanalyze.tensors.dtypes import DTYPES, name_unknown
 from wsanalyze.tensors.state_dicts import find_state_dicts
 from wsanalyze.tensors.torch_file import read_calls
 
@@ -143,7 +143,7 @@ def _read_tensor(
     main: FileRef,
 ) -> TensorInfo:
     if tensor.dtype not in DTYPES:
-        raise _OtherLayoutError(f"dtype {tensor.dtype or 'of an unknown name'} is not known")
+        raise _OtherLayoutError(f"{name_unknown('dtype', tensor.dtype or 'of an unknown name')} is not known")
     whole = len(tensor.chunks) == 1
     pieces = []
     for chunk in tensor.chunks:

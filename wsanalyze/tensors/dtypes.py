@@ -22,6 +22,7 @@ class DType:
     floating: bool
 
 
+_MAX_SHOWN_CHARS: Final = 100
 SCALED_FLOAT8: Final = "scaled float8"
 """What float8 is called that holds codes, to be multiplied by scales which lie beside it: no weights as they are."""
 
@@ -143,6 +144,15 @@ TORCH_STORAGES: Final = {
     "QUInt8Storage": "quint8",
     "QInt32Storage": "qint32",
 }
+
+
+def name_unknown(kind: str, name: str) -> str:
+    """Name what a file says and nobody knows, in one short line whatever it is."""
+    return (
+        f"{kind} {name}"
+        if name.isprintable() and len(name) <= _MAX_SHOWN_CHARS
+        else f"{kind} {name[:_MAX_SHOWN_CHARS]!r}"
+    )
 
 
 def relative_rounding(name: str) -> float:

@@ -4,7 +4,7 @@ from wsanalyze.files.base import ByteSource, FileRef
 from wsanalyze.files.safetensors_header import SafetensorsHeader
 from wsanalyze.series import Skip
 from wsanalyze.tensors.base import Piece, TensorInfo, TensorSet
-from wsanalyze.tensors.dtypes import SAFETENSORS_NAMES
+from wsanalyze.tensors.dtypes import SAFETENSORS_NAMES, name_unknown
 
 
 def read_safetensors(header: SafetensorsHeader, _source: ByteSource, file: FileRef) -> TensorSet:
@@ -17,7 +17,7 @@ def read_safetensors(header: SafetensorsHeader, _source: ByteSource, file: FileR
     for name, entry in header.entries.items():
         dtype = SAFETENSORS_NAMES.get(entry.dtype)
         if dtype is None:
-            skips.append(Skip(name, f"dtype {entry.dtype} is not known"))
+            skips.append(Skip(name, f"{name_unknown('dtype', entry.dtype)} is not known"))
             continue
         infos[name] = TensorInfo(name, dtype, entry.shape, (Piece(file, entry.offset, entry.nbytes),))
     return TensorSet({"model": infos}, ordered=False, skips=tuple(skips))

@@ -13,7 +13,7 @@ from wsanalyze.files.torch_archive import TorchArchive
 from wsanalyze.files.zip_records import check_overlaps
 from wsanalyze.series import Skip
 from wsanalyze.tensors.base import Piece, TensorInfo, TensorSet
-from wsanalyze.tensors.dtypes import DTYPES, TORCH_STORAGES
+from wsanalyze.tensors.dtypes import DTYPES, TORCH_STORAGES, name_unknown
 from wsanalyze.tensors.state_dicts import Calls, find_state_dicts, is_old_tensor, is_old_variable
 
 _MAX_NUMEL: Final = 2**50
@@ -114,7 +114,7 @@ def _read_call(call: Call, name: str, file: FileRef) -> _StoredTensor:
         return _check_args(Call(call.function, args if isinstance(args, tuple) else ()), _OLDEST, name, file)
     if path in _PLAIN:
         return _check_args(call, path, name, file)
-    raise _NotComparable(f"rebuilt by {path or 'a call'}: not a plain tensor")
+    raise _NotComparable(f"{name_unknown('rebuilt by', path or 'a call')}: not a plain tensor")
 
 
 def _check_args(call: Call, path: str, name: str, file: FileRef) -> _StoredTensor:
@@ -158,7 +158,7 @@ def _argument(call: Call, index: int | None) -> Any:  # noqa: ANN401 - anything 
 def _dtype(storage: Global, dtype: object) -> str:
     name = dtype.name if isinstance(dtype, Global) else TORCH_STORAGES.get(storage.name, storage.name)
     if name not in DTYPES:
-        raise _NotComparable(f"dtype {name} is not known")
+        raise _NotComparable(f"{name_unknown('dtype', name)} is not known")
     return name
 
 
