@@ -4,6 +4,7 @@ Each function writes what the library's saving code writes for one moment, read 
 """
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -153,6 +154,41 @@ def deepspeed(moment, folder):
     (folder / "latest").write_text(f"global_step{moment.step}")
 
 
+def composer(moment, folder):
+    """composer.utils.checkpoint: `ep0-ba100-rank0.pt`, and a link to the latest."""
+    state = {
+        "state": {
+            "model": moment.model.state_dict(),
+            "optimizers": {"AdamW": moment.optimizer.state_dict()},
+            "timestamp": {"Timestamp": {"epoch": 0, "batch": moment.step}},
+            "rank_zero_seed": 17,
+        },
+        "rng": [{"python": None, "torch": torch.get_rng_state()}],
+    }
+    name = f"ep0-ba{moment.step}-rank0.pt"
+    torch.save(state, folder / name)
+    (folder / "latest-rank0.pt").unlink(missing_ok=True)
+    (folder / "latest-rank0.pt").symlink_to(name)
+
+
+def megatron(moment, folder):
+    """megatron.training.checkpointing on one rank: what it saves is whole."""
+    inner = folder / f"iter_{moment.step:07d}" / "mp_rank_00"
+    inner.mkdir(parents=True)
+    state = {
+        "args": None,
+        "checkpoint_version": 3.0,
+        "iteration": moment.step,
+        "model": moment.model.state_dict(),
+        "optimizer": {"param_state": {"exp_avg": torch.ones(3)}},
+        "opt_param_scheduler": {"num_steps": 3},
+        "rng_state": [{"torch_rng_state": torch.get_rng_state()}],
+    }
+    torch.save(state, inner / "model_optim_rng.pt")
+    torch.save({"exp_avg": torch.ones(3)}, inner / "distrib_optim.pt")
+    (folder / "latest_checkpointed_iteration.txt").write_text(str(moment.step))
+
+
 LAYOUTS = (
     detectron2,
     mmengine_epochs,
@@ -164,6 +200,8 @@ LAYOUTS = (
     fairseq,
     nanogpt,
     deepspeed,
+    composer,
+    megatron,
 )
 
 
@@ -196,21 +234,83 @@ def test_diffusers(train, analyze, check, tmp_path):
     check(analyze(tmp_path), states, tied=("unet.head.weight", "text_encoder.head.weight"))
 
 
-@pytest.mark.parametrize(
-    ("name", "first", "advice"),
-    [
-        ("model.gguf", b"GGUF\x03\0\0\0" + bytes(64), "GGUF"),
-        ("model.h5", b"\x89HDF\r\n\x1a\n" + bytes(64), "Keras"),
-        ("flax_model.msgpack", b"\x81\xa6params" + bytes(64), "Flax"),
-        ("model.ckpt-10.index", bytes(64), "TensorFlow"),
-    ],
-)
-def test_what_is_not_read_is_named(name, first, advice, analyze, tmp_path):
+FOREIGN = {
+    "GGUF": ({"model.gguf": b"GGUF\x03\0\0\0"}, "is a GGUF file"),
+    "Keras": ({"model.h5": b"\x89HDF\r\n\x1a\n"}, r"keras\.saving\.load_model"),
+    "Keras 3": ({"model.keras": b"PK\x03\x04"}, r"keras\.saving\.load_model"),
+    "Flax": ({"flax_model.msgpack": b"\x81\xa6params"}, r"flax\.serialization\.msgpack_restore"),
+    "Flax without a suffix": ({"checkpoint_10": b"\x81\xa6params"}, r"flax\.serialization\.msgpack_restore"),
+    "Orbax": ({"_CHECKPOINT_METADATA": b"{}", "default/manifest.ocdbt": b"", "default/d/0a": b""}, "is an Orbax"),
+    "TensorFlow": (
+        {"model.ckpt-10.index": b"", "model.ckpt-10.data-00000-of-00001": b""},
+        r"tf\.train\.load_checkpoint",
+    ),
+    "SavedModel": ({"saved_model.pb": b"\x08\x01\x12", "variables/variables.index": b""}, r"tf\.saved_model\.load"),
+    "Paddle": ({"model_state.pdparams": b"\x80\x02"}, r"safetensors\.paddle\.save_file"),
+    "NeMo": ({"model.nemo": b""}, "tar -xf"),
+    "Core ML": ({"model.mlmodel": b""}, "give the checkpoints that it was made from"),
+    "Megatron's ranks": (
+        {f"mp_rank_0{rank}/model_optim_rng.pt": b"PK\x03\x04" for rank in (0, 1)},
+        r"tools/checkpoint/convert\.py",
+    ),
+    "Llama's ranks": ({f"consolidated.0{rank}.pth": b"PK\x03\x04" for rank in (0, 1)}, "convert_llama_weights_to_hf"),
+}
+
+
+def put_foreign(folder, files):
+    for name, first in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(first + bytes(600))
+
+
+@pytest.mark.parametrize(("files", "advice"), FOREIGN.values(), ids=FOREIGN)
+def test_what_is_not_read_is_named_in_one_line(files, advice, analyze, tmp_path):
     for step in (1, 2):
-        (tmp_path / f"step-{step}").mkdir()
-        (tmp_path / f"step-{step}" / name).write_bytes(first)
-    with pytest.raises(SourceError, match=advice):
-        analyze(tmp_path)
+        put_foreign(tmp_path / f"step-{step}", files)
+    for source in (tmp_path, tmp_path / "step-1"):
+        with pytest.raises(SourceError, match=advice) as caught:
+            analyze(source)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("files", "advice"), FOREIGN.values(), ids=FOREIGN)
+def test_the_others_of_a_run_are_read(files, advice, train, analyze, tmp_path):
+    for moment in train():
+        folder = tmp_path / f"step-{moment.step}"
+        folder.mkdir()
+        if moment.step == 100:
+            put_foreign(folder, files)
+        else:
+            torch.save(moment.state, folder / "model.pt")
+    series = analyze(tmp_path)
+    assert [record.status for record in series.checkpoints] == ["ok", "unreadable", "ok"]
+    assert re.search(advice, series.checkpoints[1].reason)
+    assert [event.checkpoint for event in series.events if event.kind == "unreadable"] == [1]
+
+
+@pytest.mark.parametrize("name", ["model.gguf", "model.keras", "flax_model.msgpack", "x.nemo", "saved_model.pb"])
+def test_a_file_of_another_format_given_directly(name, analyze, tmp_path):
+    (tmp_path / name).write_bytes(b"\x81" + bytes(600))
+    with pytest.raises(SourceError, match=re.escape(str(tmp_path / name))):
+        analyze(tmp_path / name)
+
+
+def test_exports_of_a_repository_are_left_alone_and_noted(train, analyze, check, tmp_path):
+    from safetensors.torch import save_file
+
+    states = []
+    for moment in train():
+        folder = tmp_path / f"checkpoint-{moment.step}"
+        (folder / "onnx").mkdir(parents=True)
+        state = {n: t for n, t in moment.state.items() if n != "head.weight"}
+        save_file(state, folder / "model.safetensors")
+        put_foreign(folder, {"flax_model.msgpack": b"", "tf_model.h5": b"", "model.onnx": b"", "onnx/model.onnx": b""})
+        states.append(moment.state)
+    series = analyze(tmp_path)
+    check(series, states)
+    (note,) = [note for note in series.provenance.notes if "left out" in note]
+    assert "9 files" in note
+    assert "flax_model.msgpack" in note
 
 
 def test_keras_under_a_name_of_torch(analyze, tmp_path):

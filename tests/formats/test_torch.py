@@ -74,11 +74,12 @@ def test_the_legacy_format_with_views_of_one_storage(train, analyze, check, tmp_
     check(analyze(tmp_path), states)
 
 
-def test_torchscript(train, analyze, check, library, tmp_path):
+@pytest.mark.parametrize("suffix", [".pt", ".jit", ".pth"])
+def test_torchscript(train, analyze, check, library, tmp_path, suffix):
     states = []
     for moment in train():
         with library():
-            torch.jit.script(copy.deepcopy(moment.model)).save(tmp_path / f"step_{moment.step}.pt")
+            torch.jit.script(copy.deepcopy(moment.model)).save(tmp_path / f"step_{moment.step}{suffix}")
         states.append(moment.state)
     check(analyze(tmp_path), states)
 
