@@ -11,6 +11,7 @@ from typing import Final
 from wsanalyze.series import Kind
 
 _CONV_NDIMS: Final = (3, 4, 5)
+_FUSED: Final = "qkv|qkv_proj|query_key_value|c_attn|in_proj|Wqkv|W_pack|att_proj"
 
 
 def _pattern(text: str) -> Callable[[str], bool]:
@@ -21,6 +22,11 @@ def _pattern(text: str) -> Callable[[str], bool]:
 def _parts(words: str) -> Callable[[str], bool]:
     """Matches names that have one of the words as a part between dots."""
     return _pattern(rf"(^|\.)({words})(\.|$)")
+
+
+def _fused(letter: str) -> Callable[[str], bool]:
+    """Matches a part that a fused weight was split into."""
+    return _pattern(rf"(^|\.)({_FUSED})\.{letter}\.weight$")
 
 
 def _attention(letter: str, word: str, *others: str) -> Callable[[str], bool]:
@@ -52,7 +58,10 @@ _BY_NAME: Final[tuple[tuple[Kind, Callable[[str], bool]], ...]] = (
         ),
     ),
     (Kind.EXPERT, _pattern(r"(^|\.)experts?(\.|_|$)")),
-    (Kind.ATTENTION_QKV, _parts(r"qkv|qkv_proj|query_key_value|c_attn|in_proj|in_proj_weight|Wqkv|att_proj|kv")),
+    (Kind.ATTENTION_Q, _fused("q")),
+    (Kind.ATTENTION_K, _fused("k")),
+    (Kind.ATTENTION_V, _fused("v")),
+    (Kind.ATTENTION_QKV, _parts(rf"{_FUSED}|in_proj_weight|kv")),
     (Kind.ATTENTION_Q, _attention("q", "query", "q_proj_weight")),
     (Kind.ATTENTION_K, _attention("k", "key", "k_proj_weight")),
     (Kind.ATTENTION_V, _attention("v", "value", "v_proj_weight")),

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from wsanalyze.series import Skip
 from wsanalyze.tensors.base import TensorInfo
+from wsanalyze.tensors.fused_attention import split_fused
+from wsanalyze.tensors.low_rank import merge_low_rank
+from wsanalyze.tensors.weight_norm import recombine_weight_norm
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +39,11 @@ def derive_tensors(
     Raises:
         CheckpointError: If a configuration that is needed is missing or damaged.
     """
-    del folder, merge_lora, split_qkv
-    return DerivedTensors(infos)
+    tensors, skips = recombine_weight_norm(infos)
+    keys: list[str] = []
+    for wanted, derive in ((merge_lora, merge_low_rank), (split_qkv, split_fused)):
+        if wanted:
+            tensors, more, texts = derive(tensors, folder)
+            skips += more
+            keys += texts
+    return DerivedTensors(tensors, tuple(skips), "\n".join(keys))

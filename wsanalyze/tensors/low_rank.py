@@ -9,35 +9,34 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wsanalyze.checkpoints.configs import read_config
-from wsanalyze.errors import CheckpointError
 from wsanalyze.series import Skip
+from wsanalyze.tensors.adapter_config import tell_scales
 from wsanalyze.tensors.base import ReadElements, TensorInfo
+from wsanalyze.tensors.gather import is_plain_real
 
-CONFIG_NAME: Final = "adapter_config.json"
 _MAX_NUMEL: Final = 2**33
 _MAX_RANK: Final = 2**14
 _MAX_TILE_ELEMENTS: Final = 2**21
-_MAX_NUMBER: Final = 1e9
-_MAX_MATCHING_STEPS: Final = 3e8
 
-# For each way to name the factors: the module, and the adapter where there may be several.
+# For each way to name the factors: the module, the adapter where there may be several, whether the module is an
+# embedding, and whether the scale is that of a configuration where no alpha is stored (else it is 1: kohya, diffusers).
 _STYLES: Final = tuple(
-    (re.compile(first), second, embedding)
-    for first, second, embedding in (
-        (r"(.*)\.lora_A(?:\.(\w+))?\.weight", "{0}.lora_B{1}.weight", False),
-        (r"(.*)\.lora_embedding_A(?:\.(\w+))?", "{0}.lora_embedding_B{1}", True),
-        (r"(.*)\.lora_down\.weight()", "{0}.lora_up.weight", False),
-        (r"(.*)\.lora\.down\.weight()", "{0}.lora.up.weight", False),
-        (r"(.*_lora)\.down\.weight()", "{0}.up.weight", False),
+    (re.compile(first), second, embedding, configured)
+    for first, second, embedding, configured in (
+        (r"(.*)\.lora_A(?:\.([^.]+))?\.weight", "{0}.lora_B{1}.weight", False, True),
+        (r"(.*)\.lora_embedding_A(?:\.([^.]+))?", "{0}.lora_embedding_B{1}", True, True),
+        (r"(.*)\.lora_down\.weight()", "{0}.lora_up.weight", False, False),
+        (r"(.*)\.lora\.down\.weight()", "{0}.lora.up.weight", False, False),
+        (r"(.*_lora)\.down\.weight()", "{0}.up.weight", False, False),
     )
 )
-_BASE_PREFIX: Final = re.compile(r"^base_model\.model\.")
+# What stands beside two factors whose product alone is not the update.
+_OTHER_PARTS: Final = re.compile(r"(.*)\.(?:lora_magnitude_vector|dora_scale|lora_mid|lora_diag|lora_E)(?:\..*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +97,10 @@ class LowRank:
             columns = second.reshape(-1, self.rank).T if self.transposed else second.reshape(self.rank, -1)
             with np.errstate(all="ignore"):
                 product = (rows @ columns) * scale
+            if right - left == num_columns:
+                low, high = max(top * num_columns, start), min(bottom * num_columns, stop)
+                result[low - start : high - start] = product.reshape(-1)[low - top * num_columns :][: high - low]
+                continue
             for row in range(top, bottom):
                 begin = row * num_columns + left
                 low, high = max(begin, start), min(row * num_columns + right, stop)
@@ -138,13 +141,14 @@ class LowRank:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """The names of two factors, the module that they update, and the name of the update."""
+    """The names of two factors, the module that they update, the name of the update, and what their names tell."""
 
     a: str
     b: str
     module: str
     update: str
     embedding: bool
+    configured: bool
 
 
 def merge_low_rank(infos: Mapping[str, TensorInfo], folder: str) -> tuple[dict[str, TensorInfo], list[Skip], list[str]]:
@@ -164,7 +168,11 @@ def merge_low_rank(infos: Mapping[str, TensorInfo], folder: str) -> tuple[dict[s
     pairs = {pair.a: pair for name in infos if (pair := _find_pair(name, infos)) is not None}
     if not pairs:
         return dict(infos), [], []
-    scales = _tell_scales([pair for pair in pairs.values() if _find_alpha(pair, infos) is None], infos, folder)
+    scales: dict[str, float | str] = dict.fromkeys(pairs, 1.0)
+    asked = [pair for pair in pairs.values() if pair.configured and _find_alpha(pair, infos) is None]
+    told = tell_scales([(pair.module, math.prod(infos[pair.a].shape[:1])) for pair in asked], folder)
+    scales |= {pair.a: scale for pair, scale in zip(asked, told, strict=True)}
+    others = {found[1] for name in infos if (found := _OTHER_PARTS.fullmatch(name))}
     merged: dict[str, TensorInfo] = {}
     skips: list[Skip] = []
     used: set[str] = set()
@@ -174,7 +182,8 @@ def merge_low_rank(infos: Mapping[str, TensorInfo], folder: str) -> tuple[dict[s
         if pair is None:
             merged[name] = info
             continue
-        derived = _merge(pair, infos, scales.get(name))
+        scale = "DoRA or its kin: B.A alone is not the update" if pair.module in others else scales[name]
+        derived = f"there is a {pair.update} already" if pair.update in merged else _merge(pair, infos, scale)
         used |= {pair.a, pair.b}
         if isinstance(derived, str):
             skips += [Skip(part, f"not merged: {derived}") for part in (pair.a, pair.b)]
@@ -182,18 +191,15 @@ def merge_low_rank(infos: Mapping[str, TensorInfo], folder: str) -> tuple[dict[s
         merged[pair.update] = derived
         if alpha := _find_alpha(pair, infos):
             used.add(alpha)
-            skips.append(Skip(alpha, f"scales {pair.update}"))
+            skips.append(Skip(alpha, "scales an update that two factors were merged into"))
         else:
             keys.append(f"{pair.update} {scales[name]}")
-        skips += [
-            Skip(part, f"merged with {other} into {pair.update}")
-            for part, other in ((pair.a, pair.b), (pair.b, pair.a))
-        ]
+        skips += [Skip(part, "a factor, merged with the other into the update lora_BA") for part in (pair.a, pair.b)]
     return {name: info for name, info in merged.items() if name not in used}, skips, keys
 
 
 def _find_pair(name: str, infos: Mapping[str, TensorInfo]) -> _Pair | None:
-    for pattern, other, embedding in _STYLES:
+    for pattern, other, embedding, configured in _STYLES:
         found = pattern.fullmatch(name)
         if found is None:
             continue
@@ -201,7 +207,8 @@ def _find_pair(name: str, infos: Mapping[str, TensorInfo]) -> _Pair | None:
         second = other.format(found[1], adapter)
         suffix = "" if adapter in ("", ".default") else adapter
         update = f"{found[1].removesuffix('_lora')}.lora_BA{suffix}"
-        return _Pair(name, second, found[1], update, embedding) if second in infos and update not in infos else None
+        fresh = second in infos and update not in infos
+        return _Pair(name, second, found[1], update, embedding, configured) if fresh else None
     return None
 
 
@@ -210,15 +217,13 @@ def _find_alpha(pair: _Pair, infos: Mapping[str, TensorInfo]) -> str | None:
     return next((name for name in names if name in infos), None)
 
 
-def _merge(pair: _Pair, infos: Mapping[str, TensorInfo], scale: float | str | None) -> TensorInfo | str:
+def _merge(pair: _Pair, infos: Mapping[str, TensorInfo], scale: float | str) -> TensorInfo | str:
     """The update of a pair, or why there is none."""
     a, b = infos[pair.a], infos[pair.b]
     rank = a.shape[0] if a.shape else 0
     if isinstance(scale, str):
         return scale
-    if any(f"{pair.module}.{other}" in name for other in ("lora_magnitude_vector", "lora_E") for name in infos):
-        return "DoRA or AdaLoRA: B.A alone is not the update"
-    if not all(info.type.floating and not info.dtype.startswith("complex") for info in (a, b)):
+    if not all(is_plain_real(info) for info in (a, b)):
         return f"{a.dtype} and {b.dtype} are not both real weights"
     fits = len(a.shape) >= 2 and len(b.shape) >= 2 and b.shape[1] == rank and not any(n != 1 for n in b.shape[2:])  # noqa: PLR2004
     if not fits or not 0 < rank <= _MAX_RANK:
@@ -231,84 +236,11 @@ def _merge(pair: _Pair, infos: Mapping[str, TensorInfo], scale: float | str | No
     alpha = None
     if alpha_name is not None:
         alpha, scale = replace(infos[alpha_name], name=""), 1.0 / rank
-        if alpha.numel != 1 or not alpha.type.itemsize or alpha.dtype.startswith(("q", "complex")):
+        if alpha.numel != 1 or not (is_plain_real(alpha) or alpha.dtype.startswith(("int", "uint"))):
             return f"{alpha_name} is no number"
-    if scale is None:
-        return "its scale is not known"
     pieces = tuple(piece for info in (*parts, *([alpha] if alpha else [])) for piece in info.pieces)
     derivation = LowRank(parts[0], parts[1], scale, alpha, transposed=pair.embedding)
     return TensorInfo(pair.update, "float64", shape[::-1] if pair.embedding else shape, pieces, derivation)
-
-
-def _tell_scales(pairs: list[_Pair], infos: Mapping[str, TensorInfo], folder: str) -> dict[str, float | str]:
-    """For each pair, by its first factor, the scale that the configuration gives it, or why it gives none.
-
-    Raises:
-        CheckpointError: If there is no configuration, or it gives no numbers.
-    """
-    if not pairs:
-        return {}
-    config = read_config(folder, CONFIG_NAME)
-    path = f"{folder}/{CONFIG_NAME}"
-    if not config:
-        raise CheckpointError(f"--merge-lora needs {CONFIG_NAME} beside the weights, and there is none", folder)
-    if config.get("peft_type", "LORA") != "LORA":
-        return {pair.a: f"the adapter is {str(config['peft_type'])[:40]}, not LoRA" for pair in pairs}
-    if config.get("use_dora"):
-        return {pair.a: "DoRA: B.A alone is not the update" for pair in pairs}
-    ranks, alphas = _patterns(config, "rank_pattern", path), _patterns(config, "alpha_pattern", path)
-    modules = [_BASE_PREFIX.sub("", pair.module) for pair in pairs]
-    _check_patterns([*ranks, *alphas], modules, path)
-    scales: dict[str, float | str] = {}
-    for pair, module in zip(pairs, modules, strict=True):
-        rank = _number(ranks.get(_match_pattern(ranks, module), config.get("r")), "r", path)
-        alpha = _number(alphas.get(_match_pattern(alphas, module), config.get("lora_alpha")), "lora_alpha", path)
-        shape = infos[pair.a].shape
-        if rank < 1 or not shape or rank != shape[0]:
-            scales[pair.a] = f"its rank is {shape[0] if shape else 0}, and {rank:g} in {CONFIG_NAME}"
-        else:
-            scales[pair.a] = alpha / (math.sqrt(rank) if config.get("use_rslora") is True else rank)
-    return scales
-
-
-def _patterns(config: Mapping[str, Any], name: str, path: str) -> dict[str, Any]:
-    found = config.get(name) or {}
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{name} is no mapping of modules to numbers", path)
-    return found
-
-
-def _number(value: object, name: str, path: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MAX_NUMBER:
-        raise CheckpointError(f"{name} is no number that could scale an update: {str(value)[:40]!r}", path)
-    return float(value)
-
-
-def _match_pattern(patterns: Mapping[str, Any], module: str) -> str:
-    """The first pattern that a module matches, by peft's own rule, or the name of the module itself."""
-    return next((key for key in patterns if re.match(rf"(.*\.)?({key})$", module)), module)
-
-
-def _check_patterns(patterns: Iterable[str], modules: list[str], path: str) -> None:
-    """Refuse patterns that are no regular expressions, and those that would take for ever to match.
-
-    A quantifier or an alternative multiplies the ways to match; how many there are is bounded before any is tried.
-    """
-    length = max((len(module) for module in modules), default=0) + 1
-    steps = 0.0
-    for pattern in patterns:
-        plain = re.sub(r"\\.", "a", pattern)
-        num_loops = len(re.findall(r"[*+{]", plain))
-        num_choices = len(re.findall(r"[|?]", plain))
-        if re.search(r"\)[*+{]|\(\?(?!:)", plain) or num_loops > 4 or num_choices > 20:  # noqa: PLR2004
-            raise CheckpointError(f"pattern {pattern[:40]!r} is too complex to be matched", path)
-        steps += len(modules) * (length ** (1 + num_loops) * 2**num_choices + len(pattern))
-        try:
-            re.compile(rf"(.*\.)?({pattern})$")
-        except (re.error, RecursionError, OverflowError) as error:
-            raise CheckpointError(f"pattern {pattern[:40]!r} is no regular expression", path) from error
-    if steps > _MAX_MATCHING_STEPS:
-        raise CheckpointError("its patterns are too complex to be matched with so many modules", path)
 
 
 def _columns(info: TensorInfo, left: int, right: int) -> Iterator[tuple[TensorInfo, int, int]]:

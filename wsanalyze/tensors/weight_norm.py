@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wsanalyze.series import Skip
 from wsanalyze.tensors.base import ReadElements, TensorInfo
-from wsanalyze.tensors.gather import BLOCK_ELEMENTS, MAX_KEPT_ELEMENTS
+from wsanalyze.tensors.gather import BLOCK_ELEMENTS, MAX_KEPT_ELEMENTS, is_plain_real
 
 _OLD: Final = re.compile(r"((?:.*\.)?\w*weight\w*)_v")
 _NEW: Final = re.compile(r"((?:.*\.)?)parametrizations\.(\w+)\.original1")
@@ -112,8 +112,7 @@ class WeightNorm:
                 norms = np.sqrt(_sum_squares(v, 0, self.v.shape, self.axis))
             else:
                 norms = read(self._norms, 0, self._norms.numel)
-            weights = v * (g / norms)[_slice_indices(start, stop, self.v.shape, self.axis)]
-        return weights
+            return v * (g / norms)[_slice_indices(start, stop, self.v.shape, self.axis)]
 
     @property
     def _norms(self) -> TensorInfo:
@@ -155,7 +154,7 @@ def recombine_weight_norm(infos: Mapping[str, TensorInfo]) -> tuple[dict[str, Te
             continue
         found[whole] = derived
         parts.add(size)
-        skips += [Skip(part, f"recombined with {other} into {whole}") for part, other in ((size, name), (name, size))]
+        skips += [Skip(part, "size or direction of a weight that is put together again") for part in (size, name)]
     return {name: info for name, info in found.items() if name not in parts}, skips
 
 
@@ -171,8 +170,7 @@ def _name_pair(name: str) -> tuple[str, str] | None:
 def _recombine(g: TensorInfo, v: TensorInfo, name: str) -> tuple[str, TensorInfo | None]:
     axes = [axis for axis, size in enumerate(g.shape) if size != 1]
     expected = tuple(size if axis in axes else 1 for axis, size in enumerate(v.shape))
-    real = all(info.type.floating and not info.dtype.startswith("complex") for info in (g, v))
-    if not real or not v.shape or len(axes) > 1 or g.shape not in ((), expected):
+    if not is_plain_real(g) or not is_plain_real(v) or not v.shape or len(axes) > 1 or g.shape not in ((), expected):
         return "", None
     axis = axes[0] if axes else None
     if _count_slices(v.shape, axis) > MAX_KEPT_ELEMENTS and (axis != 0 or math.prod(v.shape[1:]) > _MAX_ROW_ELEMENTS):
