@@ -265,6 +265,17 @@ def test_the_last_matrix_is_the_head(name):
     assert tell_kinds({name: (10, 8), "layers.0.weight": (8, 8)})[name] is Kind.LINEAR
 
 
+FUSED = ("qkv", "qkv_proj", "query_key_value", "c_attn", "in_proj", "Wqkv", "wqkv", "W_pack", "att_proj")
+
+
+@pytest.mark.parametrize("fused", FUSED)
+def test_parts_of_fused_weights(fused):
+    assert tell(f"h.0.mixer.{fused}.weight", 12, 4) is QKV
+    found = [tell(f"h.0.mixer.{fused}.{letter}.weight", 4, 4) for letter in "qkv"]
+    assert found == [Q, K, V]
+    assert tell(f"h.0.mixer.{fused}.q.bias", 4) is Kind.BIAS
+
+
 def test_nothing_has_no_kinds():
     assert tell_kinds({}) == {}
 

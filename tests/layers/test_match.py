@@ -228,3 +228,84 @@ def test_many_names_without_a_match_take_no_time():
     info = side(0, x=M)["x"]
     with pytest.raises(MatchError):
         match_layers([dict.fromkeys(first, info), dict.fromkeys(second, info)], ["a", "b"], ordered=True)
+
+
+U8, I32, F16, F8 = "uint8", "int32", "float16", "float8_e4m3fn"
+# What quantised layers hold, as each library names it: codes, scales, zero points, tables; and what stays a weight.
+QUANTISED = {
+    "GPTQ": {
+        "qweight": ((8, 16), I32),
+        "qzeros": ((2, 2), I32),
+        "scales": ((2, 16), F16),
+        "g_idx": ((64,), I32),
+    },
+    "AWQ": {"qweight": ((64, 2), I32), "qzeros": ((2, 2), I32), "scales": ((2, 16), F16)},
+    "bitsandbytes, 4 bits": {
+        "weight": ((512, 1), U8),
+        "weight.absmax": ((16, 1), "float32"),
+        "weight.quant_map": ((16, 1), "float32"),
+        "weight.nested_absmax": ((1, 1), "float32"),
+        "weight.nested_quant_map": ((256, 1), "float32"),
+        "weight.quant_state.bitsandbytes__nf4": ((80,), U8),
+    },
+    "bitsandbytes, 8 bits": {"weight": ((8, 8), "int8"), "SCB": ((8, 1), "float32"), "weight_format": ((), U8)},
+    "blocks of float8": {"weight": ((128, 128), F8), "weight_scale_inv": ((1, 1), "float32")},
+    "compressed-tensors, float8": {
+        "weight": ((8, 8), F8),
+        "weight_scale": ((8, 1), "bfloat16"),
+        "input_scale": ((1, 1), "bfloat16"),
+    },
+    "compressed-tensors, packed": {
+        "weight_packed": ((8, 1), I32),
+        "weight_scale": ((8, 1), "bfloat16"),
+        "weight_shape": ((2,), "int64"),
+        "weight_zero_point": ((8, 1), "int8"),
+    },
+    "ModelOpt, 4 bits": {
+        "weight": ((8, 4), U8),
+        "weight_scale": ((8, 1), F8),
+        "weight_scale_2": ((1, 1), "float32"),
+        "input_scale": ((1, 1), "float32"),
+    },
+    "MXFP4": {
+        "gate_up_proj_blocks": ((4, 8, 2, 16), U8),
+        "gate_up_proj_scales": ((4, 8, 2), U8),
+        "down_proj_blocks": ((4, 8, 2, 16), U8),
+        "down_proj_scales": ((4, 8, 2), U8),
+    },
+    "MXFP4 with scales of its own type": {"weight": ((8, 8), "packed"), "weight_scale": ((8, 1), "float8_e8m0fnu")},
+    "HQQ": {"W_q": ((8, 4), U8), "scale": ((8, 1), F16), "zero": ((8, 1), F16)},
+    "AQLM": {"codes": ((8, 2, 1), "int16"), "codebooks": ((1, 256, 1, 8), F16), "scales": ((8, 1, 1, 1), F16)},
+    "quanto": {"weight._data": ((8, 8), "int8"), "weight._scale": ((8, 1), F16), "input_scale": ((1, 1), F16)},
+}
+
+
+@pytest.mark.parametrize("library", QUANTISED)
+def test_codes_and_their_scales_are_never_rows(library):
+    layers = [f"model.layers.{i}.mlp.proj" for i in range(2)]
+    tensors = {f"{layer}.{name}": given_ for layer in layers for name, given_ in QUANTISED[library].items()}
+    plain = {"model.layers.0.norm.weight": ((8,), "float32"), "model.embed.weight": ((8, 8), "float32")}
+    made = [
+        {
+            name: TensorInfo(name, dtype, shape, (Piece(FileRef(f"f{index}", 9999, ""), place, 4),))
+            for place, (name, (shape, dtype)) in enumerate((plain | tensors).items())
+        }
+        for index in range(2)
+    ]
+    found = match_layers(made, ["c0", "c1"], params="all")
+    assert set(names(found)) == set(plain)
+    assert set(reasons(found)) == set(tensors)
+    assert (found.states == None).all()  # noqa: E711 - elementwise
+
+
+def test_float8_without_scales_is_a_weight():
+    tensors = {"a__weight": ((8, 8), F8), "b__weight": ((8, 8), "float8_e5m2"), "logit_scale": ((), "float32")}
+    assert names(match(tensors, tensors)) == ["a.weight", "b.weight"]
+
+
+def test_weights_that_become_codes_are_told():
+    before = {"a__weight": ((8, 8), "bfloat16"), "b__weight": M}
+    after = {"a__weight": ((8, 8), F8), "a__weight_scale_inv": ((1, 1), "float32"), "b__weight": M}
+    found = match(before, before, after)
+    states = dict(zip(names(found), found.states.tolist(), strict=True))
+    assert states == {"a.weight": [None, State.NOT_COMPARABLE], "b.weight": [None, None]}
