@@ -18,13 +18,13 @@ FORMAT_VERSION: Final = 1
 DEFAULT_WIDTH: Final = 80
 _WIDTHS: Final = (40, 240)
 _FEWEST_LABEL_COLUMNS: Final = 12
-_LABEL_WIDTH: Final = 10
-_MAX_FORMAT_WIDTH: Final = 24
+_FORMAT_WIDTH: Final = 24
 _MAX_REASON_LINES: Final = 4
 _MAX_EVENTS: Final = 20
 _MAX_NOTES: Final = 20
 _STYLES: Final = {"unreadable": "red", "duplicate": "dim", "possible duplicate": "yellow"}
 
+_TITLES: Final = ("step", "checkpoint", "format", "size", "rows")
 _TOLD_IN_TABLE: Final = ("unreadable", "duplicate", "possible-duplicate")
 
 Status = Literal["ok", "duplicate", "possible duplicate", "unreadable"]
@@ -180,24 +180,38 @@ def _add_table(page: Page, checkpoints: Sequence[ListedCheckpoint]) -> None:
         )
         for c in checkpoints
     ]
-    titles = ("step", "checkpoint", "format", "size", "rows")
-    widths = [max(text_width(line[column]) for line in (titles, *lines)) for column in range(len(titles))]
-    widths[2] = min(widths[2], _MAX_FORMAT_WIDTH)
-    rest = page.item_room(0) - sum(widths[:1] + widths[2:]) - 2 * (len(titles) - 2)
-    room = max(_FEWEST_LABEL_COLUMNS, rest)
-    labels = page.shorten_names([checkpoint.label for checkpoint in checkpoints], room)
-    widths[1] = max(text_width(label) for label in (titles[1], *labels))
-    behind = page.item_room(sum(widths) + 2 * (len(titles) - 1))
+    widths, labels = _fit(page, lines)
+    behind = page.item_room(sum(widths) + 2 * (len(widths) - 1))
     page.add_space()
-    page.add_cells(_cells(titles, widths, "bold"))
+    page.add_cells(_cells(_TITLES, widths, "bold"))
     for checkpoint, line, label in zip(checkpoints, lines, labels, strict=True):
         style = _STYLES.get(checkpoint.status, "")
         cells = _cells((line[0], label, *line[2:]), widths, style)
-        told = f"{checkpoint.status}: {checkpoint.reason}" if checkpoint.reason else ""
+        told = _tell_reason(checkpoint)
         fits = text_width(page.shorten(told, page.width)) <= behind
         page.add_cells([*cells, Cell(told, behind, style)] if told and fits else cells)
         if told and not fits:
             page.add_paragraph(told, indent=widths[0] + 4, style=style, max_lines=_MAX_REASON_LINES)
+
+
+def _fit(page: Page, lines: Sequence[Sequence[str]]) -> tuple[list[int], list[str]]:
+    """Widths of the columns, and the labels as they fit in: label and format share what the numbers leave."""
+    widths = [max(map(text_width, column)) for column in zip(_TITLES, *lines, strict=True)]
+    names = [line[1] for line in lines]
+    room = max(2, page.item_room(0) - sum(widths[:1] + widths[3:]) - 2 * (len(widths) - 2))
+    longest = max(map(text_width, page.shorten_names(names, room)), default=0)
+    widths[2] = max(1, min(widths[2], max(_FORMAT_WIDTH, room - longest), room - _FEWEST_LABEL_COLUMNS))
+    labels = page.shorten_names(names, room - widths[2])
+    widths[1] = max(text_width(label) for label in (page.shorten(_TITLES[1], room - widths[2]), *labels))
+    return widths, labels
+
+
+def _tell_reason(checkpoint: ListedCheckpoint) -> str:
+    """What is wrong with a checkpoint; its own line names it already, so that its path is not repeated."""
+    if not checkpoint.reason:
+        return ""
+    own = checkpoint.reason.startswith(f"{checkpoint.origin}: ")
+    return f"{checkpoint.status}: {checkpoint.reason[len(checkpoint.origin) + 2 :] if own else checkpoint.reason}"
 
 
 def _cells(texts: Sequence[str], widths: Sequence[int], style: str) -> list[Cell]:
@@ -208,18 +222,18 @@ def _cells(texts: Sequence[str], widths: Sequence[int], style: str) -> list[Cell
 def _add_summary(page: Page, listing: Listing) -> None:
     page.add_space()
     events = [event for event in listing.events if event.kind not in _TOLD_IN_TABLE]
-    for event in events[:_MAX_EVENTS]:
-        page.add_item(event.kind, event.text, label_width=max(_LABEL_WIDTH, len(event.kind)))
+    items = [(event.kind, event.text, 3) for event in events[:_MAX_EVENTS]]
     if len(events) > _MAX_EVENTS:
         counts = Counter(event.kind for event in events[_MAX_EVENTS:])
-        text = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
-        page.add_item("more", text, label_width=_LABEL_WIDTH)
+        items.append(("more", ", ".join(f"{count} {kind}" for kind, count in counts.most_common()), 3))
     if listing.skips:
         reasons = Counter(skip.reason for skip in listing.skips)
         text = join_some([f"{count} {printable(reason)}" for reason, count in reasons.most_common()], 3)
-        page.add_item("skipped", text, label_width=_LABEL_WIDTH, max_lines=4)
-    for note in listing.notes[:_MAX_NOTES]:
-        page.add_item("note", note, label_width=_LABEL_WIDTH, max_lines=6)
+        items.append(("skipped", text, 4))
+    items += [("note", note, 6) for note in listing.notes[:_MAX_NOTES]]
+    width = max((len(label) for label, _, _ in items), default=0)
+    for label, text, max_lines in items:
+        page.add_item(label, text, label_width=width, max_lines=max_lines)
     page.add_paragraph(describe_listing(listing), indent=0, style="bold")
     if listing.num_unreadable:
         page.add_paragraph(describe_unreadable(listing), indent=0, style="bold red")
@@ -244,10 +258,13 @@ def describe_listing(listing: Listing) -> str:
     dtypes: Counter[str] = Counter()
     for checkpoint in alive:
         dtypes.update(checkpoint.dtypes)
+    names = [name for name, _ in dtypes.most_common()]
+    noun = f"{names[0]} row" if len(names) == 1 else "row"
+    rows = f"{format_count(listing.num_everywhere, noun)} {'compares' if listing.num_everywhere == 1 else 'compare'}"
     some = listing.num_rows - listing.num_everywhere
-    rows = f"{format_count(listing.num_everywhere, 'row')} {'compares' if listing.num_everywhere == 1 else 'compare'}"
-    more = f" and {some} more in some" if some else ""
-    return f"{text}; {rows} in all{more} ({', '.join(name for name, _ in dtypes.most_common())})."
+    more = f" throughout, {some} more in part" if some else ""
+    kinds = f" ({', '.join(names)})" if len(names) > 1 else ""
+    return f"{text}; {rows}{more}{kinds}."
 
 
 def describe_unreadable(listing: Listing) -> str:
