@@ -100,6 +100,22 @@ def test_files_without_a_suffix_are_looked_into_where_there_is_nothing_else(put,
     assert set(find(put("x.txt", text="") / "other")) == {"step_1", "step_2"}
 
 
+def test_files_without_a_suffix_in_another_folder_are_something_else(put, find):
+    put("run/samples/step_1", "run/samples/step_2", text="x")
+    assert set(find(put("run/ckpt/step_1.pt", "run/ckpt/step_2.pt") / "run")) == {"step_1", "step_2"}
+    put("flax/step_2/checkpoint_2", text="x")
+    assert set(find(put("flax/step_1/model.pt", "flax/step_3/model.pt") / "flax")) == {"step_1", "step_2", "step_3"}
+
+
+@pytest.mark.parametrize("name", ["predictions.h5", "features.hdf5", "faiss.index"])
+def test_results_in_a_folder_of_a_step_are_no_checkpoint(put, find, name):
+    put(f"run/epoch_3/{name}", text="x")
+    assert set(find(put("run/checkpoint-1/model.pt", "run/checkpoint-2/model.pt") / "run")) == {
+        "checkpoint-1",
+        "checkpoint-2",
+    }
+
+
 def test_a_file_given_directly_or_by_a_pattern(put, find):
     put("a.gguf", "b/model.safetensors", "b/flax_model.msgpack", text="x")
     assert list(find(put("x.txt", text="") / "a.gguf")) == ["a.gguf"]

@@ -70,7 +70,7 @@ def test_chunks_without_their_description(put, locate):
     put(*(f"step-{step}/{name}" for step in (1, 2) for name in DISTRIBUTED))
     (put("x.txt", text="") / "step-1" / ".metadata").unlink()
     found = locate(put("x.txt", text=""))
-    assert "step-1: is a torch.distributed checkpoint without its .metadata" in found[0].problem
+    assert "step-1: lacks the .metadata of a torch.distributed checkpoint" in found[0].problem
     assert found[1].problem is None
 
 

@@ -10,15 +10,16 @@ from typing import Final
 
 from wsanalyze.checkpoints.base import FOREIGN, Checkpoint
 from wsanalyze.checkpoints.components import as_text, group_components, is_averaged, make_checkpoint, merge_components
+from wsanalyze.checkpoints.foreign_files import is_of_other_kind
 from wsanalyze.checkpoints.names import mask_numbers, names_step, natural_key, read_name
 from wsanalyze.checkpoints.partitions import is_rank_folder
 from wsanalyze.checkpoints.units import is_shard, list_unit_of, list_units
-from wsanalyze.checkpoints.weight_files import ASIDE, Unit, is_folder, is_sidecar_folder, is_weight_file
+from wsanalyze.checkpoints.weight_files import ASIDE, Unit, is_bare_name, is_folder, is_sidecar_folder, is_weight_file
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.files.foreign import explain_name
 
 _VERSION: Final = re.compile(r"-v\d+$")
-_OTHER_THINGS: Final = (".npz", ".zip", ".h5", ".hdf5", ".index")
+_OTHER_THINGS: Final = (".npz", ".zip")
 _MAX_DEPTH: Final = 3
 _MAX_NAMED: Final = 8
 
@@ -128,7 +129,8 @@ def _is_foreign(found: Sequence[Checkpoint]) -> bool:
 
 def _is_aside(found: Sequence[Checkpoint]) -> bool:
     """Whether they hold nothing but files that are left alone where there are others."""
-    return all(c.files and all(file.url.lower().endswith(ASIDE) for file in c.files) for c in found)
+    names = [[PurePath(file.url).name for file in c.files] for c in found]
+    return all(part and all(n.lower().endswith(ASIDE) or is_bare_name(n) for n in part) for part in names)
 
 
 def _leave_aside(own: list[Checkpoint], below: _Below) -> tuple[list[Checkpoint], _Below]:
@@ -144,15 +146,24 @@ def _leave_aside(own: list[Checkpoint], below: _Below) -> tuple[list[Checkpoint]
         kept = {child: found for child, found in below.items() if not is_left(found) or _is_missing(child, found)}
         left += [found for child, found in below.items() if child not in kept]
         unread = [PurePath(file.url).name for found in left for c in found for file in c.files]
-        unread = [name for name in unread if not name.lower().endswith(_OTHER_THINGS)]
+        unread = [
+            n for n in unread if not (n.lower().endswith(_OTHER_THINGS) or is_bare_name(n) or is_of_other_kind(n))
+        ]
         own, below = [] if is_left(own) else own, kept
         return [replace(own[0], unread=(*own[0].unread, *unread)), *own[1:]] if own else own, below
     return own, {} if own else below
 
 
+def _is_other_thing(name: str) -> bool:
+    """Whether a file that is left alone need not hold the weights once more."""
+    return name.lower().endswith(_OTHER_THINGS) or is_bare_name(name) or is_of_other_kind(name)
+
+
 def _is_missing(child: Path, found: Sequence[Checkpoint]) -> bool:
     """Whether a folder is one of a sequence by its name, but of a format that is not read: that is told."""
-    return _is_foreign(found) and names_step(child.name)
+    names = [PurePath(file.url).name for checkpoint in found for file in checkpoint.files]
+    other = _is_foreign(found) and not (names and all(map(is_of_other_kind, names)))
+    return names_step(child.name) and (other or (bool(names) and all(map(is_bare_name, names))))
 
 
 def _is_one_in_parts(folder: Path, below: _Below) -> bool:

@@ -20,6 +20,7 @@ _LIBRARY: Final = re.compile(r"^(flax|tf|rust)_(?=model)|(?<=diffusion)_flax(?=_
 _SAME_MODEL: Final = {"diffusion_model": "diffusion_pytorch_model"}
 _ANY_PURPOSE: Final = (".h5", ".hdf5", ".index")
 """Endings that data sets and indices of other kinds have too: no weights where nothing else says so."""
+_MODEL: Final = re.compile(r"model|weight|variable|ckpt|checkpoint", re.IGNORECASE)
 
 
 def list_foreign(folder: Path, entries: Sequence[Path]) -> dict[str, Unit]:
@@ -42,6 +43,11 @@ def list_foreign(folder: Path, entries: Sequence[Path]) -> dict[str, Unit]:
     return found
 
 
+def is_of_other_kind(name: str) -> bool:
+    """Whether a file of a format that is not read may hold anything: results, a data set, an index to search in."""
+    return name.lower().endswith(_ANY_PURPOSE) and _MODEL.search(name) is None
+
+
 def add_foreign(units: Mapping[str, Unit], foreign: Mapping[str, Unit], unread: Sequence[Path]) -> dict[str, Unit]:
     """Note beside the units that are read those that are not.
 
@@ -61,7 +67,7 @@ def add_foreign(units: Mapping[str, Unit], foreign: Mapping[str, Unit], unread: 
         if label not in units and mask_numbers(label) in makes:
             found[label] = unit
             continue
-        named = [path for path in unit.files if label in units or not path.name.lower().endswith(_ANY_PURPOSE)]
+        named = [path for path in unit.files if label in units or not is_of_other_kind(path.name)]
         target = label if label in units else first
         found[target] = replace(found[target], unread=(*found[target].unread, *named))
     return {label: found[label] for label in sorted(found, key=natural_key)}

@@ -52,9 +52,8 @@ def list_distributed(folder: Path, entries: Sequence[Path]) -> Unit | None:
     notes = [path for path in weights if path.suffix in (".pt", ".pth")]
     problem = None
     if not described:
-        problem = str(
-            CheckpointError("is a torch.distributed checkpoint without its .metadata: saving it was cut short", folder)
-        )
+        text = "lacks the .metadata of a torch.distributed checkpoint: it was not copied along, or saving was cut short"
+        problem = str(CheckpointError(text, folder))
     files = (*([folder / METADATA] if described else []), *chunks, *notes)
     return Unit(folder.name, files, problem, layout="distributed")
 

@@ -11,7 +11,7 @@ from typing import Final
 from wsanalyze.checkpoints.foreign_files import add_foreign, list_foreign
 from wsanalyze.checkpoints.names import natural_key
 from wsanalyze.checkpoints.partitions import COMMON, is_partition_file, list_distributed, list_zero3, merge_partitions
-from wsanalyze.checkpoints.weight_files import ASIDE, Unit, is_bare_file, is_weight_file, stem
+from wsanalyze.checkpoints.weight_files import ASIDE, Unit, is_bare_name, is_folder, is_weight_file, stem
 from wsanalyze.errors import CheckpointError
 
 _INDEX_SUFFIXES: Final = (".safetensors.index.json", ".bin.index.json")
@@ -44,7 +44,7 @@ def list_units(folder: Path) -> dict[str, Unit]:
     if found:
         exports = [path for path in candidates if path.suffix.lower() == ".onnx" and path not in used]
         return add_foreign(found, foreign, [*exports, *(zero3.files if zero3 else ())])
-    bare = [Unit(path.name, (path,)) for path in entries if is_bare_file(path)]
+    bare = [Unit(path.name, (path,)) for path in entries if is_bare_name(path.name) and not is_folder(path)]
     return {zero3.label: zero3} if zero3 else foreign or {unit.label: unit for unit in bare}
 
 

@@ -69,9 +69,9 @@ def is_weight_file(path: Path) -> bool:
     return not is_folder(path)
 
 
-def is_bare_file(path: Path) -> bool:
-    """Whether it is a file without a suffix that is called like a checkpoint, as those of Flax are."""
-    return _BARE.fullmatch(path.name) is not None and not is_folder(path)
+def is_bare_name(name: str) -> bool:
+    """Whether a name without a suffix is that of a checkpoint, as those of Flax are."""
+    return _BARE.fullmatch(name) is not None
 
 
 def is_sidecar_folder(name: str) -> bool:
