@@ -759,3 +759,103 @@ def test_an_interrupt_is_one_line_and_loses_nothing(wsanalyze, source, run_path)
     with RunFile.create(run_path, source=str(source)) as store:
         assert store._database.execute("SELECT count(*) FROM cells").fetchone() == (6,)
     assert wsanalyze("analyze", source, "--run", run_path, "-q") == (0, "", "")
+
+
+# list
+
+
+def test_list_shows_what_would_be_read(wsanalyze, source, monkeypatch):
+    monkeypatch.chdir(source.parent)
+    status, out, err = wsanalyze("list", "run")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0] == f"wsanalyze {__version__}: run"
+    assert [line.split()[:2] for line in out.splitlines()[3:8]] == [
+        [str(step), f"step_{step}"] for step in (0, 10, 20, 30, 40)
+    ]
+    assert out.endswith("8 float32 rows compare.\n")
+    assert wsanalyze("list", "run", "--quiet") == (0, "", "")
+
+
+def test_list_takes_the_options_that_choose_what_is_read(wsanalyze, source):
+    def steps(*options):
+        status, out, _ = wsanalyze("list", source, "--json", "-", *options)
+        assert status == 0
+        document = json.loads(out)
+        return [checkpoint["step"] for checkpoint in document["checkpoints"]], document["rows"]["all"]
+
+    assert steps() == ([0, 10, 20, 30, 40], 8)
+    assert steps("--steps", "10:30", "--every", "2") == ([10, 30], 8)
+    assert steps("--layers", r"\.[0-2]\.", "--params", "all", "--order", "given", "--weights", "model")[1] == 3
+
+
+def test_list_writes_its_document_to_a_file_or_instead_of_the_table(wsanalyze, source, tmp_path):
+    status, out, _ = wsanalyze("list", source, "--json", tmp_path / "list.json")
+    assert status == 0
+    assert "8 float32 rows" in out
+    status, out, _ = wsanalyze("list", source, "--json", "-")
+    assert status == 0
+    assert out == (tmp_path / "list.json").read_text()
+
+
+def test_list_ends_with_status_3_where_something_cannot_be_read(wsanalyze, source):
+    (source / "step_20.safetensors").write_bytes(b"\x93NUMPY")
+    status, out, err = wsanalyze("list", source)
+    assert (status, err) == (3, "")
+    assert out.splitlines()[-1] == "1 checkpoint could not be read."
+    for options in (("--quiet",), ("--json", "-")):
+        status, _, err = wsanalyze("list", source, *options)
+        assert (status, err) == (3, "wsanalyze: 1 checkpoint could not be read.\n")
+
+
+def test_list_that_can_do_nothing_says_so_in_one_line(fails, source, tmp_path):
+    assert "no such file or folder" in fails(1, "list", tmp_path / "nowhere")
+    assert "list --help" in fails(2, "list")
+    assert "list --help" in fails(2, "list", source, "--every", "0")
+    assert "--layers '(' is no regular expression" in fails(2, "list", source, "--layers", "(")
+    assert str(tmp_path / "no" / "list.json") in fails(1, "list", source, "--json", tmp_path / "no" / "list.json")
+    for path in source.iterdir():
+        path.write_bytes(b"")
+    assert "none of 5 checkpoints can be read; the first: " in fails(1, "list", source)
+
+
+def test_list_of_one_checkpoint_says_that_there_is_nothing_to_compare(wsanalyze, source):
+    status, out, _ = wsanalyze("list", source / "step_0.safetensors")
+    assert status == 0
+    assert "there is nothing to compare" in out.replace("\n", " ")
+
+
+def test_list_shows_hostile_names_harmlessly(wsanalyze, tmp_path):
+    folder = tmp_path / "[red]\x1b[31m\u202erun"
+    folder.mkdir()
+    for step in range(2):
+        arrays = {name: np.full((2, 2 + step), 1.0, np.float32) for name in HOSTILE}
+        write_safetensors(
+            folder / f"\x1b]0;t\x07[b]<i>_step_{step}.safetensors", {**arrays, "fc": np.ones((3, 3), "f4")}
+        )
+    status, out, err = wsanalyze("list", folder)
+    assert (status, err) == (0, "")
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", out)
+    assert "[b]<i>" in out
+    status, out, _ = wsanalyze("list", folder, "--json", "-")
+    assert status == 0
+    assert {event["layer"] for event in json.loads(out)["events"]} <= {*HOSTILE, None}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell's way to close a stream")
+def test_list_survives_closed_streams_and_a_reader_that_has_gone(source):
+    command = shlex.join([*COMMAND, "list", str(source)])
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        done = subprocess.run(["sh", "-c", f"{command} {closed}"], capture_output=True, text=True, check=False)  # noqa: S607
+        assert done.returncode == 0
+        assert "Traceback" not in done.stderr
+    with subprocess.Popen([*COMMAND, "list", source], stdout=-1, stderr=-1, text=True) as child:
+        child.stdout.close()
+        err = child.stderr.read()
+    assert (child.returncode, err) == (1, "")
+
+
+def test_a_terminal_sees_the_list_and_no_progress_where_it_is_there_at_once(source):
+    status, shown = run_in_terminal("list", source)
+    assert status == 0
+    assert "step_40" in shown
+    assert "reading headers" not in shown

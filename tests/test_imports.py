@@ -35,7 +35,7 @@ def test_help_and_version_import_nothing_heavy(argument):
     assert not imported_by(MAIN, argument) & HEAVY
 
 
-@pytest.mark.parametrize("command", ["analyze", "report", "trends"])
+@pytest.mark.parametrize("command", ["analyze", "list", "report", "trends"])
 def test_help_of_a_command_imports_nothing_heavy(command):
     assert not imported_by(MAIN, command, "--help") & HEAVY
 
@@ -64,3 +64,10 @@ def test_a_stored_run_is_reported_without_the_libraries_that_made_it(run_path, t
 def test_wrong_usage_is_told_without_measuring_anything():
     code = "from wsanalyze.cli import main\nassert main() == 2"
     assert not imported_by(code, "analyze", CONVNET, "--clusters", "0") & {"torch", "sklearn", "scipy", "rich"}
+
+
+@pytest.mark.parametrize("name", ["digits-convnet", "digits-transformer"])
+def test_a_list_imports_neither_what_reads_nor_what_finds(name, tmp_path):
+    for _ in range(2):  # from the headers, then from what was listed before
+        imported = imported_by(MAIN, "list", CONVNET.with_name(name), "--json", tmp_path / "list.json")
+        assert not imported & (READING | FINDING | {"jinja2"})
