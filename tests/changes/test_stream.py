@@ -7,6 +7,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from wsanalyze.changes import plan
+from wsanalyze.files.local import LocalFiles
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.sequence import SequenceOptions
 from wsanalyze.series import State
@@ -250,3 +251,64 @@ def test_sums_are_those_of_the_files(save_sequence, make_states, measure, tmp_pa
             for key, value in expected.items():
                 found = series.sums.values[index, pair, SUM_NAMES.index(key)]
                 assert found == pytest.approx(value, rel=1e-12), key
+
+
+# Tensors that lie in pieces or are computed
+
+
+@pytest.fixture
+def weight_norm_run(tmp_path):
+    """Linear layers under weight normalisation along either axis and over all; returns the folder and their weights."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    sizes = {"rows": (60, 1), "columns": (1, 90), "one": (1, 1)}
+    axes = {"rows": 1, "columns": 0, "one": None}
+    v = {name: rng.normal(size=(60, 90)) for name in sizes}
+    g = {name: 1 + rng.random(size) for name, size in sizes.items()}
+    weights = []
+    for step in range(4):
+        state, whole = {}, {}
+        for name, axis in axes.items():
+            v[name], g[name] = v[name] + 0.1 * rng.normal(size=(60, 90)), g[name] * (1 + 0.1 * rng.random(sizes[name]))
+            state[f"{name}.weight_v"] = torch.tensor(v[name])
+            state[f"{name}.weight_g"] = torch.tensor(g[name] if axis is not None else g[name][0, 0])
+            whole[f"{name}.weight"] = v[name] * g[name] / np.sqrt(np.square(v[name]).sum(axis=axis, keepdims=True))
+        torch.save(state, folder / f"step_{step}.pt")
+        weights.append(whole)
+    return folder, weights
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_derived_tensors_are_measured_in_segments(weight_norm_run, measure):
+    folder, weights = weight_norm_run
+    first, *others = (measure(folder, memory_bytes=memory) for memory in (20_000, 33_333, 10**9))
+    assert set(first.names) == set(weights[0])
+    for row, name in enumerate(first.names):
+        for pair, (before, after) in enumerate(first.pairs):
+            expected = np.abs(weights[after][name] - weights[before][name]).sum() / np.abs(weights[before][name]).sum()
+            assert first.metric()[row, pair] == pytest.approx(expected, rel=1e-9)
+    for other in others:
+        assert other.sums.values.tobytes() == first.sums.values.tobytes()
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_what_derived_tensors_are_computed_from_is_counted(weight_norm_run, measure):
+    folder, _ = weight_norm_run
+    seen = []
+
+    class Counting(LocalFiles):
+        num_bytes = 0
+
+        def progress(self, progress, /):
+            seen.append((progress, self.num_bytes))
+
+        def read_into(self, file, offset, buffer):
+            if seen and seen[-1][0].stage == "measuring":
+                self.num_bytes += len(buffer)
+            super().read_into(file, offset, buffer)
+
+    with Counting() as files:
+        measure(folder, files=files)
+    last, num_bytes = seen[-1]
+    assert last.done == last.total == num_bytes
