@@ -14,6 +14,8 @@ from wsanalyze.tensors.torch_file import read_calls
 MAX_ATTRIBUTES: Final = 1_000_000
 _MAX_NESTING: Final = 64
 _MAX_NAME_CHARS: Final = 65_536
+_MAX_ALL_CHARS: Final = 2**27
+_NOTHING: Final = ScriptClass(frozenset(), None)
 _REBUILD: Final = "torch._utils._rebuild_"
 
 
@@ -37,31 +39,32 @@ def read_script(contents: ScriptArchive, source: ByteSource, file: FileRef) -> T
 def _list_tensors(tree: Any, classes: Mapping[str, ScriptClass], file: FileRef) -> Calls:  # noqa: ANN401 - a pickle
     """Walk the modules from the outermost on, without recursion; a module under two names is there twice."""
     found: Calls = {}
-    num_seen = 0
+    num_seen = num_chars = 0
     stack: list[tuple[str, Any, int]] = [("", tree, 0)]
     while stack:
         name, value, depth = stack.pop()
+        known, state = _open_module(value, classes)
+        num_seen += len(state)
+        num_chars += len(name) * (1 + len(state))
+        too_long = len(name) > _MAX_NAME_CHARS or num_chars > _MAX_ALL_CHARS
+        if depth > _MAX_NESTING or num_seen > MAX_ATTRIBUTES or too_long:
+            raise CheckpointError("nests more modules than a model has: refused", file.url)
         if _is_tensor(value):
             found[name] = value
-            continue
-        attributes = _attributes(value, classes)
-        num_seen += len(attributes)
-        if depth > _MAX_NESTING or num_seen > MAX_ATTRIBUTES or len(name) > _MAX_NAME_CHARS:
-            raise CheckpointError("nests more modules than a model has: refused", file.url)
-        inner = [(f"{name}.{key}" if name else key, part, depth + 1) for key, part in attributes.items()]
-        stack.extend(reversed(inner))
+        for key, part in reversed(state.items()):
+            if isinstance(key, str) and (not _is_tensor(part) or _is_weight(key, known)):
+                stack.append((f"{name}.{key}" if name else key, part, depth + 1))
     return found
 
 
-def _attributes(value: Any, classes: Mapping[str, ScriptClass]) -> dict[str, Any]:  # noqa: ANN401 - a pickle
-    """The parameters, buffers and modules of a module; nothing of anything else."""
-    if not (isinstance(value, Call) and isinstance(value.function, Global) and isinstance(value.state, dict)):
-        return {}
-    known = classes.get(value.function.path)
-    if known is None:  # an object of a class that is no module
-        return {}
-    named = {key: part for key, part in value.state.items() if isinstance(key, str)}
-    return {key: part for key, part in named.items() if not _is_tensor(part) or _is_weight(key, known)}
+def _open_module(value: Any, classes: Mapping[str, ScriptClass]) -> tuple[ScriptClass, dict[Any, Any]]:  # noqa: ANN401
+    """What is known of a module, and all that it holds; nothing of an object that is no module."""
+    is_object = isinstance(value, Call) and isinstance(value.function, Global) and not _is_tensor(value)
+    if is_object and isinstance(value.state, dict):
+        known = classes.get(value.function.path)
+        if known is not None:
+            return known, value.state
+    return _NOTHING, {}
 
 
 def _is_weight(key: str, known: ScriptClass) -> bool:
