@@ -45,9 +45,10 @@ def list_distributed(folder: Path, entries: Sequence[Path]) -> Unit | None:
     """
     chunks = [path for path in entries if path.name.endswith(_CHUNKS) and not is_folder(path)]
     described = any(path.name == METADATA and not is_folder(path) for path in entries)
+    if not (chunks or described):
+        return None
     weights = [path for path in entries if is_weight_file(path)]
-    whole = [path for path in weights if path.suffix == ".safetensors"] if chunks else weights
-    if whole or not (chunks or described):
+    if any(path.suffix == ".safetensors" for path in weights) if chunks else weights:
         return None
     notes = [path for path in weights if path.suffix in (".pt", ".pth")]
     problem = None

@@ -91,10 +91,11 @@ def explain_name(name: str) -> str | None:
     Returns:
         One line to stand behind the file's name.
     """
-    path = PurePath(name)
-    if path.name in _NAMES:
-        return _NAMES[path.name]
-    return _TENSORFLOW if _SHARD_SUFFIX.fullmatch(path.suffix) else _SUFFIXES.get(path.suffix.lower())
+    if name in _NAMES:
+        return _NAMES[name]
+    _, dot, ending = name.rpartition(".")
+    suffix = f"{dot}{ending}".lower()
+    return _TENSORFLOW if suffix.startswith(".data-") and _SHARD_SUFFIX.fullmatch(suffix) else _SUFFIXES.get(suffix)
 
 
 def explain_folder(names: AbstractSet[str]) -> str | None:
@@ -125,7 +126,7 @@ def explain_file(source: ByteSource, file: FileRef, first: bytes) -> str:
             return advice
     if text.startswith((b"{", b"[")) and PurePath(file.url).name not in _NAMES:
         return f"is JSON, perhaps a server's error, {_AGAIN}"
-    if known := explain_name(file.url):
+    if known := explain_name(PurePath(file.url).name):
         return known
     if first.startswith(b"\x80"):
         return _explain_pickle(source, file, first)
