@@ -131,34 +131,35 @@ def test_only_parameters_and_buffers_count():
     assert list(_list_tensors(tree, known("M", buffers=None), FILE)) == ["w", "constant"]
 
 
-@pytest.mark.parametrize("kind", ["deep", "wide", "shared", "long", "long and wide", "long and shared", "cyclic"])
-def test_modules_that_nest_without_end_are_refused(kind):
-    classes = known("M")
+def nest(tree, times, *names, **others):
+    """A module in a module in a module, under every name of each."""
+    for _ in range(times):
+        tree = module_of("M", **dict.fromkeys(names, tree), **others)
+    return tree
+
+
+def make_cyclic():
     tree = module_of("M", w=TENSOR)
-    if kind == "deep":
-        for _ in range(100_000):
-            tree = module_of("M", m=tree)
-    elif kind == "wide":
-        tree = module_of("M", **{f"m{i}": TENSOR for i in range(1000)})
-        for _ in range(60):
-            tree = module_of("M", a=tree, b=tree, **{f"m{i}": TENSOR for i in range(1000)})
-    elif kind == "shared":  # each is held twice by the next: two to the power of sixty paths
-        for _ in range(60):
-            tree = module_of("M", a=tree, b=tree)
-    elif kind == "long and wide":
-        tree = module_of("M", **{"x" * 60_000: module_of("M", **{f"m{i}": None for i in range(900_000)})})
-    elif kind == "long and shared":
-        tree = module_of("M", w=module_of("M", **{"w" * 60_000: TENSOR}))
-        for _ in range(18):
-            tree = module_of("M", a=tree, b=tree)
-        classes = known("M", parameters=("w" * 60_000,))
-    elif kind == "long":
-        for _ in range(20):
-            tree = module_of("M", **{"x" * 10_000: tree})
-    else:
-        tree.state["again"] = tree
+    tree.state["again"] = tree
+    return tree
+
+
+LEAF, LONG = module_of("M", w=TENSOR), "w" * 60_000
+HOSTILE = {
+    "deep": lambda: nest(LEAF, 100_000, "m"),
+    "wide and shared": lambda: nest(LEAF, 60, "a", "b", **{f"m{i}": TENSOR for i in range(1000)}),
+    "shared": lambda: nest(LEAF, 60, "a", "b"),  # two to the power of sixty paths
+    "long": lambda: nest(LEAF, 20, "x" * 10_000),
+    "long and wide": lambda: module_of("M", **{LONG: module_of("M", **{f"m{i}": None for i in range(900_000)})}),
+    "long and shared": lambda: nest(module_of("M", **{LONG: TENSOR}), 18, "a", "b"),
+    "cyclic": make_cyclic,
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_modules_that_nest_without_end_are_refused(kind):
     with pytest.raises(CheckpointError, match="nests more modules than a model has: refused"):
-        _list_tensors(tree, classes, FILE)
+        _list_tensors(HOSTILE[kind](), known("M", parameters=("w", LONG)), FILE)
 
 
 @pytest.mark.parametrize("tree", [None, 3, [], {}, TENSOR.args, Call(TENSOR.function, (), state=[1])])
