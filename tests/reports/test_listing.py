@@ -236,6 +236,7 @@ MIXED = "12 rows compare throughout, 2 more in part (float32, bfloat16)."
         (make_listing(), "3 checkpoints, steps 0 to 1000, 252 MB; 12 float32 rows compare."),
         (make_listing(num_everywhere=1, num_rows=1), "3 checkpoints, steps 0 to 1000, 252 MB; 1 float32 row compares."),
         (messy_listing(), f"7 checkpoints, 5 to compare, steps 0 to 2500, 1.74 GB; {MIXED}"),
+        (make_listing(num_everywhere=0), "3 checkpoints, steps 0 to 1000, 252 MB; 12 float32 rows compare in part."),
         (make_listing(num_rows=0, num_everywhere=0), "3 checkpoints, steps 0 to 1000, 252 MB; no row compares."),
         (make_listing(make_checkpoint(7)), f"1 checkpoint, step 7, 83.9 MB; {NOTHING}"),
         (make_listing(*ALONE), f"2 checkpoints, 1 to compare, step 7, 168 MB; {NOTHING}"),

@@ -222,7 +222,7 @@ def _cells(texts: Sequence[str], widths: Sequence[int], style: str) -> list[Cell
 def _add_summary(page: Page, listing: Listing) -> None:
     page.add_space()
     events = [event for event in listing.events if event.kind not in _TOLD_IN_TABLE]
-    items = [(event.kind, event.text, 3) for event in events[:_MAX_EVENTS]]
+    items = [(event.kind, event.text, 6) for event in events[:_MAX_EVENTS]]
     if len(events) > _MAX_EVENTS:
         counts = Counter(event.kind for event in events[_MAX_EVENTS:])
         items.append(("more", ", ".join(f"{count} {kind}" for kind, count in counts.most_common()), 3))
@@ -259,12 +259,14 @@ def describe_listing(listing: Listing) -> str:
     for checkpoint in alive:
         dtypes.update(checkpoint.dtypes)
     names = [name for name, _ in dtypes.most_common()]
+    count, more = listing.num_everywhere, listing.num_rows - listing.num_everywhere
+    where = f" throughout, {more} more in part" if more else ""
+    if not count:
+        count, where = more, " in part"
     noun = f"{names[0]} row" if len(names) == 1 else "row"
-    rows = f"{format_count(listing.num_everywhere, noun)} {'compares' if listing.num_everywhere == 1 else 'compare'}"
-    some = listing.num_rows - listing.num_everywhere
-    more = f" throughout, {some} more in part" if some else ""
+    rows = f"{format_count(count, noun)} {'compares' if count == 1 else 'compare'}{where}"
     kinds = f" ({', '.join(names)})" if len(names) > 1 else ""
-    return f"{text}; {rows}{more}{kinds}."
+    return f"{text}; {rows}{kinds}."
 
 
 def describe_unreadable(listing: Listing) -> str:
