@@ -117,3 +117,23 @@ def test_a_missing_configuration_is_an_error_only_where_it_is_needed(tmp_path):
     assert derive_tensors(infos, str(tmp_path)).infos == infos
     with pytest.raises(CheckpointError, match=r"adapter_config\.json"):
         derive_tensors(infos, str(tmp_path), merge_lora=True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "weight" * 10_000 + "_v",
+        "weight_v" * 8000 + "!",
+        "a.lora_mid" * 6000 + "\n",
+        ".parametrizations.original1" * 2000 + "\n",
+        "x.lora_A." * 7000 + "weight",
+        "blocks.1.attn.qkv." * 3500 + "weight\n",
+        "in_proj_" * 8000 + "weight",
+    ],
+)
+def test_names_made_to_take_long_take_no_time(name):
+    infos = make(
+        {f"{i}.{name}": (4, 4) for i in range(200)} | {"m.lora_down.weight": (4, 6), "m.lora_up.weight": (5, 4)}
+    )
+    derived = derive_tensors(infos, "nowhere", merge_lora=True, split_qkv=True)
+    assert len(derived.infos) == 201

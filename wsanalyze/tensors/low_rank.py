@@ -36,7 +36,9 @@ _STYLES: Final = tuple(
     )
 )
 # What stands beside two factors whose product alone is not the update.
-_OTHER_PARTS: Final = re.compile(r"(.*)\.(?:lora_magnitude_vector|dora_scale|lora_mid|lora_diag|lora_E)(?:\..*)?")
+_OTHER_PARTS: Final = re.compile(
+    r"(.*)\.(?:lora_magnitude_vector|dora_scale|lora_mid|lora_diag|lora_E)(?:\..*)?", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from wsanalyze.series import Skip
 from wsanalyze.tensors.base import ReadElements, TensorInfo
 from wsanalyze.tensors.gather import BLOCK_ELEMENTS, MAX_KEPT_ELEMENTS, is_plain_real
 
-_OLD: Final = re.compile(r"((?:.*\.)?\w*weight\w*)_v")
+_OLD: Final = re.compile(r"\w+_v")
 _NEW: Final = re.compile(r"((?:.*\.)?)parametrizations\.(\w+)\.original1")
 _MAX_ROW_ELEMENTS: Final = 2**16
 
@@ -160,8 +160,9 @@ def recombine_weight_norm(infos: Mapping[str, TensorInfo]) -> tuple[dict[str, Te
 
 def _name_pair(name: str) -> tuple[str, str] | None:
     """For the name of a direction, those of its size and of the weight that both make."""
-    if found := _OLD.fullmatch(name):
-        return f"{found[1]}_g", found[1]
+    last = name.rpartition(".")[2]
+    if "weight" in last and _OLD.fullmatch(last):
+        return f"{name[:-1]}g", name[:-2]
     if found := _NEW.fullmatch(name):
         return f"{name[:-1]}0", found[1] + found[2]
     return None
