@@ -294,7 +294,7 @@ def test_sources_that_hold_nothing(fails, tmp_path, run_path):
         (tmp_path / "no*where", "the pattern matches no checkpoint"),
         (tmp_path / "empty", "holds no checkpoint"),
         (tmp_path / "text", "holds no checkpoint"),
-        (tmp_path / "text" / "notes.txt", "can be read"),
+        (tmp_path / "text" / "notes.txt", "is neither a safetensors nor a torch file"),
         ("hf://org/repo", "hf://org/repo"),
         ("~nobody-of-that-name/run", "~nobody-of-that-name/run"),
     ):

@@ -188,8 +188,7 @@ def open_sequence(
         raise SourceError(f"{', '.join(sources)}: no checkpoint with weights is left to read")
     usable = [c for c in chosen if c.problem is None]
     if not usable:
-        first = next(c.problem for c in chosen if c.problem)
-        raise SourceError(f"{', '.join(sources)}: none of {len(chosen)} checkpoints can be read; the first: {first}")
+        raise SourceError(_explain_unreadable(sources, [c.problem for c in chosen if c.problem]))
     weights = _choose_weights([opened[c.origin].tensors for c in usable], options.weights)
     derived: _Derived = {}
     members = tuple(_make_member(c, opened[c.origin], weights, options, derived) for c in chosen)
@@ -203,6 +202,12 @@ def open_sequence(
     if any(len(found.infos) > 1 for c in usable if (found := opened[c.origin].tensors)):
         notes.append(f"the {weights} weights are read (--weights chooses)")
     return CheckpointSequence(members, weights, (*ordered.notes, *notes))
+
+
+def _explain_unreadable(sources: Sequence[str], problems: Sequence[str]) -> str:
+    if len(problems) == 1:
+        return problems[0]
+    return f"{', '.join(sources)}: none of {len(problems)} checkpoints can be read; the first: {problems[0]}"
 
 
 def _locate_base(options: SequenceOptions) -> list[Checkpoint]:
