@@ -18,6 +18,8 @@ from wsanalyze.files.pickle_machine import MAX_PICKLE_BYTES, Call, Global, Pickl
 _MAX_NUMEL: Final = 2**50
 _MAX_AXES: Final = 64
 _MAX_FILE_BYTES: Final = 2**60
+_MAX_KEYS: Final = 64  # that lead to an entry
+MAX_CHUNKS: Final = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,9 @@ def _read_tree(tree: Any) -> DistributedMetadata:  # noqa: ANN401 - anything tha
             raise _Damage("an entry is named by something else than text")
         paths[name] = _read_path(name, noted.get(name))
     tensors = {name: _fields(entry) for name, entry in entries.items() if _class(entry) == "TensorStorageMetadata"}
+    # A list of chunks may be one and the same for many tensors.
+    if sum(len(listed) for entry in tensors.values() if isinstance(listed := entry.get("chunks"), list)) > MAX_CHUNKS:
+        raise _Damage(f"its tensors have more than {MAX_CHUNKS} chunks, which are refused")
     return DistributedMetadata(paths, tensors, _read_storage(top.get("storage_data")), planned=bool(noted))
 
 
@@ -200,7 +205,11 @@ def _read_dtype(properties: Any) -> str:  # noqa: ANN401
 
 def _read_path(name: str, path: Any) -> tuple[str, ...]:  # noqa: ANN401
     """The keys that lead to an entry, which the planner notes when it flattens a nested state dict."""
-    if isinstance(path, tuple | list) and path and all(isinstance(key, str | int) for key in path):
+    if (
+        isinstance(path, tuple | list)
+        and 0 < len(path) <= _MAX_KEYS
+        and all(isinstance(key, str | int) for key in path)
+    ):
         return tuple(str(key) for key in path)
     return (name,)
 

@@ -21,6 +21,8 @@ from wsanalyze.files.zip_records import ZipRecord, check_overlaps, locate_record
 
 _SUFFIX: Final = ".npy"
 _MAX_HEADER_BYTES: Final = 10_000  # NumPy's own bound: what ast.literal_eval can take without harm
+_LONG_HEADER_BYTES: Final = 1024  # those of plain arrays have 128
+_MAX_LONG_HEADERS_BYTES: Final = 1_000_000  # NumPy takes its time for them, and makes a large object of each
 _MAX_PREFIX_BYTES: Final = 12  # magic, version, and the length of the header in two or four bytes
 _MAX_NUMEL: Final = 2**50
 _MAX_AXES: Final = 64
@@ -107,18 +109,22 @@ def read_numpy_archive(source: ByteSource, file: FileRef, directory: Mapping[str
     Raises:
         CheckpointError: If it is compressed, or a header is damaged or does not fit its record to the byte.
     """
-    arrays: dict[str, NumpyArray] = {}
-    records: dict[str, ZipRecord] = {}
     spans = []
     for member, record in directory.items():
         if not record.stored:
             raise CheckpointError("is compressed: save it with numpy.savez, not numpy.savez_compressed", file.url)
+        spans.append((locate_record(source, file, record), record.nbytes, member))
+    check_overlaps(spans, file)  # before any is read: a thousand records could be the same bytes
+    arrays: dict[str, NumpyArray] = {}
+    rest = _MAX_LONG_HEADERS_BYTES
+    for start, nbytes, member in spans:
         name = member.removesuffix(_SUFFIX)
-        start = locate_record(source, file, record)
-        spans.append((start, record.nbytes, member))
-        arrays[name] = _read_array(source, file, name, start, record.nbytes)
-        records[name] = record
-    check_overlaps(spans, file)
+        array = arrays[name] = _read_array(source, file, name, start, nbytes)
+        length = array.offset - start
+        rest -= length if length > _LONG_HEADER_BYTES else 0
+        if rest < 0:
+            raise CheckpointError(f"has more than {_MAX_LONG_HEADERS_BYTES} bytes of long headers: refused", file.url)
+    records = {member.removesuffix(_SUFFIX): record for member, record in directory.items()}
     return NumpyArchive(arrays, records, _read_notes(source, file, arrays))
 
 

@@ -18,7 +18,7 @@ from wsanalyze.files.base import ByteSource, FileRef, read_bytes
 from wsanalyze.files.local import stat_file
 
 MAX_INITIALIZERS: Final = 200_000
-_MAX_FIELDS: Final = 4_000_000
+_MAX_FIELDS: Final = 1_500_000
 _MAX_TEXT_BYTES: Final = 65_536
 _MAX_ENTRIES: Final = 256
 _MAX_AXES: Final = 64

@@ -21,6 +21,11 @@ _MAX_NUMEL: Final = 2**50
 _MAX_COUNT: Final = 2**63
 _MAX_AXES: Final = 64
 _MAX_DIGITS: Final = 40
+_COUNTS: Final = (
+    ("objects", b"{", MAX_TENSORS + 1000),
+    ("lists", b"[", 2 * MAX_TENSORS + 1000),
+    ("values", b",", 10 * MAX_TENSORS),
+)
 _LONG_NUMBER: Final = re.compile(rb"\d{%d}" % (_MAX_DIGITS + 1))
 
 BITS: Final = {
@@ -92,6 +97,7 @@ def read_header(source: ByteSource, file: FileRef) -> SafetensorsHeader:
     if length > MAX_HEADER_BYTES:
         raise CheckpointError(f"has a header of {length} bytes, more than {MAX_HEADER_BYTES} are refused", file.url)
     raw = read_bytes(source, file, 8, length)
+    _check_counts(raw, file)
     try:
         # The check of every number makes reading slow, and is needed only where there is a long one.
         parse_int = _parse_int if _LONG_NUMBER.search(raw) else None
@@ -109,6 +115,13 @@ def read_header(source: ByteSource, file: FileRef) -> SafetensorsHeader:
     facts = metadata.items() if isinstance(metadata, dict) else ()
     strings = {str(key): value for key, value in facts if isinstance(value, str)}
     return SafetensorsHeader(entries, strings, raw, data_offset)
+
+
+def _check_counts(raw: bytes, file: FileRef) -> None:
+    """Refuse what would take gigabytes once it is parsed: each object and list takes a hundred bytes."""
+    for what, mark, most in _COUNTS:
+        if raw.count(mark) > most:
+            raise CheckpointError(f"has a header of more than {most} {what}: refused", file.url)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from wsanalyze.files.pickle_machine import MAX_PICKLE_BYTES, PickleError, parse_
 from wsanalyze.files.zip_records import ZipRecord, locate_record
 
 MAX_CODE_BYTES: Final = 64_000_000
+MAX_CODE_FILES: Final = 20_000
 _MAX_READ_BYTES: Final = 64_000_000
 _CLASS: Final = re.compile(
     r"^class (?P<name>\w+)\(Module\):\n"
@@ -168,12 +169,15 @@ def read_record(source: ByteSource, file: FileRef, record: ZipRecord, max_bytes:
 def _read_classes(source: ByteSource, file: FileRef, root: str) -> dict[str, ScriptClass]:
     """The classes of a TorchScript archive, from its code; torch compresses that, and nothing else."""
     classes: dict[str, ScriptClass] = {}
-    rest = MAX_CODE_BYTES
+    rest, num_files = MAX_CODE_BYTES, 0
     try:
         with zipfile.ZipFile(cast("IO[bytes]", SourceFile(source, file, _MAX_READ_BYTES))) as archive:
             for info in archive.infolist():
                 if not (info.filename.startswith(f"{root}code/") and info.filename.endswith(".py")):
                     continue
+                num_files += 1
+                if num_files > MAX_CODE_FILES:
+                    raise CheckpointError(f"has more than {MAX_CODE_FILES} files of code: refused", file.url)
                 if info.file_size > rest:
                     raise CheckpointError(f"has more than {MAX_CODE_BYTES} bytes of code: refused", file.url)
                 with archive.open(info) as record:

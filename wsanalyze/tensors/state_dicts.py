@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 from wsanalyze.errors import CheckpointError
@@ -10,6 +11,10 @@ from wsanalyze.files.pickle_machine import Call, Global
 _MAX_NESTING: Final = 64
 _MAX_WRAPPERS: Final = 4
 _MAX_NAME_CHARS: Final = 65_536
+MAX_NAMES_CHARS: Final = 100_000_000
+MAX_VISITS: Final = 6_000_000
+_ITEMS_PER_VISIT: Final = 8  # of a list, most of which are numbers that are passed over at once
+MAX_TENSORS: Final = 250_000  # honest pickles end long before: a tensor takes some thirty opcodes
 _MODEL_KEYS: Final = (
     "state_dict",
     "model_state_dict",
@@ -61,36 +66,77 @@ def find_state_dicts(tree: Any) -> dict[str, Calls]:  # noqa: ANN401 - a pickled
         order of the file. Optimizer, scheduler, scaler and random state are never looked at.
 
     Raises:
-        CheckpointError: If a tensor lies too deep or its name is too long.
+        CheckpointError: If a tensor lies too deep or its name is too long, or there is more of either than a model has.
     """
-    top = _content(tree)
-    found = {"model": dict(_flatten(top))} if _is_module(tree) else _search(top, _MAX_WRAPPERS)
+    budget = _Budget()
+    top = budget.open(tree)
+    found = {"model": _collect(top, budget)} if _is_module(tree) else _search(top, _MAX_WRAPPERS, budget)
     if "ema" not in found:
         found = _split_ema(found.get("model", {}))
     return {weights: calls for weights, calls in found.items() if calls}
 
 
-def _search(top: Content, num_wrappers: int) -> dict[str, Calls]:
+class _Budget:
+    """What the search may cost in all: a few bytes can refer to the same long list a million times."""
+
+    def __init__(self) -> None:
+        self._visits = MAX_VISITS
+        self._chars = MAX_NAMES_CHARS
+
+    def open(self, value: Any) -> Content:  # noqa: ANN401
+        """The content of a value, each of its items paid for."""
+        if isinstance(value, list | tuple):
+            self._pay(len(value) // _ITEMS_PER_VISIT)  # before they are looked through
+        content = _content(value)
+        self._pay(1 + len(content))
+        return content
+
+    def _pay(self, visits: int) -> None:
+        self._visits -= visits
+        if self._visits < 0:
+            raise CheckpointError(f"takes more than {MAX_VISITS} steps to be searched for tensors: refused")
+
+    def name(self, name: str) -> None:
+        """Pay for a name."""
+        self._chars -= len(name)
+        if len(name) > _MAX_NAME_CHARS:
+            raise CheckpointError(f"names a tensor by more than {_MAX_NAME_CHARS} characters: refused")
+        if self._chars < 0:
+            raise CheckpointError(f"has names of more than {MAX_NAMES_CHARS} characters together: refused")
+
+
+def _collect(content: Content, budget: _Budget) -> Calls:
+    """All tensors below by dotted name."""
+    found: Calls = {}
+    for name, call in _flatten(content, budget):
+        found[name] = call
+        if len(found) > MAX_TENSORS:
+            raise CheckpointError(f"holds more than {MAX_TENSORS} tensors: refused")
+    return found
+
+
+def _search(top: Content, num_wrappers: int, budget: _Budget) -> dict[str, Calls]:
     found = {}
     for weights, keys in (("model", _MODEL_KEYS), ("ema", _EMA_KEYS)):
-        candidates = (dict(_flatten(_unwrap(_content(top[key])))) for key in keys if key in top)
+        candidates = (_collect(_unwrap(budget.open(top[key]), budget), budget) for key in keys if key in top)
         if calls := next(filter(None, candidates), None):
             found[weights] = calls
     if "model" in found:
         return found
-    parts = _drop_sidecars(top)
-    for weights, is_ema in (("model", False), ("ema", True)):
-        chosen = {key: value for key, value in parts.items() if bool(_IS_EMA.search(key)) is is_ema}
-        if weights in found or not (calls := dict(_flatten(chosen))):
+    parts = _drop_sidecars(top, budget)
+    averaged = {key: value for key, value in parts.items() if _IS_EMA.search(key)}
+    own = {key: value for key, value in parts.items() if key not in averaged} if averaged else parts
+    for weights, chosen, is_ema in (("model", own, False), ("ema", averaged, True)):
+        if weights in found or not (calls := _collect(chosen, budget)):
             continue
         first = next(iter(calls)).partition(".")[0]
         alone = first if all(name.startswith(f"{first}.") for name in calls) and first in chosen else None
         if alone is None:  # a bare state dict, or several networks side by side: an actor and a critic
             found[weights] = calls
         elif num_wrappers and not is_ema and not _is_module(chosen[alone]):
-            found |= {**_search(_content(chosen[alone]), num_wrappers - 1), **found}
+            found |= {**_search(budget.open(chosen[alone]), num_wrappers - 1, budget), **found}
         else:
-            found[weights] = dict(_flatten(_content(chosen[alone])))
+            found[weights] = _collect(budget.open(chosen[alone]), budget)
     return found
 
 
@@ -101,11 +147,12 @@ def _split_ema(model: Calls) -> dict[str, Calls]:
     return {"model": own, "ema": averaged}
 
 
-def _drop_sidecars(top: Content) -> Content:
+def _drop_sidecars(top: Content, budget: _Budget) -> Content:
     """Without what is no weight by its name: in a bare state dict a tensor is one, whatever it is called."""
     named = {key: value for key, value in top.items() if isinstance(key, str)}
     parts = {key: value for key, value in named.items() if not _NOT_WEIGHTS.search(key)}
-    bare = not any(next(_flatten(_content(value)), None) for value in parts.values())
+    inner = (budget.open(value) for value in parts.values() if not _is_tensor(value))
+    bare = not any(next(_flatten(content, budget), None) for content in inner)
     return {
         key: value
         for key, value in named.items()
@@ -113,10 +160,10 @@ def _drop_sidecars(top: Content) -> Content:
     }
 
 
-def _unwrap(content: Content) -> Content:
+def _unwrap(content: Content, budget: _Budget) -> Content:
     """A trainer's own object may hold the state dict one level further down."""
     for _ in range(_MAX_WRAPPERS):
-        inner = next((found for key in _MODEL_KEYS[:2] if (found := _content(content.get(key)))), None)
+        inner = next((found for key in _MODEL_KEYS[:2] if (found := budget.open(content.get(key)))), None)
         if inner is None:
             break
         content = inner
@@ -163,16 +210,16 @@ def _is_tensor(value: Any) -> bool:  # noqa: ANN401
     """Whether a value is a call that would rebuild a tensor, or a parameter around one, of whatever kind."""
     if not isinstance(value, Call) or not isinstance(value.function, Global):
         return False
-    path = value.function.path
-    return (
-        path.startswith(_REBUILDS)
-        or is_old_tensor(value)
-        or is_old_variable(value)
-        or _DISTRIBUTED.fullmatch(path) is not None
-    )
+    return _rebuilds_tensor(value.function) or is_old_variable(value)
 
 
-def _flatten(content: Content) -> Iterator[tuple[str, Call]]:
+@lru_cache(maxsize=64)
+def _rebuilds_tensor(function: Global) -> bool:
+    path = function.path
+    return path.startswith(_REBUILDS) or bool(_OLD_TENSOR.fullmatch(path)) or bool(_DISTRIBUTED.fullmatch(path))
+
+
+def _flatten(content: Content, budget: _Budget) -> Iterator[tuple[str, Call]]:
     """All tensors below, by dotted name, each container visited once, without recursion.
 
     Raises:
@@ -185,16 +232,18 @@ def _flatten(content: Content) -> Iterator[tuple[str, Call]]:
         for key, value in items:
             if not isinstance(key, str):
                 continue
-            name = f"{prefix}{key}"
-            if len(name) > _MAX_NAME_CHARS:
-                raise CheckpointError(f"names a tensor by more than {_MAX_NAME_CHARS} characters: refused")
             if _is_tensor(value):
+                name = f"{prefix}{key}"
+                budget.name(name)
                 yield name, value
-            elif id(value) not in seen and (inner := _content(value)):
-                if len(stack) >= _MAX_NESTING:
-                    raise CheckpointError(f"nests its state dict more than {_MAX_NESTING} deep: refused")
+            elif isinstance(value, dict | list | tuple | Call) and id(value) not in seen:
                 seen.add(id(value))
-                stack.append((f"{name}.", iter(inner.items())))
-                break
+                if inner := budget.open(value):
+                    if len(stack) >= _MAX_NESTING:
+                        raise CheckpointError(f"nests its state dict more than {_MAX_NESTING} deep: refused")
+                    name = f"{prefix}{key}."
+                    budget.name(name)
+                    stack.append((name, iter(inner.items())))
+                    break
         else:
             stack.pop()

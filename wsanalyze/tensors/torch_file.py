@@ -17,7 +17,7 @@ from wsanalyze.tensors.dtypes import DTYPES, TORCH_STORAGES, name_unknown
 from wsanalyze.tensors.state_dicts import Calls, find_state_dicts, is_old_tensor, is_old_variable
 
 _MAX_NUMEL: Final = 2**50
-_MAX_AXES: Final = 64
+_MAX_AXES: Final = 32
 _MAX_WRAPPERS: Final = 8
 _REBUILD: Final = "torch._utils._rebuild_"
 _OLDEST: Final = f"{_REBUILD}tensor"
@@ -78,20 +78,38 @@ def read_calls(
     storages: dict[str, tuple[int, int]] = {}
     infos: dict[str, dict[str, TensorInfo]] = {}
     skips = []
+    known: dict[int, TensorInfo | str] = {}  # tied tensors are one call under several names
     for weights, calls in found.items():
         infos[weights] = {}
         for name, call in calls.items():
-            try:
-                stored = _read_call(call, name, file)
-            except _NotComparable as reason:
-                skips.append(Skip(name, str(reason)))
-                continue
-            if _overlaps_itself(stored):
-                skips.append(Skip(name, "its elements share memory (an expanded view)"))
-                continue
-            infos[weights][name] = _place(stored, name, archive, storages, source, file)
+            read = known.get(id(call))
+            if read is None:
+                read = known[id(call)] = _read_tensor(call, name, archive, storages, source, file)
+            if isinstance(read, str):
+                skips.append(Skip(name, read))
+            else:
+                infos[weights][name] = TensorInfo(name, read.dtype, read.shape, read.pieces)
     check_overlaps([(offset, nbytes, f"data/{key}") for key, (offset, nbytes) in storages.items()], file)
     return TensorSet(infos, ordered=True, skips=tuple(skips))
+
+
+def _read_tensor(
+    call: Call,
+    name: str,
+    archive: TorchArchive | LegacyTorch,
+    storages: dict[str, tuple[int, int]],
+    source: ByteSource,
+    file: FileRef,
+) -> TensorInfo | str:
+    """One tensor, or why it is of no kind that can be compared."""
+    try:
+        stored = _read_call(call, name, file)
+    except _NotComparable as reason:
+        return str(reason)
+    span = _span(stored)
+    if math.prod(stored.shape) > span:
+        return "its elements share memory (an expanded view)"
+    return _place(stored, span, name, archive, storages, source, file)
 
 
 def _read_call(call: Call, name: str, file: FileRef) -> _StoredTensor:
@@ -118,29 +136,32 @@ def _read_call(call: Call, name: str, file: FileRef) -> _StoredTensor:
 
 
 def _check_args(call: Call, path: str, name: str, file: FileRef) -> _StoredTensor:
-    damaged = CheckpointError(f"tensor {name!r} has damaged arguments", file.url)
     if len(call.args) < 4 or not isinstance(call.args[0], PersistentId):  # noqa: PLR2004 - storage, offset, size, stride
-        raise damaged
+        raise _damaged(name, file)
     reference, first, shape, strides = call.args[0].value, *call.args[1:4]
     if isinstance(shape, Call) and isinstance(shape.args, tuple) and len(shape.args) == 1:  # torch.Size(...)
         shape = shape.args[0]
     if not (_is_counts(shape) and _is_counts(strides) and len(shape) == len(strides) and _is_counts((first,))):
-        raise damaged
+        raise _damaged(name, file)
     # ('storage', storage type, key, location, number of elements), and before torch 1.6 a view's key, start and size
     if not (isinstance(reference, tuple) and len(reference) >= 3 and reference[0] == "storage"):  # noqa: PLR2004
-        raise damaged
+        raise _damaged(name, file)
     storage, key = reference[1], reference[2]
     if not isinstance(storage, Global) or not isinstance(key, str):
-        raise damaged
+        raise _damaged(name, file)
     window = _read_window(reference, storage)
     if window is None and len(reference) >= 6 and reference[5] is not None:  # noqa: PLR2004
-        raise damaged
+        raise _damaged(name, file)
     dtype_index, metadata_index = _PLAIN[path]
     metadata = _argument(call, metadata_index)
     if isinstance(metadata, dict) and (metadata.get("conj") or metadata.get("neg")):
         raise _NotComparable("stored as a conjugate or negative view: save a copy made by resolve_conj()")
     dtype = _dtype(storage, _argument(call, dtype_index))
     return _StoredTensor(key, window, dtype, first, tuple(shape), tuple(strides))
+
+
+def _damaged(name: str, file: FileRef) -> CheckpointError:
+    return CheckpointError(f"tensor {name!r} has damaged arguments", file.url)
 
 
 def _read_window(reference: tuple[Any, ...], storage: Global) -> tuple[int, int] | None:
@@ -172,6 +193,7 @@ def _is_counts(value: Any) -> bool:  # noqa: ANN401 - anything that a pickle can
 
 def _place(
     stored: _StoredTensor,
+    span: int,
     name: str,
     archive: TorchArchive | LegacyTorch,
     storages: dict[str, tuple[int, int]],
@@ -186,7 +208,6 @@ def _place(
     offset, nbytes = storages[stored.key]
     start, size = stored.window or (0, nbytes)
     itemsize = DTYPES[stored.dtype].itemsize
-    span = _span(stored)
     if start + size > nbytes or (stored.first + span) * itemsize > size:
         raise CheckpointError(f"tensor {name!r} is larger than the storage that the file holds for it", file.url)
     contiguous = span == 0 or _is_contiguous(stored.shape, stored.strides)
@@ -205,10 +226,6 @@ def _span(stored: _StoredTensor) -> int:
     if 0 in stored.shape:
         return 0
     return 1 + sum((n - 1) * s for n, s in zip(stored.shape, stored.strides, strict=True))
-
-
-def _overlaps_itself(stored: _StoredTensor) -> bool:
-    return math.prod(stored.shape) > _span(stored)
 
 
 def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:

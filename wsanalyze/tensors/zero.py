@@ -6,9 +6,11 @@ References:
     (r + 1) * ceil(n / W). A rank's slices lie one after another, in the order of `param_shapes`, in its flat groups.
 """
 
+import bisect
+import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, Final
@@ -24,6 +26,7 @@ _RANK: Final = re.compile(r"zero_pp_rank_(\d{1,6})_mp_rank_\d+_(model|optim)_sta
 _STAGE: Final = 3
 _MAX_NUMEL: Final = 2**50
 _MAX_AXES: Final = 64
+_MAX_GROUPS: Final = 4096
 _ADVICE: Final = "convert it (python zero_to_fp32.py . OUT, the script lies beside it) and give OUT"
 
 
@@ -42,7 +45,15 @@ class _State:
 
     def locate_flat(self, call: Any, what: str, source: ByteSource) -> TensorInfo:  # noqa: ANN401 - from a pickle
         """A tensor that has to be there, its elements in one run."""
-        info = self.locate({what: call}, source).infos["model"].get(what)
+        return self.check_flat(self.locate({what: call}, source).infos["model"].get(what), what)
+
+    def locate_held(self, key: str, names: Iterable[str], source: ByteSource) -> Mapping[str, TensorInfo]:
+        """Tensors of these names in a mapping of the tree."""
+        held = self.tree.get(key)
+        return self.locate({n: held.get(n) for n in names} if isinstance(held, dict) else {}, source).infos["model"]
+
+    def check_flat(self, info: TensorInfo | None, what: str) -> TensorInfo:
+        """A tensor that was found, if its elements lie in one run."""
         if info is None or not info.contiguous or not info.type.floating:
             raise CheckpointError(f"{what} is not the flat tensor that ZeRO-3 saves: {_ADVICE}", self.file.url)
         return info
@@ -125,11 +136,12 @@ def _merge_trained(main: _State, optims: Sequence[_State], source: ByteSource) -
         raise CheckpointError(f"holds partitions that do not fit its parameters: {_ADVICE}", main.file.url)
     infos = {}
     offset = 0
+    starts = [0, *itertools.accumulate(sizes)]
     for name, shape in shapes.items():
         pieces = [
             piece
             for rank, flat in enumerate(groups)
-            for piece in _cut(flat, offset, rank, _partition_size(shape, len(optims)), math.prod(shape))
+            for piece in _cut(flat, starts, offset, rank, _partition_size(shape, len(optims)), math.prod(shape))
         ]
         infos[name] = _join(name, next(iter(dtypes)), shape, pieces, main.file)
         offset += _partition_size(shape, len(optims))
@@ -139,19 +151,20 @@ def _merge_trained(main: _State, optims: Sequence[_State], source: ByteSource) -
 def _merge_frozen(models: Sequence[_State], source: ByteSource) -> dict[str, TensorInfo]:
     """Parameters that no optimizer holds: each rank's model states have a fragment of each."""
     infos = {}
-    for name, shape in _read_shapes(models[0], "frozen_param_shapes").items():
+    shapes = _read_shapes(models[0], "frozen_param_shapes")
+    held = [state.locate_held("frozen_param_fragments", shapes, source) for state in models] if shapes else []
+    for name, shape in shapes.items():
         size = _partition_size(shape, len(models))
         fragments = []
-        for state in models:
-            held = state.tree.get("frozen_param_fragments")
+        for state, infos_of_rank in zip(models, held, strict=True):
             what = f"the fragment of {name!r}"
-            fragments.append(state.locate_flat(held.get(name) if isinstance(held, dict) else None, what, source))
+            fragments.append(state.check_flat(infos_of_rank.get(name), what))
             if fragments[-1].numel != size or fragments[-1].dtype != fragments[0].dtype:
                 raise CheckpointError(f"{what} has another size or dtype than it should: {_ADVICE}", state.file.url)
         pieces = [
             piece
             for rank, fragment in enumerate(fragments)
-            for piece in _cut([fragment], 0, rank, size, math.prod(shape))
+            for piece in _cut([fragment], [0, size], 0, rank, size, math.prod(shape))
         ]
         infos[name] = _join(name, fragments[0].dtype, shape, pieces, models[0].file)
     return infos
@@ -167,6 +180,8 @@ def _find_flat_groups(state: _State, num_ranks: int, source: ByteSource) -> list
         count = max((item for item in count if type(item) is int), default=None)
     if stage != _STAGE or not isinstance(groups, list) or not groups:
         raise CheckpointError(f"holds no flat groups of ZeRO stage 3: {_ADVICE}", state.file.url)
+    if len(groups) > _MAX_GROUPS:
+        raise CheckpointError(f"holds {len(groups)} flat groups, more than {_MAX_GROUPS} are refused", state.file.url)
     if count != num_ranks:
         text = f"was saved by {count} ranks, and {num_ranks} of their files are there: {_ADVICE}"
         raise CheckpointError(text, state.file.url)
@@ -198,26 +213,31 @@ def _partition_size(shape: Sequence[int], num_ranks: int) -> int:
     return -(-math.prod(shape) // num_ranks)
 
 
-def _cut(groups: Sequence[TensorInfo], offset: int, rank: int, size: int, numel: int) -> Iterator[Piece]:
+def _cut(
+    groups: Sequence[TensorInfo], starts: Sequence[int], offset: int, rank: int, size: int, numel: int
+) -> Iterator[Piece]:
     """The runs in which a rank holds its slice of a parameter, without the padding at its end.
 
     Args:
         groups: Flat tensors of the rank, one flat space together.
+        starts: Where in it each of them begins, and where the last one ends, in elements.
         offset: Where in it the slice begins, in elements.
         rank: The rank.
         size: Number of elements of a slice, the same for all ranks.
         numel: Number of elements of the parameter.
     """
     first, stop = rank * size, min((rank + 1) * size, numel)
-    for group in groups:
-        here = max(0, min(group.numel - offset, stop - first))
-        if offset < group.numel and here:
+    index = bisect.bisect_right(starts, offset) - 1
+    while first < stop and index < len(groups):
+        group = groups[index]
+        here = min(starts[index + 1] - offset, stop - first)
+        if here:
             (whole,) = group.pieces
-            start = whole.offset + offset * group.type.itemsize
+            start = whole.offset + (offset - starts[index]) * group.type.itemsize
             yield replace(whole, offset=start, nbytes=here * group.type.itemsize, corner=(first,), extent=(here,))
-            first += here
-            offset += here
-        offset = max(0, offset - group.numel)
+        first += here
+        offset += here
+        index += 1
 
 
 def _join(name: str, dtype: str, shape: tuple[int, ...], pieces: Sequence[Piece], file: FileRef) -> TensorInfo:
