@@ -7,6 +7,7 @@ import torch
 
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.sequence import SequenceOptions
+from wsanalyze.series import State
 
 STEPS = (2, 10, 30)
 
@@ -95,3 +96,32 @@ def test_the_update_that_they_make(save_adapters, tmp_path_factory, options):
         expected = [((b - a).abs().sum() / a.abs().sum()).item() for a, b in itertools.pairwise(states)]
         assert found.tolist() == pytest.approx(expected, rel=1e-5), row.name
         assert row.numel == states[0].numel()
+
+
+def test_a_fresh_adapter_changes_from_zero(make_adapted, library, analyze, tmp_path):
+    """B is zero before training: the first change of the update has no ratio, and no error either."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = make_adapted(target_modules=["c_attn"])
+        for step in (0, 1, 2):
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    if "lora_B" in name and step == 2:
+                        parameter.add_(torch.randn_like(parameter))
+                    if "lora_A" in name:
+                        parameter.add_(torch.randn_like(parameter))
+            with library():
+                model.save_pretrained(tmp_path / f"checkpoint-{step}")
+    series = analyze(tmp_path, merge_lora=True)
+    assert {name.rsplit(".", 1)[1] for name in series.names} == {"lora_BA"}
+    assert series.metric_states().tolist() == [[State.ZERO, State.FROM_ZERO]] * 2
+
+
+def test_a_checkpoint_without_its_configuration_is_named(save_adapters, statuses, analyze):
+    folder, *_ = save_adapters()
+    (folder / "checkpoint-10" / "adapter_config.json").unlink()
+    series = analyze(folder, merge_lora=True)
+    assert list(statuses(series).values()) == ["ok", "unreadable", "ok"]
+    (reason,) = [record.reason for record in series.checkpoints if record.status == "unreadable"]
+    assert "checkpoint-10" in reason
+    assert "--merge-lora needs adapter_config.json" in reason
