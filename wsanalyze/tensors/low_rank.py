@@ -97,11 +97,16 @@ class LowRank:
             second = _read_block(self._right_runs(left, right), read)
             rows = first.reshape(self.rank, -1).T if self.transposed else first.reshape(-1, self.rank)
             columns = second.reshape(-1, self.rank).T if self.transposed else second.reshape(self.rank, -1)
+            begin, end = top * num_columns, bottom * num_columns
+            fits = right - left == num_columns and start <= begin and end <= stop
+            place = result[begin - start : end - start].reshape(-1, num_columns) if fits else None
             with np.errstate(all="ignore"):
-                product = (rows @ columns) * scale
+                product = np.matmul(rows * scale, columns, out=place)
+            if fits:
+                continue
             if right - left == num_columns:
-                low, high = max(top * num_columns, start), min(bottom * num_columns, stop)
-                result[low - start : high - start] = product.reshape(-1)[low - top * num_columns :][: high - low]
+                low, high = max(begin, start), min(end, stop)
+                result[low - start : high - start] = product.reshape(-1)[low - begin : high - begin]
                 continue
             for row in range(top, bottom):
                 begin = row * num_columns + left

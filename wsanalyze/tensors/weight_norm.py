@@ -188,7 +188,10 @@ def _slice_indices(start: int, stop: int, shape: tuple[int, ...], axis: int | No
     """For each element from `start` to `stop`, its index along the axis."""
     if axis is None:
         return np.zeros(stop - start, dtype=np.int64)
-    return np.arange(start, stop) // math.prod(shape[axis + 1 :]) % shape[axis]
+    inner = math.prod(shape[axis + 1 :])
+    first, last = start // inner, -(-stop // inner)
+    skipped = start - first * inner
+    return np.repeat(np.arange(first, last) % shape[axis], inner)[skipped : skipped + stop - start]
 
 
 def _sum_squares(
