@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import wsanalyze
 from wsanalyze.files.safetensors_header import BITS
 from wsanalyze.tensors.dtypes import DTYPES, SAFETENSORS_NAMES, TORCH_STORAGES, name_unknown, numpy_dtype
 
@@ -137,6 +138,19 @@ def test_files_of_machines_of_the_other_order_of_bytes(tmp_path, read_set, gathe
     info = read_set(tmp_path / "big.pt").infos["model"]["w"]
     assert info.pieces[0].byteorder == "big"
     check_same(gather(info), values_of(weight))
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16", "float32", "float64", "float8_e5m2", "complex64"])
+def test_whatever_the_elements_are_nothing_warns(tmp_path, name):
+    """Signalling NaN, infinities, numbers too large for float32, changes of dtype: warnings are errors here."""
+    for step, later in enumerate([name, name, "bfloat16", "float32", "float32"]):
+        weight = torch.randn(64, 64).to(getattr(torch, later))
+        special = encodings(later)[:4000]
+        weight.view(-1)[: special.numel()] = special
+        large = torch.full((8, 8), 1e300 * (1 + step), dtype=torch.float64)
+        torch.save({"a.weight": weight, "b.weight": large}, tmp_path / f"step_{step}.pt")
+    series = wsanalyze.analyze(tmp_path, run=tmp_path / "run.wsa").series
+    assert series.names == ("a.weight", "b.weight")
 
 
 def test_numbers_of_four_bits_are_packed_and_no_weights(tmp_path, read_set):

@@ -121,7 +121,9 @@ def _gather_samples(
 
 
 def _pack_sample(plan: SamplePlan, candidate: Candidate, source: ByteSource) -> bytes:
-    return zlib.compress(read_sample(plan, candidate.tensors, source).astype("<f4").tobytes(), level=1)
+    with np.errstate(all="ignore"):  # what float32 does not hold becomes infinite
+        sample = read_sample(plan, candidate.tensors, source).astype("<f4")
+    return zlib.compress(sample.tobytes(), level=1)
 
 
 def _recall(candidate: Candidate, key: str, store: RunFile, find_out: Callable[[], bytes]) -> bytes | None:

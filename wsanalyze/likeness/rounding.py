@@ -105,8 +105,8 @@ def _measure_floor(info: TensorInfo, coarse: str, source: ByteSource) -> float:
     for start, stop in choose_runs(info.numel, _NUM_ELEMENTS):
         room = np.empty((stop - start) * info.type.itemsize, dtype=np.uint8)
         is_complex = info.dtype.startswith("complex")
-        values = reader.read_into(info, start, stop, room).astype(np.complex128 if is_complex else np.float64)
         with np.errstate(all="ignore"):
+            values = reader.read_into(info, start, stop, room).astype(np.complex128 if is_complex else np.float64)
             error = np.abs(values.astype(numpy_dtype(coarse)).astype(values.dtype) - values)
         finite = np.isfinite(error)
         change += float(error[finite].sum())

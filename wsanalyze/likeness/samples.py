@@ -170,4 +170,5 @@ def choose_runs(numel: int, num_elements: int) -> list[tuple[int, int]]:
 
 def _read_run(info: TensorInfo, start: int, stop: int, reader: ElementReader) -> FloatArray:
     data = np.empty((stop - start) * info.type.itemsize, dtype=np.uint8)
-    return reader.read_into(info, start, stop, data).astype(np.float64)
+    with np.errstate(all="ignore"):  # a NaN that signals
+        return reader.read_into(info, start, stop, data).astype(np.float64)
