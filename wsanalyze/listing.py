@@ -4,7 +4,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -15,7 +14,7 @@ from wsanalyze.errors import CheckpointError, MatchError, NoWeightsError, Source
 from wsanalyze.files.base import ByteSource
 from wsanalyze.files.local import LocalFiles
 from wsanalyze.layers.base import RowMatch
-from wsanalyze.layers.match import PARAMS, match_layers
+from wsanalyze.layers.match import PARAMS, match_or_widen
 from wsanalyze.likeness.steps import tell_missing_steps
 from wsanalyze.progress import Progress, ProgressCallback, silent
 from wsanalyze.reports.listing import ListedCheckpoint, Listing, Status
@@ -207,23 +206,13 @@ def _match(members: Sequence[Member], options: ListOptions) -> tuple[RowMatch, s
     if all(member.tensors is members[0].tensors for member in members):
         members = members[:2]
 
-    def match(params: str) -> RowMatch:
-        return match_layers(
-            [member.tensors for member in members],
-            [member.checkpoint.label for member in members],
-            ordered=all(member.ordered for member in members),
-            params=params,
-            pattern=options.layers,
-        )
-
-    if options.params != "auto":
-        return match(options.params), options.params
-    try:
-        return match("matrices"), "matrices"
-    except MatchError as no_matrix:
-        with suppress(MatchError):
-            return match("all"), "all"
-        raise no_matrix from None
+    return match_or_widen(
+        [member.tensors for member in members],
+        [member.checkpoint.label for member in members],
+        ordered=all(member.ordered for member in members),
+        params=options.params,
+        pattern=options.layers,
+    )
 
 
 def _count_rows(match: RowMatch | None, num_members: int) -> list[Counter[str]]:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from wsanalyze.changes.base import Band, Kernel, Segment
 from wsanalyze.changes.plan import clamp_segment, count_segments, plan_bands
 from wsanalyze.changes.stream import FailedCheckpointError, stream_changes
-from wsanalyze.errors import CheckpointError, MatchError
+from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import ByteSource
 from wsanalyze.layers.base import RowMatch, TensorsByName
-from wsanalyze.layers.match import match_layers
+from wsanalyze.layers.match import match_or_widen
 from wsanalyze.progress import Progress, ProgressCallback
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.tensors.gather import count_bytes
@@ -29,7 +29,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class RowOptions:
-    """Which rows are measured: see `match_layers`; "auto" takes vectors in only where no matrix compares at all."""
+    """Which rows are measured: see `match_or_widen`."""
 
     ordered: bool
     params: str = "auto"
@@ -86,7 +86,13 @@ def measure_changes(
     failures: dict[int, CheckpointError] = {}
     while True:
         chosen = [sides[index] for index in alive]
-        match, params = _match_rows(chosen, options)
+        match, params = match_or_widen(
+            [side.tensors for side in chosen],
+            [side.label for side in chosen],
+            ordered=options.ordered,
+            params=options.params,
+            pattern=options.pattern,
+        )
         identities = [side.identity for side in chosen]
         try:
             _measure_missing(match, identities, source, kernel, store, memory_bytes, progress)
@@ -96,27 +102,6 @@ def measure_changes(
             store.drop_side(sides[index].identity)
             continue
         return Measured(match, params, tuple(alive), tuple(identities), failures)
-
-
-def _match_rows(sides: Sequence[Side], options: RowOptions) -> tuple[RowMatch, str]:
-    def match(params: str) -> RowMatch:
-        return match_layers(
-            [side.tensors for side in sides],
-            [side.label for side in sides],
-            ordered=options.ordered,
-            params=params,
-            pattern=options.pattern,
-        )
-
-    if options.params != "auto":
-        return match(options.params), options.params
-    try:
-        return match("matrices"), "matrices"
-    except MatchError as no_matrix:
-        try:
-            return match("all"), "all"
-        except MatchError:
-            raise no_matrix from None
 
 
 def _measure_missing(

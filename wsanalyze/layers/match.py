@@ -6,6 +6,7 @@ Nothing unmatched becomes a number: whatever does not compare is a state of its 
 import re
 import shlex
 from collections.abc import Container, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -94,6 +95,30 @@ def match_layers(
             *_tell_renames(sides, labels),
         ),
     )
+
+
+def match_or_widen(
+    sides: Sequence[TensorsByName],
+    labels: Sequence[str],
+    *,
+    ordered: bool = False,
+    params: str = "auto",
+    pattern: str | None = None,
+) -> tuple[RowMatch, str]:
+    """As `match_layers`, where "auto" takes vectors in only if no matrix compares at all; and what was taken.
+
+    Raises:
+        UsageError: As `match_layers`.
+        MatchError: As `match_layers`.
+    """
+    if params != "auto":
+        return match_layers(sides, labels, ordered=ordered, params=params, pattern=pattern), params
+    try:
+        return match_layers(sides, labels, ordered=ordered, params="matrices", pattern=pattern), "matrices"
+    except MatchError as no_matrix:
+        with suppress(MatchError):
+            return match_layers(sides, labels, ordered=ordered, params="all", pattern=pattern), "all"
+        raise no_matrix from None
 
 
 def _compile(pattern: str | None) -> re.Pattern[str] | None:
