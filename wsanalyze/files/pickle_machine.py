@@ -19,6 +19,7 @@ from typing import Any, Final
 MAX_PICKLE_BYTES: Final = 128_000_000
 MAX_OPCODES: Final = 4_000_000
 MAX_COPIES: Final = 8_000_000
+MAX_MEMO: Final = 2_000_000
 _MAX_LONG_BYTES: Final = 1024
 _MAX_SMALL_KEY: Final = 2**31
 _MAX_PROTOCOL: Final = 5
@@ -157,6 +158,12 @@ class _Machine:
         self.num_copied += count
         if self.num_copied > MAX_COPIES:
             raise PickleError(f"a pickle that copies more than {MAX_COPIES} items is refused")
+
+    def remember(self, index: int) -> None:
+        """Keep the top of the stack under an index."""
+        self.memo[index] = self.stack[-1]
+        if len(self.memo) > MAX_MEMO:
+            raise PickleError(f"a pickle that remembers more than {MAX_MEMO} values is refused")
 
     def pop_mark(self) -> list[Any]:
         items = self.stack
@@ -355,7 +362,7 @@ def _opaque(size: int) -> Callable[[_Machine], None]:
 
 def _put(read: Callable[[_Machine], int]) -> Callable[[_Machine], None]:
     def op_put(m: _Machine) -> None:
-        m.memo[read(m)] = m.stack[-1]
+        m.remember(read(m))
 
     return op_put
 
@@ -437,7 +444,7 @@ _HANDLERS: Final[dict[bytes, Callable[[_Machine], None]]] = {
     pickle.PUT: _put(lambda m: _small_index(int(m.line()))),
     pickle.BINPUT: _put(lambda m: m.uint(1)),
     pickle.LONG_BINPUT: _put(lambda m: m.uint(4)),
-    pickle.MEMOIZE: lambda m: m.memo.__setitem__(len(m.memo), m.stack[-1]),
+    pickle.MEMOIZE: lambda m: m.remember(len(m.memo)),
     pickle.GET: _get(lambda m: _small_index(int(m.line()))),
     pickle.BINGET: _get(lambda m: m.uint(1)),
     pickle.LONG_BINGET: _get(lambda m: m.uint(4)),

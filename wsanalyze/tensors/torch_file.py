@@ -106,8 +106,10 @@ def _read_tensor(
         stored = _read_call(call, name, file)
     except _NotComparable as reason:
         return str(reason)
-    span = _span(stored)
-    if math.prod(stored.shape) > span:
+    numel, span = math.prod(stored.shape), _span(stored)
+    if numel > _MAX_NUMEL:
+        raise _damaged(name, file)
+    if numel > span:
         return "its elements share memory (an expanded view)"
     return _place(stored, span, name, archive, storages, source, file)
 
