@@ -320,11 +320,12 @@ def test_damaged_references_are_refused_by_name(rewrite, read_set, reference):
         read_set(path)
 
 
-def test_sizes_beyond_the_storage_are_refused(rewrite, read_set):
+@pytest.mark.parametrize(("second", "reason"), [(1, "larger than the storage"), (2, "has damaged arguments")])
+def test_sizes_beyond_the_storage_are_refused(rewrite, read_set, second, reason):
     huge = (2**50).to_bytes(8, "little")
-    args = b"K\x00(\x8a\x08" + huge + b"K\x02t(K\x02K\x01t"
+    args = b"K\x00(\x8a\x08" + huge + bytes([ord("K"), second]) + b"t(K\x02K\x01t"
     path = rewrite({"weight": random(2, 2)}, lambda records: records | {"data.pkl": _pickle_of(args)})
-    with pytest.raises(CheckpointError, match="larger than the storage"):
+    with pytest.raises(CheckpointError, match=reason):
         read_set(path)
 
 
