@@ -12,7 +12,7 @@ _MAX_NESTING: Final = 64
 _MAX_WRAPPERS: Final = 4
 _MAX_NAME_CHARS: Final = 65_536
 MAX_NAMES_CHARS: Final = 100_000_000
-MAX_VISITS: Final = 6_000_000
+MAX_VISITS: Final = 4_000_000
 _ITEMS_PER_VISIT: Final = 8  # of a list, most of which are numbers that are passed over at once
 MAX_TENSORS: Final = 250_000  # honest pickles end long before: a tensor takes some thirty opcodes
 _MODEL_KEYS: Final = (
@@ -111,8 +111,12 @@ def _collect(content: Content, budget: _Budget) -> Calls:
     for name, call in _flatten(content, budget):
         found[name] = call
         if len(found) > MAX_TENSORS:
-            raise CheckpointError(f"holds more than {MAX_TENSORS} tensors: refused")
+            raise _too_many()
     return found
+
+
+def _too_many() -> CheckpointError:
+    return CheckpointError(f"holds more than {MAX_TENSORS} tensors: refused")
 
 
 def _search(top: Content, num_wrappers: int, budget: _Budget) -> dict[str, Calls]:
@@ -150,13 +154,16 @@ def _split_ema(model: Calls) -> dict[str, Calls]:
 def _drop_sidecars(top: Content, budget: _Budget) -> Content:
     """Without what is no weight by its name: in a bare state dict a tensor is one, whatever it is called."""
     named = {key: value for key, value in top.items() if isinstance(key, str)}
+    tensors = {key for key, value in named.items() if _is_tensor(value)}
+    if len(tensors) > MAX_TENSORS:  # before all their names are looked at
+        raise _too_many()
     parts = {key: value for key, value in named.items() if not _NOT_WEIGHTS.search(key)}
-    inner = (budget.open(value) for value in parts.values() if not _is_tensor(value))
+    inner = (budget.open(value) for key, value in parts.items() if key not in tensors)
     bare = not any(next(_flatten(content, budget), None) for content in inner)
     return {
         key: value
         for key, value in named.items()
-        if key in parts or (_is_tensor(value) and (bare or "." in key))  # beside state dicts it may be a random state
+        if key in parts or (key in tensors and (bare or "." in key))  # beside state dicts it may be a random state
     }
 
 
