@@ -1,0 +1,103 @@
+"""Files of torch before 1.6, as torch still writes them, and what is wrong with damaged ones."""
+
+import io
+import itertools
+import pickle
+
+import pytest
+import torch
+
+from wsanalyze.errors import CheckpointError
+from wsanalyze.files import legacy_torch
+from wsanalyze.files.contents import read_contents
+from wsanalyze.files.local import LocalFiles, stat_file
+from wsanalyze.files.pickle_machine import parse_pickle
+
+STATE = {"a": torch.arange(6.0), "b": torch.ones(2, 2, dtype=torch.float64), "step": 7}
+
+
+def save(tree):
+    buffer = io.BytesIO()
+    torch.save(tree, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+def split(data):
+    """The five pickles, and the storages behind them."""
+    ends = [0]
+    for _ in range(5):
+        ends.append(parse_pickle(data, ends[-1])[1])
+    return [data[start:stop] for start, stop in itertools.pairwise(ends)], data[ends[-1] :]
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(data):
+        (tmp_path / "x.pt").write_bytes(data)
+        with LocalFiles() as source:
+            return read_contents(source, stat_file(tmp_path / "x.pt"))
+
+    return read
+
+
+def test_storages_lie_where_torch_put_them(read):
+    data = save(STATE)
+    found = read(data)
+    assert [nbytes for _, nbytes in found.storages.values()] == [24, 32]
+    for (offset, nbytes), tensor in zip(found.storages.values(), (STATE["a"], STATE["b"]), strict=True):
+        assert data[offset : offset + nbytes] == tensor.numpy().tobytes()
+    assert [mapping["step"] for mapping in found.mappings()] == [7]
+
+
+@pytest.mark.parametrize("window", [1, 64, 1000])
+def test_pickles_longer_than_the_first_look(read, monkeypatch, window):
+    monkeypatch.setattr(legacy_torch, "FIRST_WINDOW_BYTES", window)
+    assert len(read(save({f"layer.{i}": torch.ones(i) for i in range(60)})).storages) == 60
+
+
+def numel(count):
+    return count.to_bytes(8, "little", signed=True)
+
+
+def with_part(index, value):
+    pickles, tail = split(save(STATE))
+    pickles[index] = pickle.dumps(value, 2)
+    return b"".join(pickles) + tail
+
+
+DAMAGED = {
+    "has 3 bytes that belong to no storage": lambda: save(STATE) + b"abc",
+    "lies outside the file: truncated": lambda: save(STATE)[:-1],
+    "ends too early: truncated": lambda: b"".join(split(save(STATE))[0]) + numel(6)[:5],
+    "has a damaged pickle": lambda: save(STATE)[:150],
+    "is no torch file of a version that is known": lambda: with_part(1, 1002),
+    "has a damaged list of storages": lambda: with_part(4, [1, 2]),
+    "twice": lambda: with_part(4, parse_pickle(split(save(STATE))[0][4])[0][:1] * 2),
+    "of a type that is not known": lambda: with_part(4, ["12345"]),
+    "has -5 elements: refused": lambda: b"".join(split(save(STATE))[0]) + numel(-5),
+    "elements: refused": lambda: b"".join(split(save(STATE))[0]) + numel(2**60),
+}
+
+
+@pytest.mark.parametrize("said", DAMAGED)
+def test_damage_is_one_line(read, said):
+    with pytest.raises(CheckpointError, match=said) as error:
+        read(DAMAGED[said]())
+    assert "\n" not in str(error.value)
+    assert "x.pt" in str(error.value)
+
+
+def test_complex_numbers_of_a_big_endian_machine_are_refused_and_real_ones_are_not(read):
+    system = {"protocol_version": 1001, "little_endian": False, "type_sizes": {}}
+    pickles, tail = split(save({"z": torch.ones(2, dtype=torch.complex64)}))
+    pickles[2] = pickle.dumps(system, 2)
+    with pytest.raises(CheckpointError, match="complex numbers of a big-endian machine"):
+        read(b"".join(pickles) + tail)
+    assert read(with_part(2, system)).byteorder == "little"
+
+
+def test_every_cut_is_refused(read):
+    data = save(STATE)
+    for length in range(1, len(data), 7):
+        with pytest.raises(CheckpointError):
+            read(data[:length])
