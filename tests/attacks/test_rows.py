@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
+from wsanalyze.errors import SourceError
 from wsanalyze.files.local import LocalFiles
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.progress import silent
@@ -230,11 +231,20 @@ def test_what_is_no_file_is_refused_and_never_waited_for(run, target):
     check_refused(run, "is not a regular file" if target in ("pipe", "/dev/zero", "/dev/tty") else "cannot be read")
 
 
+def test_a_link_to_what_is_no_checkpoint_tells_nothing_of_it(run, tmp_path_factory):
+    """Links of the user's own lead where they like; what is no weights there is not shown."""
+    secret = tmp_path_factory.mktemp("elsewhere") / "secret"
+    secret.write_text("password=hunter2\n" * 100)
+    (run / "step_2.safetensors").symlink_to(secret)
+    check_refused(run, "is neither a safetensors nor a torch file")
+    assert "hunter2" not in str(open_run(run)[1])
+
+
 def test_a_shard_that_is_a_device(tmp_path):
     (tmp_path / "model-00001-of-00001.safetensors").symlink_to("/dev/zero")
     told = {"weight_map": {"a": "model-00001-of-00001.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(told))
-    with pytest.raises(Exception, match="is not a regular file"):
+    with pytest.raises(SourceError, match="is not a regular file"):
         open_run(tmp_path)
 
 

@@ -15,6 +15,7 @@ import struct
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -26,6 +27,9 @@ MAX_INPUT_BYTES: Final = 20_000
 _HEAD: Final = struct.Struct("<QI")
 BOX_BYTES: Final = _HEAD.size + 16 * MAX_INPUT_BYTES
 _MINIMISE_SECONDS: Final = 10.0
+_SHRINK_SECONDS: Final = 1.0
+_MAX_KEPT: Final = 24
+_MAX_KEPT_BYTES: Final = 8000
 _MAX_POOL: Final = 2000
 _NEVER: Final = 10**6  # libFuzzer's own clock is that of the wall, which makes a busy machine a finding
 _MAX_MESSAGE_CHARS: Final = 200_000
@@ -83,7 +87,7 @@ class Session:
         if fault is None:
             return outcome
         if outcome not in self.findings:
-            small = self._minimise(data, outcome)
+            small = self.shrink(data, outcome, _MINIMISE_SECONDS)
             name = f"{self.reader}-{hashlib.sha256(small).hexdigest()[:8]}"
             self.found.mkdir(parents=True, exist_ok=True)
             (self.found / name).write_bytes(small)
@@ -122,17 +126,16 @@ class Session:
                 self._lay_out(data, self.folder)
             self.target.run(data, self.folder)
 
-    def _minimise(self, data: bytes, outcome: str) -> bytes:
+    def shrink(self, data: bytes, outcome: str | None, seconds: float) -> bytes:
         """Cut pieces out as long as the outcome stays the same."""
-        until = time.monotonic() + _MINIMISE_SECONDS
+        until = time.monotonic() + seconds
         size = len(data) // 2
         while size and time.monotonic() < until:
             start = 0
             while start < len(data) and time.monotonic() < until:
                 shorter = data[:start] + data[start + size :]
                 self.box.put(self.count, shorter)
-                ended, fault = self._run(shorter)
-                if fault is not None and ended == outcome:
+                if self._run(shorter)[0] == outcome:
                     data = shorter
                 else:
                     start += size
@@ -142,7 +145,7 @@ class Session:
 
 def mask(text: str) -> str:
     """A message without what differs from input to input: one word for each thing that can go wrong."""
-    return re.sub(r"'.*'|\".*\"|-?\d[\d.xe+]*", "_", text)[:200]
+    return re.sub(r"'.*'|\".*\"|0x[0-9a-f]+|-?\d[\d.e+]*", "_", text)[:200]
 
 
 def _sign(error: BaseException) -> str:
@@ -159,22 +162,39 @@ def read_seeds(folders: list[Path]) -> list[bytes]:
     return sorted((seed for seed in seeds if len(seed) <= MAX_INPUT_BYTES), key=len)
 
 
-def fuzz_plainly(session: Session, seeds: list[bytes], seconds: float, seed: int) -> dict[str, Any]:
-    """Mutate what ended in a new way, until the time is over."""
+def fuzz_plainly(session: Session, seeds: list[bytes], seconds: float, seed: int) -> dict[str, bytes]:
+    """Mutate what ended in a new way, until the time is over.
+
+    Returns:
+        For each way to end an input that ends so.
+    """
     rng = Random(f"{session.reader}:{seed}")  # noqa: S311 - inputs are to be the same for the same seed
     pool = seeds[:]
-    outcomes = set(map(session.attempt, seeds))
+    ended: dict[str, bytes] = {}
+    for data in seeds:
+        if (outcome := session.attempt(data)) is not None:
+            ended.setdefault(outcome, data)
     until = time.monotonic() + seconds
     while pool and time.monotonic() < until:
         data = rng.choice(pool)
         for _ in range(rng.choice((1, 1, 2, 4))):
             data = session.target.mutate(data, rng)[:MAX_INPUT_BYTES]
         outcome = session.attempt(data)
-        if outcome is not None and outcome not in outcomes:
-            outcomes.add(outcome)
+        if outcome is not None and outcome not in ended:
+            ended[outcome] = data
             if len(pool) < _MAX_POOL:
                 pool.append(data)
-    return {"outcomes": len(outcomes)}
+    return ended
+
+
+def keep_outcomes(session: Session, ended: Mapping[str, bytes], folder: Path) -> None:
+    """Keep a small input for each way to end, under a name that says which."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for outcome, data in list(ended.items())[:_MAX_KEPT]:
+        name = re.sub(r"[^a-z0-9]+", "-", outcome.lower().removeprefix("input")).strip("-")[:60].strip("-")
+        small = session.shrink(data, outcome, _SHRINK_SECONDS)
+        if len(small) <= _MAX_KEPT_BYTES and outcome != "read" and not (folder / name).exists():
+            (folder / name).write_bytes(small)
 
 
 def fuzz_by_coverage(session: Session, corpus: list[Path], new: Path, seconds: float, seed: int) -> None:
@@ -223,6 +243,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--found", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, action="append", required=True)
+    parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
     _load(options.engine)
     session = Session(options.reader, options.work, options.found)
@@ -239,8 +260,10 @@ def main() -> int:
         fuzz_by_coverage(session, options.corpus, new, options.seconds, options.seed)
         return 0
     seconds = options.seconds if options.engine == "plain" else 0.0
-    found = fuzz_plainly(session, seeds, seconds, options.seed)
-    print(json.dumps(found))
+    ended = fuzz_plainly(session, seeds, seconds, options.seed)
+    if options.keep is not None:
+        keep_outcomes(session, ended, options.keep)
+    print(json.dumps({"outcomes": len(ended)}))
     return 0
 
 

@@ -59,7 +59,9 @@ class Result:
     findings: dict[str, str] = field(default_factory=dict)
 
 
-def fuzz_reader(reader: str, engine: str, seconds: float, seed: int, seeds: Path, found: Path, work: Path) -> Result:
+def fuzz_reader(
+    reader: str, engine: str, seconds: float, seed: int, seeds: Path, found: Path, work: Path, keep: Path | None = None
+) -> Result:
     """Fuzz one reader; where a child dies, what killed it is kept, and another goes on."""
     result = Result(reader)
     started = time.monotonic()
@@ -69,7 +71,7 @@ def fuzz_reader(reader: str, engine: str, seconds: float, seed: int, seeds: Path
             break
         place = work / f"{reader}-{start}"
         place.mkdir(parents=True)
-        status, said = _run_child(reader, engine, max(rest, 1.0), seed + start, seeds, found, place)
+        status, said = _run_child(reader, engine, max(rest, 1.0), seed + start, seeds, found, place, keep)
         result.executions += InputBox.take(place / "box")[0]
         for name, text in re.findall(r"^FOUND (\S+): (.*)$", said, re.MULTILINE):
             result.findings[name] = text
@@ -87,7 +89,7 @@ def fuzz_reader(reader: str, engine: str, seconds: float, seed: int, seeds: Path
 
 
 def _run_child(
-    reader: str, engine: str, seconds: float, seed: int, seeds: Path, found: Path, place: Path
+    reader: str, engine: str, seconds: float, seed: int, seeds: Path, found: Path, place: Path, keep: Path | None
 ) -> tuple[int, str]:
     """Run a child and watch that it gets on; returns its status and what it said."""
     box, log = place / "box", place / "log"
@@ -102,6 +104,7 @@ def _run_child(
         sys.executable, str(_HERE / "child.py"), reader, "--engine", engine, "--seconds", str(seconds),
         "--seed", str(seed), "--work", str(place), "--found", str(found),
         *(word for folder in (*corpora, *extra) for word in ("--corpus", str(folder))),
+        *(("--keep", str(keep / reader)) if keep else ()),
     ]  # fmt: skip
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as child:
         count, moved = -1, time.monotonic()
@@ -168,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--replay", action="store_true", help="try what is kept, and nothing else")
     parser.add_argument("--seeds", type=Path, help="honest inputs written by seeds.py; default: write them anew")
     parser.add_argument("--found", type=Path, default=CORPUS / "found", help="where to keep what is found")
+    parser.add_argument("--keep", type=Path, help="keep an input for each way to end there (the plain engine alone)")
     parser.add_argument("--record", type=Path, help="a document whose table the numbers are written into")
     options = parser.parse_args(arguments)
     engine = options.engine
@@ -181,7 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.seeds is None:
             subprocess.run([sys.executable, str(_HERE / "seeds.py"), str(seeds)], check=True)
         for reader in options.reader or READERS:
-            result = fuzz_reader(reader, engine, options.seconds, options.seed, seeds, options.found, work)
+            result = fuzz_reader(
+                reader, engine, options.seconds, options.seed, seeds, options.found, work, options.keep
+            )
             results.append(result)
             print(summarise([result]).split("\n", 1)[1], file=sys.stderr, flush=True)
             if options.record:
