@@ -43,9 +43,8 @@ def read(tmp_path):
 def test_storages_lie_where_torch_put_them(read):
     data = save(STATE)
     found = read(data)
-    assert [nbytes for _, nbytes in found.storages.values()] == [24, 32]
-    for (offset, nbytes), tensor in zip(found.storages.values(), (STATE["a"], STATE["b"]), strict=True):
-        assert data[offset : offset + nbytes] == tensor.numpy().tobytes()
+    stored = {data[offset : offset + nbytes] for offset, nbytes in found.storages.values()}  # in the order of addresses
+    assert stored == {STATE["a"].numpy().tobytes(), STATE["b"].numpy().tobytes()}
     assert [mapping["step"] for mapping in found.mappings()] == [7]
 
 
