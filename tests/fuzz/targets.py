@@ -19,6 +19,7 @@ from wsanalyze.changes.kernels import NumpyKernel
 from wsanalyze.checkpoints.base import Checkpoint
 from wsanalyze.checkpoints.facts import fingerprint_file, read_facts
 from wsanalyze.checkpoints.folder import FolderSource
+from wsanalyze.checkpoints.trainer_state import read_training_log
 from wsanalyze.errors import CheckpointError, WsAnalyzeError
 from wsanalyze.files.base import ByteSource, FileRef
 from wsanalyze.files.contents import read_contents
@@ -31,6 +32,7 @@ from wsanalyze.tensors.dtypes import DTYPES
 from wsanalyze.tensors.files import describe_format, read_checkpoint, read_tensors
 from wsanalyze.tensors.gather import ElementReader
 from wsanalyze.tensors.state_dicts import find_state_dicts
+from wsanalyze.tensors.structures import find_structure, parse_structure, write_structure
 
 _MAX_NUMEL_READ: Final = 2**16
 _KERNEL: Final = NumpyKernel()
@@ -125,8 +127,10 @@ def lay_out(data: bytes, folder: Path) -> None:
 def run_folder(_data: bytes, folder: Path) -> None:
     """A folder that holds one checkpoint or several; each may be refused by itself."""
     refused: WsAnalyzeError | None = None
+    checkpoints = FolderSource(str(folder)).checkpoints()
+    read_training_log(checkpoints)
     with LocalFiles() as source:
-        for checkpoint in FolderSource(str(folder)).checkpoints():
+        for checkpoint in checkpoints:
             try:
                 _read_one(checkpoint, source)
             except WsAnalyzeError as error:
@@ -167,6 +171,9 @@ def check_tensors(tensors: TensorSet, source: ByteSource, sizes: dict[str, int],
         BrokenPromiseError: If it is broken.
         WsAnalyzeError: If they cannot be read or derived after all.
     """
+    structure = find_structure(tensors)
+    if structure is not None and parse_structure(write_structure(structure)) != structure:
+        raise BrokenPromiseError("a structure is not what is remembered of it")
     reader = ElementReader(source)
     for infos in tensors.infos.values():
         for info in infos.values():
@@ -176,10 +183,21 @@ def check_tensors(tensors: TensorSet, source: ByteSource, sizes: dict[str, int],
             stripped = strip_wrappers(infos)
         except WsAnalyzeError:
             continue
-        for merge_lora, split_qkv in ((False, False), (True, True)):
-            derived = derive_tensors(stripped, folder, merge_lora=merge_lora, split_qkv=split_qkv)
+        _read_derived(stripped, folder, reader)
+
+
+def _read_derived(infos: Mapping[str, TensorInfo], folder: str, reader: ElementReader) -> None:
+    """What is computed from others, by each option alone: one of them refuses what the other one takes."""
+    refused: WsAnalyzeError | None = None
+    for merge_lora, split_qkv in ((False, False), (True, False), (False, True)):
+        try:
+            derived = derive_tensors(infos, folder, merge_lora=merge_lora, split_qkv=split_qkv)
             for info in derived.infos.values():
                 _read_elements(info, reader)
+        except WsAnalyzeError as error:
+            refused = error
+    if refused is not None:
+        raise refused
 
 
 def _check_info(info: TensorInfo, sizes: dict[str, int]) -> None:
