@@ -201,3 +201,22 @@ def test_the_unit_of_a_file(put, tmp_path):
     assert [file.name for file in stale.files] == ["model-00002-of-00002.safetensors"]
     gone = list_unit_of(tmp_path / "gone" / "model-00002-of-00002.safetensors")
     assert len(gone.files) == 1
+
+
+@pytest.mark.parametrize(
+    ("bound", "reason"),
+    [
+        ("_MAX_INDEX_VALUES", "holds more than 3 values: refused"),
+        ("_MAX_SHARDS", "names 4 shards, more than 3 are refused"),
+    ],
+)
+def test_bounds_of_an_index(put, tmp_path, monkeypatch, bound, reason):
+    put("model.safetensors.index.json", text=index("a.bin", "b.bin", "c.bin", "d.bin"))
+    monkeypatch.setattr(f"wsanalyze.checkpoints.units.{bound}", 3)
+    assert reason in list_units(tmp_path)["model"].problem
+
+
+def test_an_index_that_is_a_pipe_is_not_waited_for(tmp_path):
+    path = tmp_path / "model.safetensors.index.json"
+    os.mkfifo(path)
+    assert "is not a regular file" in list_unit_of(path).problem

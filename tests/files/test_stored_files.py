@@ -65,6 +65,12 @@ def test_notes_without_a_step(read, data):
     assert not any(isinstance(mapping.get("num_timesteps"), int) for mapping in found.mappings())
 
 
+def test_notes_of_more_values_than_there_are_notes_hold_no_step(read, monkeypatch):
+    monkeypatch.setattr("wsanalyze.files.stored_files._MAX_VALUES", 3)
+    found = read(make_zip(SB3 | {"data": '{"num_timesteps": 300, "x": [1, 2, 3, 4]}'}))
+    assert not any(isinstance(mapping.get("num_timesteps"), int) for mapping in found.mappings())
+
+
 @pytest.mark.parametrize(
     "records", [SB3, {"step_1.pt": save_torch(WEIGHTS)}, {"a/b.safetensors": save(WEIGHTS)}], ids=["sb3", "pt", "st"]
 )

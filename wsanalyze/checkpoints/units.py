@@ -19,6 +19,8 @@ _SHARD: Final = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})
 _VARIANT: Final = re.compile(r"\.(fp16|bf16|fp32|non_ema)$")
 _PLAIN_NAME: Final = re.compile(r"[^/\\:\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 _MAX_INDEX_BYTES: Final = 100_000_000
+_MAX_INDEX_VALUES: Final = 1_500_000  # a million tensors, and notes; of more, the parsed index takes gigabytes
+_MAX_SHARDS: Final = 10_000
 
 
 def list_units(folder: Path) -> dict[str, Unit]:
@@ -129,9 +131,14 @@ def _read_index(index: Path) -> Unit:
 
 def _read_shard_names(index: Path) -> list[str]:
     try:
+        if not index.is_file():
+            raise CheckpointError("is not a regular file", index)  # a pipe would be waited for
         if index.stat().st_size > _MAX_INDEX_BYTES:
             raise CheckpointError(f"is larger than {_MAX_INDEX_BYTES} bytes: refused", index)
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        data = index.read_bytes()
+        if sum(map(data.count, (b",", b"[", b"{"))) > _MAX_INDEX_VALUES:
+            raise CheckpointError(f"holds more than {_MAX_INDEX_VALUES} values: refused", index)
+        names = set(json.loads(data.decode())["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError("is a damaged shard index", index) from error
     for name in names:
@@ -139,4 +146,6 @@ def _read_shard_names(index: Path) -> list[str]:
             raise CheckpointError(f"names a shard that is no file of its folder: {name!r}", index)
     if not names:
         raise CheckpointError("names no shard", index)
+    if len(names) > _MAX_SHARDS:
+        raise CheckpointError(f"names {len(names)} shards, more than {_MAX_SHARDS} are refused", index)
     return sorted(names, key=natural_key)

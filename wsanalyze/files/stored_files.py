@@ -11,6 +11,7 @@ from wsanalyze.files.torch_archive import read_record
 from wsanalyze.files.zip_records import ZipRecord, check_overlaps, locate_record
 
 _MAX_DATA_BYTES: Final = 64_000_000
+_MAX_VALUES: Final = 5_000_000
 _MAX_DIGITS: Final = 40
 _POLICY: Final = "policy.pth"
 _VARIABLES: Final = ("pytorch_variables.pth", "tensors.pth")
@@ -113,7 +114,10 @@ def _read_steps(source: ByteSource, file: FileRef, record: ZipRecord) -> dict[st
     if record.nbytes > _MAX_DATA_BYTES or not record.stored:
         return {}
     try:
-        data = json.loads(read_record(source, file, record), parse_int=_parse_int)
+        raw = read_record(source, file, record)
+        if sum(map(raw.count, (b",", b"[", b"{"))) > _MAX_VALUES:  # gigabytes, once it is parsed
+            return {}
+        data = json.loads(raw, parse_int=_parse_int)
     except (ValueError, RecursionError) as error:
         raise CheckpointError("holds damaged JSON as 'data'", file.url) from error
     return {_STEPS: data.get(_STEPS)} if isinstance(data, dict) else {}
