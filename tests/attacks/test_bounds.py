@@ -24,7 +24,7 @@ from wsanalyze.files import (
     zip_records,
 )
 from wsanalyze.files.local import LocalFiles, stat_file
-from wsanalyze.tensors import script_file, state_dicts, zero
+from wsanalyze.tensors import files, script_file, state_dicts, zero
 from wsanalyze.tensors.files import read_checkpoint, read_tensors
 
 _SPEC = importlib.util.spec_from_file_location("attacks_containers", Path(__file__).parent / "containers.py")
@@ -119,6 +119,14 @@ FILES = {
         safetensors_header, "_COUNTS", (("objects", b"{", 2),), "x.safetensors",
         save_safetensors({"a": ENTRY, "b": ENTRY}),
         "has a header of more than 2 objects: refused",
+    ),
+    "a name of a header": (
+        safetensors_header, "MAX_NAME_CHARS", 5, "x.safetensors", save_safetensors({"endless": ENTRY}),
+        "names a tensor by more than 5 characters: refused",
+    ),
+    "a name of any file": (
+        files, "MAX_NAME_CHARS", 5, "x.safetensors", save_safetensors({"endless": ENTRY}),
+        r"tensor 'endless'\.\.\. has a name of 7 characters, more than 5 are refused",
     ),
     "digits": (
         safetensors_header, "_MAX_DIGITS", 40, "x.safetensors", save_safetensors({"a": {**ENTRY, "shape": [10**50]}}),

@@ -46,6 +46,11 @@ def test_a_path_and_a_sentence_lose_their_middle():
     assert shorten_names(["runs/a.b/checkpoint-10"], 11) == ["runs/…nt-10"]
 
 
+def test_a_name_of_endless_parts_loses_its_middle():
+    name = "a." * 100_000
+    assert shorten_names([name, "b"], 20) == ["a.a.a.a.a.….a.a.a.a.", "b"]
+
+
 @given(any_names, st.integers(0, 30))
 def test_no_name_is_wider_and_one_that_fits_is_whole(names, width):
     shown = shorten_names(names, width)

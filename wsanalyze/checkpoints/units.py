@@ -143,7 +143,7 @@ def _read_shard_names(index: Path) -> list[str]:
         raise CheckpointError("is a damaged shard index", index) from error
     for name in names:
         if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name) or not name.strip("."):
-            raise CheckpointError(f"names a shard that is no file of its folder: {name!r}", index)
+            raise CheckpointError(f"names a shard that is no file of its folder: {name!r:.200}", index)
     if not names:
         raise CheckpointError("names no shard", index)
     if len(names) > _MAX_SHARDS:

@@ -17,6 +17,8 @@ from wsanalyze.files.base import ByteSource, FileRef, read_bytes
 
 MAX_HEADER_BYTES: Final = 100_000_000
 MAX_TENSORS: Final = 1_000_000
+MAX_NAME_CHARS: Final = 65_536
+_SHOWN_CHARS: Final = 200
 _MAX_NUMEL: Final = 2**50
 _MAX_COUNT: Final = 2**63
 _MAX_AXES: Final = 64
@@ -109,6 +111,8 @@ def read_header(source: ByteSource, file: FileRef) -> SafetensorsHeader:
     metadata = parsed.pop("__metadata__", {})
     if len(parsed) > MAX_TENSORS:
         raise CheckpointError(f"lists {len(parsed)} tensors, more than {MAX_TENSORS} are refused", file.url)
+    if max(map(len, parsed), default=0) > MAX_NAME_CHARS:
+        raise CheckpointError(f"names a tensor by more than {MAX_NAME_CHARS} characters: refused", file.url)
     data_offset = 8 + length
     entries = {name: _entry(name, value, data_offset, file) for name, value in parsed.items()}
     _check_cover(entries, data_offset, file)
@@ -128,7 +132,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise ValueError(f"{twice!r} stands twice in it")
+        raise ValueError(f"{twice[:_SHOWN_CHARS]!r} stands twice in it")
     return found
 
 

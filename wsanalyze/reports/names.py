@@ -8,6 +8,7 @@ from wsanalyze.reports.text import shorten, text_width
 
 # A shorter start is not worth the line that says that it was taken off.
 _SHORTEST_PREFIX: Final = 10
+_MAX_PARTS: Final = 200  # of a name that somebody made up, each part of which would be tried
 
 
 def find_prefix(names: Sequence[str]) -> str:
@@ -46,6 +47,8 @@ def _shorten_name(name: str, shared: set[str], width: int, ellipsis: str) -> str
     if text_width(name) <= width or "/" in name or " " in name:
         return shorten(name, width, ellipsis)
     parts = name.split(".")
+    if len(parts) > _MAX_PARTS:
+        return shorten(name, width, ellipsis)
     words = [i for i, part in enumerate(parts[:-1]) if part in shared or not any(map(str.isdigit, part))]
     dropped: set[int] = set()
     shown = name

@@ -25,6 +25,9 @@ from wsanalyze.tensors.script_file import read_script
 from wsanalyze.tensors.torch_file import read_torch
 from wsanalyze.tensors.zero import read_zero3
 
+MAX_NAME_CHARS: Final = 65_536
+_SHOWN_CHARS: Final = 80
+
 READERS: Final[dict[type[Any], tuple[str, TensorReader]]] = {
     SafetensorsHeader: ("safetensors", read_safetensors),
     TorchArchive: ("torch", read_torch),
@@ -140,9 +143,12 @@ def describe_format(layout: str, contents: Sequence[Contents]) -> str:
 
 
 def _check_names(found: TensorSet, file: FileRef) -> None:
-    """Both formats can hold half a surrogate pair in a name, which no report or run file can."""
+    """Formats can hold half a surrogate pair in a name, which no report or run file can, and names without an end."""
     names = [name for infos in found.infos.values() for name in infos] + [skip.name for skip in found.skips]
     for name in names:
+        if len(name) > MAX_NAME_CHARS:
+            text = f"tensor {name[:_SHOWN_CHARS]!r}... has a name of {len(name)} characters"
+            raise CheckpointError(f"{text}, more than {MAX_NAME_CHARS} are refused", file.url)
         try:
             name.encode()
         except UnicodeEncodeError as error:
