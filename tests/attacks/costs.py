@@ -158,6 +158,29 @@ def _chunks(size: int) -> dict[str, bytes]:
     return {".metadata": made + text(b"storage_data") + b"}ub.", "__0_0.distcp": bytes(100)}
 
 
+def _same_chunk(size: int) -> dict[str, bytes]:
+    """Very many chunks that all are the same bytes, and lie where they should."""
+    classes = b"ctorch.distributed.checkpoint.metadata\n"
+    place = b"ctorch.distributed.checkpoint.filesystem\n_StorageInfo\n)\x81}("
+    data = torch_file(tensor(shape=b"K\x04\x85", strides=b"K\x01\x85") + b".")["x.pt"]
+    count = min(100_000, size // 60)
+    rows = [b"J" + struct.pack("<i", number * 4) + b"\x85" for number in range(count)]
+    made = b"K\x04\x85q\x010" + classes + b"ChunkStorageMetadata\nq\x020" + classes + b"MetadataIndex\nq\x030"
+    made += (
+        text(b"offsets") + b"q\x040" + text(b"sizes") + b"q\x050" + text(b"fqn") + b"q\x060" + text(b"w") + b"q\x070"
+    )
+    made += text(b"offset") + b"q\x080" + place + text(b"relative_path") + text(b"__0_0.distcp") + b"h\x08K\x00"
+    made += text(b"length") + b"M" + struct.pack("<H", len(data)) + b"ubq\x090"
+    made += b"ctorch\nfloat32\nq\x0a0" + classes + b"TensorProperties\n)\x81(h\x0ah\x0atbq\x0b0"
+    made += classes + b"Metadata\n)\x81}(" + text(b"state_dict_metadata") + b"}h\x07" + classes
+    made += b"TensorStorageMetadata\n)\x81}(" + text(b"size") + b"J" + struct.pack("<i", 4 * count) + b"\x85"
+    made += text(b"properties") + b"h\x0b" + text(b"chunks") + b"]("
+    made += b"".join(b"h\x02)\x81}(h\x04" + row + b"h\x05h\x01ub" for row in rows) + b"eubs"
+    made += text(b"storage_data") + b"}("
+    made += b"".join(b"h\x03)\x81}(h\x06h\x07h\x08" + row + b"ubh\x09" for row in rows) + b"uub."
+    return {".metadata": made, "__0_0.distcp": data}
+
+
 def _legacy(size: int) -> dict[str, bytes]:
     """Very many storages."""
     count = size // 32
@@ -208,6 +231,7 @@ COSTS: Final[dict[str, Callable[[int], dict[str, bytes]]]] = {
     "ONNX: many initialisers": lambda n: _onnx(b"".join(_INITIALIZER % i for i in range(n // 60))),
     "TorchScript: code that was squeezed": _script,
     "torch.distributed: one list of chunks for all": _chunks,
+    "torch.distributed: one chunk again and again": _same_chunk,
 }  # fmt: skip
 
 

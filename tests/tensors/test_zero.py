@@ -195,6 +195,13 @@ def test_a_lie_is_an_error_that_says_how_to_convert(source, tmp_path, lie):
     assert "\n" not in str(caught.value)
 
 
+def test_partitions_that_are_the_same_bytes(source, tmp_path):
+    flat = torch.randn(24)
+    write_zero3(tmp_path, PARAMS, lies={"optim": lambda _: {"fp32_flat_groups": [flat[:12], flat[:12]]}})
+    with pytest.raises(CheckpointError, match="partitions 'flat group 0' and 'flat group 1' overlap"):
+        read_zero(source, tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["model", "optim"])
 @pytest.mark.parametrize("rank", [0, 1, 2])
 def test_a_missing_rank(source, tmp_path, kind, rank):

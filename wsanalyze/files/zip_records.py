@@ -81,8 +81,8 @@ def locate_record(source: ByteSource, file: FileRef, record: ZipRecord) -> int:
     return offset
 
 
-def check_overlaps(spans: Iterable[tuple[int, int, str]], file: FileRef) -> None:
-    """Refuse records whose bytes overlap: (offset, nbytes, name) each.
+def check_overlaps(spans: Iterable[tuple[int, int, str]], file: FileRef, what: str = "zip records") -> None:
+    """Refuse records, or what else lies in a file, whose bytes overlap: (offset, nbytes, name) each.
 
     Raises:
         CheckpointError: If two of them do.
@@ -90,5 +90,5 @@ def check_overlaps(spans: Iterable[tuple[int, int, str]], file: FileRef) -> None
     end, last = 0, ""
     for offset, nbytes, name in sorted(spans):
         if offset < end and nbytes:
-            raise CheckpointError(f"zip records {last!r} and {name!r} overlap", file.url)
+            raise CheckpointError(f"{what} {last!r} and {name!r} overlap", file.url)
         end, last = max(end, offset + nbytes), name

@@ -17,6 +17,7 @@ from wsanalyze.files.distributed_metadata import (
     read_sharded_tensor,
 )
 from wsanalyze.files.pickle_machine import Call, Global
+from wsanalyze.files.zip_records import check_overlaps
 from wsanalyze.series import Skip
 from wsanalyze.tensors.base import Piece, TensorInfo, TensorSet
 from wsanalyze.tensors.dtypes import DTYPES, name_unknown
@@ -84,12 +85,16 @@ def read_distributed(source: ByteSource, files: Sequence[FileRef]) -> tuple[Tens
         found = find_state_dicts(_build_tree(metadata))
     except CheckpointError as error:
         raise CheckpointError(error.reason, main.url) from error
+    tensors = {
+        weights: {name: read_sharded_tensor(metadata, call.args[0], main) for name, call in calls.items()}
+        for weights, calls in found.items()
+    }
+    _check_overlaps(tensors, chunk_files)
     infos: dict[str, dict[str, TensorInfo]] = {}
     skips = []
-    for weights, calls in found.items():
+    for weights, named in tensors.items():
         infos[weights] = {}
-        for name, call in calls.items():
-            tensor = read_sharded_tensor(metadata, call.args[0], main)
+        for name, tensor in named.items():
             try:
                 infos[weights][name] = _read_tensor(name, tensor, chunk_files, source, main)
             except _OtherLayoutError as reason:
@@ -99,6 +104,23 @@ def read_distributed(source: ByteSource, files: Sequence[FileRef]) -> tuple[Tens
         for file in others
     ]
     return TensorSet(infos, metadata.planned, tuple(skips)), [metadata, *contents]
+
+
+def _check_overlaps(
+    tensors: Mapping[str, Mapping[str, ShardedTensor]], chunk_files: Mapping[str, tuple[FileRef, _ChunkFile]]
+) -> None:
+    """Refuse chunks whose bytes overlap, before any is read: a hundred thousand could be the same few bytes.
+
+    Raises:
+        CheckpointError: If two of them do.
+    """
+    spans: dict[str, list[tuple[int, int, str]]] = {}
+    for named in tensors.values():
+        for name, tensor in named.items():
+            for chunk in tensor.chunks:
+                spans.setdefault(chunk.file_name, []).append((chunk.offset, chunk.nbytes, name))
+    for file_name, (file, _) in chunk_files.items():
+        check_overlaps(spans.get(file_name, ()), file, "chunks of tensors")
 
 
 def _read_notes(source: ByteSource, file: FileRef) -> Contents:

@@ -20,7 +20,8 @@ BLOCK_ELEMENTS: Final = 2**20
 MAX_KEPT_ELEMENTS: Final = 2**16
 """Most elements of a computed input that is kept for the next run of elements that needs it."""
 _MAX_KEPT_BYTES: Final = 16_000_000
-_MAX_COVER_STEPS: Final = 2_000_000
+_MAX_COVER_STEPS: Final = 100_000
+_MAX_COVER_STEPS_PER_BOX: Final = 64  # those of a grid take a few for each axis
 
 _Box = tuple[tuple[int, ...], tuple[int, ...]]  # corner and extent
 _Part = tuple[Piece, tuple[int, ...], tuple[int, ...]]
@@ -190,7 +191,8 @@ def check_cover(info: TensorInfo) -> None:
             raise _misfit(info, "do not fit its shape")
     boxes = [(corner, extent) for _, corner, extent in parts if 0 not in extent]
     excess = sum(math.prod(extent) for _, extent in boxes) - info.numel
-    fault = _find_fault(boxes, shape, 0, [_MAX_COVER_STEPS], info) if info.numel else None
+    most = _MAX_COVER_STEPS + _MAX_COVER_STEPS_PER_BOX * len(boxes)
+    fault = _find_fault(boxes, shape, 0, [most], info) if info.numel else None
     if fault is not None or excess:
         raise _misfit(info, fault or ("overlap" if excess > 0 else "leave a hole"))
 

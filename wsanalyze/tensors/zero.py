@@ -19,6 +19,7 @@ from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import ByteSource, Contents, FileRef
 from wsanalyze.files.contents import TorchArchive, read_contents
 from wsanalyze.files.pickle_machine import Call
+from wsanalyze.files.zip_records import check_overlaps
 from wsanalyze.tensors.base import Piece, TensorInfo, TensorSet
 from wsanalyze.tensors.torch_file import read_calls
 
@@ -187,7 +188,10 @@ def _find_flat_groups(state: _State, num_ranks: int, source: ByteSource) -> list
         raise CheckpointError(text, state.file.url)
     if optimizer.get("ds_zero_partition_groups") is not None:
         raise CheckpointError(f"partitions its parameters over groups of ranks: {_ADVICE}", state.file.url)
-    return [state.locate_flat(call, f"flat group {index}", source) for index, call in enumerate(groups)]
+    found = [state.locate_flat(call, f"flat group {index}", source) for index, call in enumerate(groups)]
+    spans = ((p.offset, p.nbytes, f"flat group {index}") for index, group in enumerate(found) for p in group.pieces)
+    check_overlaps(spans, state.file, "partitions")
+    return found
 
 
 def _read_shapes(state: _State, key: str) -> dict[str, tuple[int, ...]]:
