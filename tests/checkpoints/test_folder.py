@@ -329,3 +329,19 @@ def test_names_that_are_no_text_are_written_with_escapes(tmp_path, locate):
 def test_folders_too_deep_are_not_searched(put, locate):
     with pytest.raises(SourceError, match="holds no checkpoint"):
         locate(put("a/b/c/d/e/step_1.pt"))
+
+
+@pytest.mark.parametrize("alias", ["net_best.pth", "best.pth", "last.ckpt", "final.pt"])
+@pytest.mark.parametrize("numbered", [["net_100.pth", "net_200.pth", "net_300.pth"], ["s0.pt", "s1.pt"], ["x7.pt"]])
+def test_what_points_at_a_checkpoint_is_no_component_of_one(put, find, numbered, alias):
+    assert len(find(put(*numbered, alias))) == len(numbered) + 1
+
+
+def test_a_link_that_leads_nowhere_loses_nothing_else(put, find):
+    root = put("s0.pt", "s1.pt", "s2.pt")
+    (root / "last.ckpt").symlink_to("nowhere")
+    assert find(root) == {"s0": ["s0.pt"], "s1": ["s1.pt"], "s2": ["s2.pt"], "last": "problem"}
+
+
+def test_components_stay_components_beside_an_average(put, find):
+    assert len(find(put("vae_1.pt", "unet.pt", "text.pt"))) == 1

@@ -299,3 +299,46 @@ def test_no_checkpoint_is_lost_silently(parts):
     for checkpoint in made:
         assert checkpoint.origin in kept or any(checkpoint.label in note for note in found.notes)
     assert len(kept) == len(found.checkpoints)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "seed{run}_step{step}",
+        "fold{run}/epoch_{step}",
+        "fold{run}_epoch_{step}",
+        "resnet{run}8-step-{step}-v1",
+        "step_{step}_seed{run}",
+        "lr1e-{run}_epoch{step}",
+        "run{run}/ckpt_{step}",
+    ],
+)
+def test_runs_that_only_a_number_tells_apart_are_refused(name):
+    origins = [[f"top/{name.format(run=run, step=step)}" for step in (1, 20, 300)] for run in (3, 4)]
+    runs = [[make(origin.rpartition("/")[2], origin=origin) for origin in run] for run in origins]
+    for alone in runs:
+        assert len(order(*alone).checkpoints) == 3
+    with pytest.raises(SourceError, match="several runs, not one sequence"):
+        order(*runs[0], *runs[1])
+    assert len(order(*runs[0], *runs[1], given=True).checkpoints) == 6
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["epoch=1-val_loss=0.31", "epoch=2-val_loss=0.29", "epoch=3-val_loss=0.31", "epoch=4-val_loss=0.29"],
+        ["step100-seed7", "step200-seed7", "step300-seed7"],
+        ["epoch_0_step_500", "epoch_0_step_1000", "epoch_1_step_500", "epoch_1_step_1000"],
+        ["seed0_step100", "seed1_step200", "seed0_step300", "seed1_step400"],  # nothing in common: whatever that is
+        ["stage1_step100", "stage1_step200", "stage2_step100", "stage2_step200"],
+    ],
+)
+def test_numbers_that_tell_no_runs_apart(names):
+    assert len(labels(*names)) == len(names)
+
+
+def test_files_that_are_put_together_are_noted():
+    assert (
+        "files of one number are taken for components of one model: actor_1 + critic_1"
+        in order("actor_1 + critic_1", "actor_2 + critic_2").notes
+    )

@@ -15,6 +15,9 @@ from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import FileRef
 from wsanalyze.files.local import stat_file
 
+SEVERAL: Final = " + "
+"""Between the names of components, where one checkpoint is made of files side by side."""
+
 _EMA: Final = re.compile(r"[-_.]?ema(?![a-zA-Z])", re.IGNORECASE)
 
 

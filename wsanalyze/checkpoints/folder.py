@@ -2,23 +2,36 @@
 
 import glob
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Final
 
 from wsanalyze.checkpoints.base import FOREIGN, Checkpoint
-from wsanalyze.checkpoints.components import as_text, group_components, is_averaged, make_checkpoint, merge_components
+from wsanalyze.checkpoints.components import (
+    SEVERAL,
+    as_text,
+    group_components,
+    is_averaged,
+    make_checkpoint,
+    merge_components,
+)
 from wsanalyze.checkpoints.foreign_files import is_of_other_kind
 from wsanalyze.checkpoints.names import mask_numbers, names_step, natural_key, read_name
 from wsanalyze.checkpoints.partitions import is_rank_folder
 from wsanalyze.checkpoints.units import is_shard, list_unit_of, list_units
-from wsanalyze.checkpoints.weight_files import ASIDE, Unit, is_bare_name, is_folder, is_sidecar_folder, is_weight_file
+from wsanalyze.checkpoints.weight_files import (
+    ASIDE,
+    VERSION,
+    Unit,
+    is_bare_name,
+    is_folder,
+    is_sidecar_folder,
+    is_weight_file,
+)
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.files.foreign import explain_name
 
-_VERSION: Final = re.compile(r"-v\d+$")
 _OTHER_THINGS: Final = (".npz", ".zip")
 _MAX_DEPTH: Final = 3
 _MAX_NAMED: Final = 8
@@ -225,7 +238,7 @@ def _split_sequence(folder: Path, units: Mapping[str, Unit]) -> list[Checkpoint]
         makes = [mask_numbers(unit.label).replace("#", "").strip("_-.= ") for unit in groups[0]]
         names = makes if len(set(makes)) == len(makes) else [mask_numbers(unit.label) for unit in groups[0]]
         return [
-            make_checkpoint(" + ".join(u.label for u in group), group[0].files[0], group, names) for group in groups
+            make_checkpoint(SEVERAL.join(u.label for u in group), group[0].files[0], group, names) for group in groups
         ]
     if _is_sequence(folder, units):
         return [make_checkpoint(label, next(iter(unit.files), folder / label), [unit]) for label, unit in units.items()]
@@ -239,12 +252,15 @@ def _is_sequence(folder: Path, units: Mapping[str, Unit]) -> bool:
     facts = [read_name(label) for label in units]
     if sum(bool(fact.units.keys() & {"step", "epoch"} or fact.date or fact.alias) for fact in facts) > 1:
         return True
-    if len({_VERSION.sub("", label) for label in units}) == 1:  # Lightning's, where a name was taken
+    if len({VERSION.sub("", label) for label in units}) == 1:  # Lightning's, where a name was taken
         return True
     if names_step(folder.name):  # `model`, `model_1` and `model_2` of a checkpoint that accelerate saved
         return False
-    # `1.pt`, `2.pt`: nothing but a number, or names that differ in nothing else.
-    return sum(bool(fact.units) for fact in facts) > 1 or len({mask_numbers(label) for label in units}) == 1
+    # `1.pt`, `2.pt`: nothing but a number, or names that differ in nothing else; `last` and `best` belong to no model.
+    makes = {mask_numbers(label) for label, fact in zip(units, facts, strict=True) if not fact.alias}
+    if len(makes) == 1 and ("#" in next(iter(makes)) or not any(fact.alias for fact in facts)):
+        return True
+    return sum(bool(fact.units) for fact in facts) > 1
 
 
 def _exists(path: Path) -> bool:

@@ -4,6 +4,8 @@ References:
     docs/method.md, "Order of checkpoints": steps inside a file go before steps in its name, finer units before coarser.
 """
 
+import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +13,10 @@ from pathlib import PurePath
 from typing import Final
 
 from wsanalyze.checkpoints.base import Checkpoint
+from wsanalyze.checkpoints.components import SEVERAL
 from wsanalyze.checkpoints.facts import EPOCH_KEYS, STEP_KEYS
 from wsanalyze.checkpoints.names import NameFacts, mask_numbers, natural_key, read_name, read_varying_numbers
+from wsanalyze.checkpoints.weight_files import VERSION, stem
 from wsanalyze.errors import SourceError
 
 _FIRST: Final = ("init", "initial", "initialized")
@@ -20,6 +24,7 @@ _LASTING: Final = ("last", "latest", "final", "newest", "current")
 _AMID: Final = "recovery"
 """The role of what was saved in the course of a step: before that step's own checkpoint."""
 _MIN_COLLISIONS: Final = 2
+_MAX_VALUES: Final = 64
 _MAX_NAMED: Final = 4
 
 
@@ -91,6 +96,8 @@ def order_checkpoints(
     placed, left_out = _leave_unplaced_out(entries, pointing)
     key, note = _choose_key(placed, column)
     notes = [note] if len(placed) > 1 else []
+    if (first := next((entry.checkpoint for entry in placed if SEVERAL in entry.checkpoint.label), None)) is not None:
+        notes.append(f"files of one number are taken for components of one model: {first.label}")
     ordered = tuple(entry.checkpoint for entry in sorted(placed, key=key))
     return OrderedCheckpoints(ordered, (*notes, *left_out))
 
@@ -208,18 +215,53 @@ def _refuse_parallel_runs(entries: Sequence[_Entry]) -> None:
             "give one of them, or all with --order given"
         )
     places: dict[object, set[str]] = {}
-    for entry in entries:
+    for entry, run in zip(entries, _tell_runs(entries), strict=True):
         if entry.step is not None and not entry.checkpoint.duplicate_of and entry.name.role != _AMID:
-            path = PurePath(entry.checkpoint.origin)
-            place = str(path.parent / mask_numbers(path.name))
-            places.setdefault((entry.name.stage, entry.step, entry.minor), set()).add(place)
-    collisions = [(key, runs) for key, runs in places.items() if len(runs) > 1]
+            places.setdefault(_place_in_run(entry), set()).add(run)
+    collisions = [runs for runs in places.values() if len(runs) > 1]
     if len(collisions) >= _MIN_COLLISIONS:
-        runs = sorted(collisions[0][1], key=natural_key)[:_MAX_NAMED]
+        runs = sorted(collisions[0], key=natural_key)[:_MAX_NAMED]
         raise SourceError(
             f"several runs, not one sequence: {' and '.join(runs)} hold the same {len(collisions)} steps; "
             "give one of them, or all with --order given"
         )
+
+
+def _tell_runs(entries: Sequence[_Entry]) -> list[str]:
+    """For each checkpoint the run that it may belong to: its folder, and its name without the numbers that count.
+
+    A number does not count but tells runs apart (`seed0_step100`, `seed1_step100`) where two of its values have several
+    steps in common.
+    """
+    paths = [PurePath(entry.checkpoint.origin) for entry in entries]
+    names = [VERSION.sub("", stem(path.name)) for path in paths]
+    makes: dict[tuple[str, str], list[int]] = {}
+    for index, (path, name) in enumerate(zip(paths, names, strict=True)):
+        makes.setdefault((str(path.parent), mask_numbers(name)), []).append(index)
+    runs = [str(path.parent / mask_numbers(name)) for path, name in zip(paths, names, strict=True)]
+    for (folder, _), members in makes.items():
+        parts = [re.split(r"(\d+)", names[index]) for index in members]
+        places = [_place_in_run(entries[index]) for index in members]
+        columns = [c for c in range(1, len(parts[0]), 2) if _tells_runs([part[c] for part in parts], places)]
+        for index, part in zip(members, parts, strict=True):
+            shown = (text if c % 2 == 0 or c in columns else "#" for c, text in enumerate(part))
+            runs[index] = str(PurePath(folder, "".join(shown)))
+    return runs
+
+
+def _tells_runs(values: Sequence[str], places: Sequence[object]) -> bool:
+    """Whether two values of a number in names stand at several places of training in common."""
+    held: dict[str, set[object]] = {}
+    for value, place in zip(values, places, strict=True):
+        held.setdefault(value, set()).add(place)
+    counts = Counter(place for found in held.values() for place in found)
+    shared = {place for place, count in counts.items() if count > 1}
+    several = [found & shared for found in held.values() if len(found & shared) >= _MIN_COLLISIONS]
+    return any(len(one & other) >= _MIN_COLLISIONS for one, other in itertools.combinations(several[:_MAX_VALUES], 2))
+
+
+def _place_in_run(entry: _Entry) -> object:
+    return entry.name.stage, entry.step, entry.minor
 
 
 def _leave_unplaced_out(entries: Sequence[_Entry], pointing: Sequence[bool]) -> tuple[list[_Entry], list[str]]:

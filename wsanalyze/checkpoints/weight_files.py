@@ -7,6 +7,9 @@ from typing import Final
 
 from wsanalyze.checkpoints.base import FOREIGN
 
+VERSION: Final = re.compile(r"-v\d+$")
+"""What Lightning puts behind a name that is taken."""
+
 SUFFIXES: Final = (
     ".pth.tar",
     ".pt.tar",
