@@ -162,6 +162,21 @@ class TestWeights:
         with pytest.raises(SourceError, match="no checkpoint holds ema weights; try --weights auto"):
             open_at(run, weights="ema")
 
+    def test_those_held_but_not_to_be_derived_are_not_said_to_be_missing(self, tmp_path, open_at):
+        for step in (1, 2):
+            folder = tmp_path / f"checkpoint-{step}"
+            folder.mkdir()
+            factors = {"q.lora_A.weight": torch.ones(4, 8) * step, "q.lora_B.weight": torch.ones(8, 4)}
+            save_file(factors, folder / "adapter_model.safetensors")
+        with pytest.raises(
+            SourceError,
+            match=r"none of 2 checkpoints .* the first: .*checkpoint-1: --merge-lora needs adapter_config\.json beside",
+        ):
+            open_at(tmp_path, merge_lora=True)
+        (tmp_path / "checkpoint-2" / "adapter_config.json").write_text('{"r": 4, "lora_alpha": "x"}')
+        with pytest.raises(SourceError, match=r"adapter_config\.json: lora_alpha is no number .* 'x'"):
+            open_at(tmp_path / "checkpoint-2", merge_lora=True)
+
     def test_weights_that_are_not_known(self, run, open_at):
         with pytest.raises(UsageError, match="--weights takes auto, model or ema, not 'raw'"):
             open_at(run, weights="raw")

@@ -193,7 +193,13 @@ def open_sequence(
     derived: _Derived = {}
     members = tuple(_make_member(c, opened[c.origin], weights, options, derived) for c in chosen)
     if not any(member.alive for member in members):
-        raise SourceError(f"{', '.join(sources)}: no checkpoint holds {weights} weights; try --weights auto")
+        held = any(found.infos.get(weights) for c in usable if (found := opened[c.origin].tensors))
+        problems = [member.checkpoint.problem for member in members if member.checkpoint.problem]
+        raise SourceError(
+            _explain_unreadable(sources, problems)
+            if held
+            else f"{', '.join(sources)}: no checkpoint holds {weights} weights; try --weights auto"
+        )
     if unread := [name for c in chosen for name in c.unread]:
         notes.append(
             f"{len(unread)} {'file is' if len(unread) == 1 else 'files are'} left out beside the same weights "

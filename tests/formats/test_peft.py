@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
@@ -125,3 +126,13 @@ def test_a_checkpoint_without_its_configuration_is_named(save_adapters, statuses
     (reason,) = [record.reason for record in series.checkpoints if record.status == "unreadable"]
     assert "checkpoint-10" in reason
     assert "--merge-lora needs adapter_config.json" in reason
+
+
+def test_an_adapter_of_which_the_product_is_not_the_update_stays_two_factors(save_adapters, analyze):
+    folder, *_ = save_adapters(use_dora=True, target_modules=["c_attn"])
+    stored, asked = analyze(folder), analyze(folder, merge_lora=True)
+    assert list(asked.names) == list(stored.names)
+    np.testing.assert_array_equal(asked.metric(), stored.metric())
+    told = [skip for skip in asked.skips if "B.A alone is not the update" in skip.reason]
+    assert told
+    assert all(skip.name.endswith("c_attn.lora_BA") for skip in told)

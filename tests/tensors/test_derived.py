@@ -112,6 +112,17 @@ def test_a_fused_weight_that_is_normed_is_recombined_and_then_split(tmp_path, so
         np.testing.assert_allclose(gather(derived.infos[f"Wqkv.{letter}.weight"]), expected.numpy(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("rank", [0, 3])
+def test_factors_whose_rank_is_another_stay_and_are_told(tmp_path, rank):
+    infos = make(GROUPS["adapted"][0])
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": rank, "lora_alpha": 4}))
+    derived = derive_tensors(infos, str(tmp_path), merge_lora=True)
+    assert (derived.infos, derived.key) == (infos, "")
+    assert [(skip.name, skip.reason) for skip in derived.skips] == [
+        ("x.lora_BA", f"not merged: its rank is 4, and {rank} in adapter_config.json")
+    ]
+
+
 def test_a_missing_configuration_is_an_error_only_where_it_is_needed(tmp_path):
     infos = make(GROUPS["adapted"][0])
     assert derive_tensors(infos, str(tmp_path)).infos == infos

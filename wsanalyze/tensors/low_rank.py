@@ -166,7 +166,8 @@ def merge_low_rank(infos: Mapping[str, TensorInfo], folder: str) -> tuple[dict[s
         folder: Where adapter_config.json lies.
 
     Returns:
-        The tensors with each pair replaced by its update; the parts as skips; and the scales taken from the
+        The tensors with each pair replaced by its update; the parts as skips, and for each pair that is not merged
+        with certainty, and stays, one by the name of the update that says why; and the scales taken from the
         configuration, as text.
 
     Raises:
@@ -191,10 +192,11 @@ def merge_low_rank(infos: Mapping[str, TensorInfo], folder: str) -> tuple[dict[s
             continue
         scale = "DoRA or its kin: B.A alone is not the update" if pair.module in others else scales[name]
         derived = f"there is a {pair.update} already" if pair.update in merged else _merge(pair, infos, scale)
-        used |= {pair.a, pair.b}
         if isinstance(derived, str):
-            skips += [Skip(part, f"not merged: {derived}") for part in (pair.a, pair.b)]
+            merged[name] = info
+            skips.append(Skip(pair.module if pair.update in merged else pair.update, f"not merged: {derived}"))
             continue
+        used |= {pair.a, pair.b}
         merged[pair.update] = derived
         if alpha := _find_alpha(pair, infos):
             used.add(alpha)
