@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wsanalyze.trends.base import TrendOptions, Trends
 
 STATUS_FAILED: Final = 1
+_LESS_MEMORY: Final = "read fewer checkpoints (--steps, --every) or rows (--layers), or allow less with --memory"
 STATUS_PARTLY: Final = 3
 STATUS_INTERRUPTED: Final = 130
 _FILE_REPORTS: Final = ("html", "json", "csv", "markdown")
@@ -253,7 +254,7 @@ def _explain(error: Exception) -> tuple[str, int] | None:
         case _InterruptedError() | click.Abort() | ImportError() if _is_interrupt(error):
             return "interrupted; what was measured is kept, the same command goes on from there", STATUS_INTERRUPTED
         case MemoryError():
-            return "out of memory; allow less with --memory, or read fewer rows with --layers", STATUS_FAILED
+            return f"out of memory; {_LESS_MEMORY}", STATUS_FAILED
         case OSError(filename=None):
             _drop_output()
             return f"standard output cannot be written ({(error.strerror or str(error)).lower()})", STATUS_FAILED

@@ -8,7 +8,7 @@ import pytest
 from wsanalyze.checkpoints import units
 from wsanalyze.checkpoints.partitions import explain_ranks
 from wsanalyze.files import foreign, onnx_model, pickle_machine, safetensors_header, torch_archive, zip_records
-from wsanalyze.tensors import state_dicts
+from wsanalyze.tensors import files, state_dicts
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "formats.md"
@@ -42,6 +42,7 @@ def test_links_lead_somewhere():
 BOUNDS = {
     "a header of safetensors": safetensors_header.MAX_HEADER_BYTES,
     "tensors of a safetensors file": safetensors_header.MAX_TENSORS,
+    "bytes to read of a checkpoint whose tensors overlap": files.MAX_READINGS,
     "a number in a header": safetensors_header._MAX_DIGITS,
     "a pickle": pickle_machine.MAX_PICKLE_BYTES,
     "opcodes of a pickle": pickle_machine.MAX_OPCODES,

@@ -7,9 +7,11 @@ from huggingface_hub import save_torch_state_dict
 from safetensors.torch import save_file
 
 from wsanalyze.errors import CheckpointError, NoWeightsError
+from wsanalyze.files.base import FileRef
 from wsanalyze.files.contents import read_contents
 from wsanalyze.files.local import stat_file
-from wsanalyze.tensors.files import describe_format, read_tensors
+from wsanalyze.tensors import files
+from wsanalyze.tensors.files import describe_format, read_checkpoint, read_tensors
 
 STATE = {f"layers.{i}.weight": torch.full((8, 8), float(i)) for i in range(6)}
 
@@ -59,3 +61,30 @@ def test_no_weights_says_why(tmp_path, read_set):
     torch.save({"w": torch.zeros(2, 2).to_sparse()}, tmp_path / "a.pt")
     with pytest.raises(NoWeightsError, match=r"holds no weights that can be read \('w': rebuilt by"):
         read_set(tmp_path / "a.pt")
+
+
+def test_views_that_overlap_again_and_again_are_refused_and_tied_ones_are_not(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(files, "_FREE_BYTES", 0)
+    weights = torch.zeros(100_000)
+    path = tmp_path / "a.pt"
+    for views, refused in (
+        ({f"w{i}": weights[i : i + 90_000] for i in range(20)}, True),
+        ({f"w{i}": weights for i in range(20)}, False),
+        ({f"w{i}": weights[5_000 * i : 5_000 * (i + 1)] for i in range(20)}, False),
+        ({f"w{i}": weights[i:] for i in range(3)}, False),
+    ):
+        torch.save(views, path)
+        if not refused:
+            assert len(read_checkpoint(source, "files", [stat_file(path)], [""])[0].infos["model"]) == len(views)
+            continue
+        with pytest.raises(CheckpointError, match=r"a\.pt: holds tensors that overlap: 7200000 bytes to read of 40"):
+            read_checkpoint(source, "files", [stat_file(path)], [""])
+
+
+def test_headers_that_take_all_memory_are_a_fault_of_their_checkpoint(tmp_path, source, monkeypatch):
+    def read(*_):
+        raise MemoryError
+
+    monkeypatch.setitem(files.LAYOUTS, "files", ("", read))
+    with pytest.raises(CheckpointError, match=r"a\.pt: needs more memory than there is to read its headers"):
+        read_checkpoint(source, "files", [FileRef(str(tmp_path / "a.pt"), 1, "")], [""])

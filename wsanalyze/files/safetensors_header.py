@@ -16,7 +16,7 @@ from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import ByteSource, FileRef, read_bytes
 
 MAX_HEADER_BYTES: Final = 100_000_000
-MAX_TENSORS: Final = 1_000_000
+MAX_TENSORS: Final = 250_000
 MAX_NAME_CHARS: Final = 65_536
 _SHOWN_CHARS: Final = 200
 _MAX_NUMEL: Final = 2**50

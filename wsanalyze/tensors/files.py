@@ -28,6 +28,9 @@ from wsanalyze.tensors.zero import read_zero3
 MAX_NAME_CHARS: Final = 65_536
 _SHOWN_CHARS: Final = 80
 
+MAX_READINGS: Final = 8
+_FREE_BYTES: Final = 64_000_000
+
 READERS: Final[dict[type[Any], tuple[str, TensorReader]]] = {
     SafetensorsHeader: ("safetensors", read_safetensors),
     TorchArchive: ("torch", read_torch),
@@ -74,12 +77,36 @@ def read_checkpoint(
         CheckpointError: If a file is damaged, or the pieces of a tensor do not cover it once.
         NoWeightsError: If there is no tensor at all.
     """
-    tensors, contents = LAYOUTS[layout][1](source, files, prefixes)
-    for infos in tensors.infos.values():
-        for info in infos.values():
+    try:
+        tensors, contents = LAYOUTS[layout][1](source, files, prefixes)
+        infos = [info for named in tensors.infos.values() for info in named.values()]
+        for info in infos:
             if len(info.pieces) > 1:
                 check_cover(info)
+        check_reading(infos, files)
+    except MemoryError as error:
+        raise CheckpointError("needs more memory than there is to read its headers", files[0].url) from error
     return tensors, contents
+
+
+def check_reading(infos: Iterable[TensorInfo], files: Sequence[FileRef]) -> None:
+    """Refuse tensors that overlap so much that reading them all reads the files again and again.
+
+    Tensors of the very same bytes (tied ones) count once, as they are read.
+
+    Raises:
+        CheckpointError: If there are more bytes to read than a few times those that the files hold.
+    """
+    pieces = [piece for info in infos for piece in info.pieces]
+    held = sum(file.size for file in files)
+    most = MAX_READINGS * held + _FREE_BYTES
+    if sum(piece.nbytes for piece in pieces) <= most:
+        return
+    if (nbytes := sum(piece.nbytes for piece in set(pieces))) > most:
+        raise CheckpointError(
+            f"holds tensors that overlap: {nbytes} bytes to read of {held}, more than {MAX_READINGS} times are refused",
+            files[0].url,
+        )
 
 
 def read_tensors(
