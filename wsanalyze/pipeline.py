@@ -212,7 +212,7 @@ def _leave_copies_out(
     members = list(sequence.members)
     found = find_likeness(
         [
-            Candidate(m.checkpoint.label, m.identity, m.fingerprint, m.summed, m.tensors, m.held)
+            Candidate(m.checkpoint.label, m.identity, m.fingerprint, m.summed, m.tensors, m.held, m.checkpoint.step)
             for m in (members[index] for index in alive)
         ],
         source,

@@ -15,6 +15,7 @@ from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.sequence import SequenceOptions
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
+SHARED = Path(__file__).parents[3] / "shared" / "checkpoints"
 
 
 @pytest.fixture
@@ -127,6 +128,49 @@ def test_indices_are_those_of_the_whole_sequence(source, measure, make_states):
     assert (copy.checkpoint, copy.evidence["of"], copy.evidence["checkpoints"]) == (3, 11, [3])
 
 
+LARGE = {"blocks.0.fc.weight": (40, 50), "blocks.1.fc.weight": (60, 60)}
+
+
+@pytest.mark.parametrize("end", [0, 6])
+def test_an_end_of_another_training_is_named(save_sequence, measure, make_states, tmp_path, end):
+    states = make_states(7, LARGE, spread=0.05)
+    states[end] = make_states(1, LARGE, seed=7)[0]
+    series = measure(save_sequence(tmp_path / "run", states, [100 * n for n in range(7)]))
+    (event,) = events(series, "impostor")
+    assert event.checkpoint == end
+    neighbour, side = (1, "after") if end == 0 else (5, "before")
+    assert event.evidence[f"{side}_checkpoint"] == neighbour
+    assert event.text == (
+        f"step_{100 * end} seems to hold weights that belong elsewhere: they are {event.evidence[f'to_{side}']:.2g} "
+        f"away from those of step_{100 * neighbour}, and no other two in a row are more than "
+        f"{event.evidence['elsewhere']:.2g} apart"
+    )
+    assert event.evidence["elsewhere"] == pytest.approx(0.05, rel=0.1)
+    assert status(series) == {}
+
+
+def test_indices_of_a_strange_end_are_those_of_the_whole_sequence(save_sequence, measure, make_states, tmp_path):
+    states = make_states(7, LARGE, spread=0.05)
+    states[-1] = make_states(1, LARGE, seed=7)[0]
+    source = save_sequence(tmp_path / "run", states, [100 * n for n in range(7)])
+    (source / "step_200.safetensors").write_bytes(b"rubbish" * 9)
+    (event,) = events(measure(source), "impostor")
+    assert (event.checkpoint, event.evidence["before_checkpoint"]) == (6, 5)
+    assert event.evidence["nearest"] in (0, 1, 3, 4, 5)
+
+
+def test_a_base_of_another_training_is_not_accused(save_sequence, measure, make_states, tmp_path):
+    """Training may begin with any weights; the same file as a step is."""
+    source = save_sequence(tmp_path / "run", make_states(7, LARGE, spread=0.05), [100 * n for n in range(1, 8)])
+    save_file(make_states(1, LARGE, seed=7)[0], tmp_path / "pretrained.safetensors")
+    based = SequenceOptions(base=str(tmp_path / "pretrained.safetensors"))
+    series = measure(source, sequence=based)
+    assert series.checkpoints[0].label == "pretrained (base)"
+    assert events(series, "impostor") == []
+    shutil.copy(tmp_path / "pretrained.safetensors", source / "step_0.safetensors")
+    assert [event.checkpoint for event in events(measure(source, name="other.wsa"), "impostor")] == [0]
+
+
 def test_two_that_were_mislabelled_are_named(source, measure):
     one, other = source / "step_400.safetensors", source / "step_500.safetensors"
     one.rename(source / "x")
@@ -179,6 +223,14 @@ def test_real_trainings_are_not_accused(name, measure):
     series = measure(FIXTURES / name, params="all")
     assert events(series, "impostor") == []
     assert {record.label for record in series.checkpoints if record.status != "ok"} <= {"last"}
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the sequences trained by others are not here")
+@pytest.mark.parametrize(
+    "name", ["lpips-alex", "neurosity", "pointcloud-gnn", "roberta-agnews-lora", "sevennet0", "snake-rl"]
+)
+def test_trainings_of_others_are_not_accused(name, measure):
+    assert events(measure(SHARED / name), "impostor") == []
 
 
 def test_a_mislabelled_checkpoint_of_a_real_training_is_found(tmp_path, measure):

@@ -44,6 +44,38 @@ def test_an_honest_training_is_not_accused(kind, length, seed):
     assert judge(walk(kind, length, seed)) == ([], [])
 
 
+@given(
+    st.sampled_from(["states", "wave", "pulse"]),
+    st.integers(2, 4),
+    st.data(),
+    st.floats(0.003, 0.3),
+    st.sampled_from([0.005, 0.05, 0.2]),
+    seeds,
+)
+def test_a_training_that_goes_to_and_fro_is_not_accused(form, period, data, noise, size, seed):
+    """Two turns of a few states, of a way there and back, or of one state that is left every so often, and more."""
+    rng = np.random.default_rng(seed)
+    times = np.arange(data.draw(st.integers(2 * period + 1, 24))) + data.draw(st.integers(0, period - 1))
+    start, states = 0.05 * rng.normal(size=SHAPE), rng.normal(size=(period, *SHAPE))
+    if form != "states":
+        turns = np.cos(2 * np.pi * np.arange(period) / period) if form == "wave" else np.arange(period) == 0
+        states = turns[:, None, None] * states[0]
+    moved = size * (states[times % period] + noise * rng.normal(size=(len(times), *SHAPE)))
+    assert judge((start + moved).astype(np.float32)) == ([], [])
+
+
+@given(st.integers(8, 24), st.data())
+def test_two_of_another_run_do_not_make_a_swing(length, data):
+    samples, *others = (walk("random walk", length, data.draw(seeds)) for _ in range(3))
+    first = data.draw(st.integers(1, length - 5))
+    planted = [first, data.draw(st.integers(first + 3, length - 2))]
+    if any(np.array_equal(samples, other) for other in others) or np.array_equal(*others):
+        return
+    for position, other in zip(planted, others, strict=True):
+        samples[position] = other[position]
+    assert [found.position for found in judge(samples)[0]] == planted
+
+
 @given(st.sampled_from(["random walk", "drift"]), st.integers(5, 24), st.data())
 def test_the_weights_of_another_run_are_found(kind, length, data):
     samples, other = (walk(kind, length, data.draw(seeds)) for _ in range(2))
@@ -93,7 +125,7 @@ def test_what_a_dtype_of_lower_precision_explains_is_no_evidence():
     assert judge(coarse, rounding) == ([], [])
 
 
-def test_the_ends_and_what_cannot_be_compared_are_never_accused():
+def test_the_ends_and_what_cannot_be_compared_are_no_impostors():
     samples = walk("random walk", 6, 0)
     samples[0] = walk("random walk", 1, 9)[0]
     samples[-1] = walk("random walk", 1, 8)[0]

@@ -18,8 +18,8 @@ import numpy as np
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import ByteSource
 from wsanalyze.likeness.contents import digest_weights, probe_weights
-from wsanalyze.likeness.impostors import Impostor, Swap, find_impostors, find_swaps
-from wsanalyze.likeness.samples import Distances, FloatArray, SampleArray, SamplePlan, plan_samples, read_sample
+from wsanalyze.likeness.misplaced import tell_misplaced
+from wsanalyze.likeness.samples import Distances, SampleArray, SamplePlan, plan_samples, read_sample
 from wsanalyze.progress import Progress, ProgressCallback
 from wsanalyze.series import Event
 from wsanalyze.store.run_file import RunFile
@@ -46,6 +46,7 @@ class Candidate:
         proven: Whether those checksums cover all weights.
         tensors: Those of its tensors that are compared, by name.
         held: All tensors that it holds, by whatever names.
+        step: Its training step; None where none is known, and for the model that training began with.
     """
 
     label: str
@@ -54,6 +55,7 @@ class Candidate:
     proven: bool
     tensors: Mapping[str, TensorInfo]
     held: Mapping[str, TensorInfo]
+    step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Likeness:
 
     Attributes:
         copies: For each candidate that is a copy, by index: of which one, and how that is known.
-        events: One for each set of copies, each impostor and each swap; checkpoints are indices of candidates.
+        events: One for each set of copies, each swap and each impostor; checkpoints are indices of candidates.
     """
 
     copies: Mapping[int, tuple[int, str]] = field(default_factory=dict)
@@ -98,7 +100,8 @@ def find_likeness(
         events.append(_tell_copies(candidates, members, kept, how))
     alive = [index for index in range(len(candidates)) if index not in copies]
     rounding = np.array([_round(candidates[index].tensors, plan) for index in alive])
-    events += _tell_misplaced(candidates, alive, Distances(samples[alive]), rounding)
+    names, steps = [candidates[index].label for index in alive], [candidates[index].step for index in alive]
+    events += tell_misplaced(names, steps, alive, Distances(samples[alive]), rounding)
     store.commit()
     return Likeness(copies, tuple(events))
 
@@ -197,45 +200,6 @@ def _tell_copies(candidates: Sequence[Candidate], members: Sequence[int], kept: 
     text = f"{_list(names)} {verb} the same weights as {candidates[kept].label} ({how}): only that one is compared"
     evidence = {"of": kept, "checkpoints": [index for index in members if index != kept], "how": how}
     return Event("duplicate", None, next(index for index in members if index != kept), text, evidence)
-
-
-def _tell_misplaced(
-    candidates: Sequence[Candidate], alive: Sequence[int], distances: Distances, rounding: FloatArray
-) -> list[Event]:
-    """Events for checkpoints, by position among `alive`, whose weights belong elsewhere."""
-    names = [candidates[index].label for index in alive]
-    swaps = find_swaps(distances, rounding)
-    events = [_tell_swap(swap, names, alive) for swap in swaps]
-    return events + [_tell_impostor(found, names, alive) for found in find_impostors(distances, rounding, swaps)]
-
-
-def _tell_swap(swap: Swap, names: Sequence[str], alive: Sequence[int]) -> Event:
-    text = (
-        f"{names[swap.first]} and {names[swap.second]} seem to stand in each other's place: the other way round, each "
-        f"would be at least {swap.gain:.1f} times nearer to its neighbour"
-    )
-    evidence = {"swapped": [alive[swap.first], alive[swap.second]], "gain": swap.gain}
-    return Event("impostor", None, alive[swap.first], text, evidence)
-
-
-def _tell_impostor(found: Impostor, names: Sequence[str], alive: Sequence[int]) -> Event:
-    text = (
-        f"{names[found.position]} seems to hold weights that belong elsewhere: they are {found.to_before:.2g} and "
-        f"{found.to_after:.2g} away from those of {names[found.before]} and {names[found.after]}, which are only "
-        f"{found.between:.2g} apart"
-    )
-    if found.to_nearest < min(found.to_before, found.to_after):
-        text += f"; nearest to them are those of {names[found.nearest]} ({found.to_nearest:.2g})"
-    evidence = {
-        "before_checkpoint": alive[found.before],
-        "after_checkpoint": alive[found.after],
-        "to_before": found.to_before,
-        "to_after": found.to_after,
-        "between": found.between,
-        "nearest": alive[found.nearest],
-        "to_nearest": found.to_nearest,
-    }
-    return Event("impostor", None, alive[found.position], text, evidence)
 
 
 def _round(tensors: Mapping[str, TensorInfo], plan: SamplePlan) -> float:

@@ -9,7 +9,7 @@ References:
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +19,10 @@ from wsanalyze.likeness.samples import Distances, FloatArray
 
 # How much farther than its neighbours from each other, and what share of that way to the nearest of the others at most.
 _EVIDENCE: Final = ((3.0, 1.0), (1.25, 0.5), (0.85, 0.1))
+# What is beyond that of a training, though it may be no evidence, and how much weaker evidence is counted with it.
+_MIN_ODD_RATIO: Final = 1.25
+_MARGIN: Final = 2.0
+_MAX_TURN: Final = 4
 _MIN_SWAP_RATIO: Final = 1.3
 _MAX_SHARE: Final = 3
 
@@ -47,6 +51,11 @@ class Impostor:
     nearest: int
     to_nearest: float
 
+    @property
+    def way(self) -> float:
+        """Its distance to the nearer of its neighbours."""
+        return min(self.to_before, self.to_after)
+
 
 @dataclass(frozen=True, slots=True)
 class Swap:
@@ -69,7 +78,7 @@ def find_impostors(distances: Distances, rounding: FloatArray, swaps: Sequence[S
     Three times as far is enough by itself. A quarter farther is where the weights of another step are nearer than half
     as far, and as far is where they are ten times nearer: hardly anything but those weights. The clearest one is taken
     out first, and its neighbours are judged without it, so that they are not taken for impostors because of it. The
-    first and the last checkpoint have only one neighbour, and are never told.
+    first and the last checkpoint have only one neighbour, see `strange_ends`.
 
     Args:
         distances: Distances between T checkpoints, in order.
@@ -78,12 +87,12 @@ def find_impostors(distances: Distances, rounding: FloatArray, swaps: Sequence[S
         swaps: Those that are told already: the sequence is judged with them put right.
 
     Returns:
-        The impostors, in order; none where more than a third of the sequence would be: then it swings by itself.
+        The impostors, in order; none where the sequence swings by itself.
     """
-    line = list(range(len(distances)))
-    for swap in swaps:
-        line[swap.first], line[swap.second] = swap.second, swap.first
+    line = line_up(len(distances), swaps)
     ratios = {middle: _middle_ratio(distances, rounding, line, middle) for middle in line[1:-1]}
+    if _swings(distances, line, ratios):
+        return []
     found: list[Impostor] = []
     while ratios:
         worst = max(ratios, key=lambda position: ratios[position])
@@ -91,8 +100,7 @@ def find_impostors(distances: Distances, rounding: FloatArray, swaps: Sequence[S
         if ratio <= min(least for least, _ in _EVIDENCE):
             break
         impostor = _describe(distances, worst, line)
-        way = min(impostor.to_before, impostor.to_after)
-        if not any(ratio > least and impostor.to_nearest <= most * way for least, most in _EVIDENCE):
+        if not _is_evident(impostor, ratio):
             continue
         found.append(impostor)
         index = line.index(worst)
@@ -126,6 +134,66 @@ def find_swaps(distances: Distances, rounding: FloatArray) -> list[Swap]:
     return [] if overlap else swaps
 
 
+def line_up(length: int, swaps: Sequence[Swap]) -> list[int]:
+    """Put swaps right.
+
+    Returns:
+        The positions of the checkpoints, in the order in which they belong.
+    """
+    line = list(range(length))
+    for swap in swaps:
+        line[swap.first], line[swap.second] = swap.second, swap.first
+    return line
+
+
+def find_nearest(distances: Distances, position: int) -> tuple[int, float]:
+    """Find the checkpoint whose weights are nearest to those of another one.
+
+    Args:
+        distances: As for `find_impostors`.
+        position: The other one; something must be at a finite distance from it.
+
+    Returns:
+        Its position and its distance: relative, in the median over tensors.
+    """
+    others = {other: distances.relative(position, other) for other in range(len(distances)) if other != position}
+    nearest = min((other for other in others if np.isfinite(others[other])), key=lambda other: others[other])
+    return nearest, others[nearest]
+
+
+def _swings(distances: Distances, line: Sequence[int], ratios: Mapping[int, float]) -> bool:
+    """Whether the sequence goes to and fro: more than half stand out, or the same weights do in every turn."""
+    odd: list[tuple[int, Impostor]] = []
+    for index, middle in enumerate(line[1:-1], 1):
+        if ratios[middle] > min(least for least, _ in _EVIDENCE):
+            impostor = _describe(distances, middle, line)
+            if ratios[middle] > _MIN_ODD_RATIO or _is_evident(impostor, ratios[middle], _MARGIN):
+                odd.append((index, impostor))
+    if len(odd) <= 1 or 2 * len(odd) > len(ratios):
+        return len(odd) > 1 or any(_recurs_at_both_ends(distances, line, impostor) for _, impostor in odd)
+    turns = {after - before for (before, _), (after, _) in itertools.pairwise(odd)}
+    turn = min(turns)
+    whole = odd[0][0] - turn < 1 and odd[-1][0] + turn > len(line) - 2
+    return (
+        len(turns) == 1
+        and turn <= _MAX_TURN
+        and whole
+        and all(
+            impostor.to_nearest < impostor.way / 2 and (index - line.index(impostor.nearest)) % turn == 0
+            for index, impostor in odd
+        )
+    )
+
+
+def _recurs_at_both_ends(distances: Distances, line: Sequence[int], impostor: Impostor) -> bool:
+    """Whether the sequence began and ended with weights like these."""
+    return all(distances.relative(impostor.position, end) < impostor.way / 2 for end in (line[0], line[-1]))
+
+
+def _is_evident(impostor: Impostor, ratio: float, margin: float = 1.0) -> bool:
+    return any(ratio > least and impostor.to_nearest <= margin * most * impostor.way for least, most in _EVIDENCE)
+
+
 def _middle_ratio(distances: Distances, rounding: FloatArray, line: Sequence[int], middle: int) -> float:
     """How much farther a checkpoint is from the nearer of its neighbours than those are from each other."""
     index = line.index(middle)
@@ -155,7 +223,6 @@ def _ratio(distances: Distances, rounding: FloatArray, far: tuple[int, int], nea
 def _describe(distances: Distances, position: int, line: Sequence[int]) -> Impostor:
     index = line.index(position)
     before, after = line[index - 1], line[index + 1]
-    others = {other: distances.relative(position, other) for other in range(len(distances)) if other != position}
-    nearest = min((other for other in others if np.isfinite(others[other])), key=lambda other: others[other])
+    to_before, to_after = distances.relative(position, before), distances.relative(position, after)
     between = distances.relative(before, after)
-    return Impostor(position, before, after, others[before], others[after], between, nearest, others[nearest])
+    return Impostor(position, before, after, to_before, to_after, between, *find_nearest(distances, position))
