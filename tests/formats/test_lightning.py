@@ -67,6 +67,13 @@ def checkpointing(library):
     return ModelCheckpoint
 
 
+@pytest.fixture(scope="module")
+def averaging(library):
+    with library():
+        from lightning.pytorch.callbacks import EMAWeightAveraging
+    return EMAWeightAveraging
+
+
 @pytest.mark.parametrize("save_last", [True, "link"])
 def test_every_checkpoint_and_last(train_lightning, checkpointing, analyze, check, statuses, tmp_path, save_last):
     kept = train_lightning(
@@ -122,3 +129,17 @@ def test_two_savers_that_kept_the_same_step(train_lightning, checkpointing, anal
     assert {event.checkpoint for event in series.events if event.kind == "duplicate"} == {
         index for index, record in enumerate(series.checkpoints) if record.status == "duplicate"
     }
+
+
+def test_the_average_of_the_weights_is_told_from_the_weights(
+    train_lightning, checkpointing, averaging, analyze, check, tmp_path
+):
+    """`WeightAveraging` puts the average into `state_dict`, and the weights as trained beside it."""
+    averages = averaging(decay=0.5)
+    kept = train_lightning(BATCHES, averages, checkpointing(tmp_path, save_top_k=-1, every_n_train_steps=BATCHES))
+    check(analyze(tmp_path), list(kept.values()), steps=list(kept))
+    check(analyze(tmp_path, weights="model"), list(kept.values()), steps=list(kept))
+    files = sorted(tmp_path.iterdir())
+    means = [torch.load(path, weights_only=False)["state_dict"] for path in files]
+    assert not torch.equal(means[-1]["head.weight"], kept[max(kept)]["head.weight"])
+    check(analyze(tmp_path, weights="ema"), means, steps=list(kept))

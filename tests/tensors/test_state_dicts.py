@@ -103,6 +103,13 @@ def test_averages_are_told_apart():
     assert find({"model": None, "ema": net()}) == {"ema": ["weight", "bias"]}
 
 
+def test_lightning_puts_the_average_in_the_place_of_the_model():
+    averaging = {"n_averaged": torch.tensor(3)}
+    swapped = {"epoch": 1, "state_dict": weights("mean"), "current_model_state": weights("own")}
+    assert find({**swapped, "averaging_state": averaging}) == {"model": ["own"], "ema": ["mean"]}
+    assert find({"state_dict": weights("own"), "averaging_state": averaging}) == {"model": ["own"]}
+
+
 def test_several_networks_stand_side_by_side():
     found = find({"actor": weights("w"), "critic": weights("w"), "optimizer": trained().state_dict(), "epoch": 1})
     assert found == {"model": ["actor.w", "critic.w"]}

@@ -36,6 +36,8 @@ _EMA_KEYS: Final = (
     "params_ema",
     "ema",
 )
+_SWAPPED_KEYS: Final = (("model", ("current_model_state",)), ("ema", ("state_dict",)))
+"""Lightning's averaging of weights puts the average in the place of the model, and the model under a key of its own."""
 _IS_EMA: Final = re.compile(r"(^|_)ema(_|$)", re.IGNORECASE)
 _EMA_PREFIX: Final = re.compile(r"^(model_ema|ema_model)\.")
 _NOT_WEIGHTS: Final = re.compile(
@@ -121,7 +123,8 @@ def _too_many() -> CheckpointError:
 
 def _search(top: Content, num_wrappers: int, budget: _Budget) -> dict[str, Calls]:
     found = {}
-    for weights, keys in (("model", _MODEL_KEYS), ("ema", _EMA_KEYS)):
+    swapped = all(key in top for _, keys in _SWAPPED_KEYS for key in keys)
+    for weights, keys in _SWAPPED_KEYS if swapped else (("model", _MODEL_KEYS), ("ema", _EMA_KEYS)):
         candidates = (_collect(_unwrap(budget.open(top[key]), budget), budget) for key in keys if key in top)
         if calls := next(filter(None, candidates), None):
             found[weights] = calls
