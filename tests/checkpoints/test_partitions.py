@@ -170,3 +170,28 @@ def test_megatron_without_its_description(put, locate):
     put("iter_0000100/common.pt", "iter_0000200/common.pt")
     with pytest.raises(SourceError, match=r"iter_0000100: is a Megatron checkpoint without \.metadata"):
         locate(put("iter_0000100/metadata.json", "iter_0000200/metadata.json"))
+
+
+def slices(folder, *ranks, model="model"):
+    return [f"{folder}/shard-{rank:05d}-{model}-0000{part}-of-00002.safetensors" for rank in ranks for part in (1, 2)]
+
+
+def test_slices_in_safetensors_are_one_model(put, locate):
+    found = locate(put(*slices("step-1", 1, 2), *slices("step-2", 1, 2), *slices("step-2/sharded", 1, 2)))
+    assert [(c.label, c.layout, len(c.files), c.problem) for c in found] == [
+        ("step-1", "slices", 4, None),
+        ("step-2", "slices", 4, None),
+    ]
+    (alone,) = locate(put() / slices("step-1", 2)[0])
+    assert (alone.label, alone.layout, len(alone.files)) == ("step-1", "slices", 4)
+
+
+def test_slices_of_a_rank_that_are_missing(put, locate):
+    (found,) = locate(put(*slices("step-1", 1, 3)) / "step-1")
+    assert found.problem.endswith("lacks the slices of rank 2 (shard-00002-model-*)")
+
+
+def test_the_model_beside_its_slices_is_read_instead(put, locate):
+    put(*slices("step-1", 1, 2), "step-1/model-00001-of-00001.safetensors", "step-1/optimizer.pt")
+    (found,) = locate(put() / "step-1")
+    assert (found.layout, len(found.files), len(found.unread)) == ("files", 1, 4)

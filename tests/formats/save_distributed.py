@@ -42,6 +42,8 @@ def _save_tensors(placement, mesh, folder):
             tensor.add_(0.01 * torch.randn_like(tensor))
         spread = {name: distribute_tensor(tensor, mesh, [placement]) for name, tensor in state.items()}
         dcp.save({**spread, "head.weight": state["fc.weight"] + 1}, checkpoint_id=folder / "run" / f"step-{step}")
+        writer = dcp.HuggingFaceStorageWriter(str(folder / "slices" / f"step-{step}"), save_distributed=True)
+        dcp.save({**spread, "head.weight": state["fc.weight"] + 1}, storage_writer=writer)
         _save_plain({**state, "head.weight": state["fc.weight"] + 1}, folder, step)
 
 

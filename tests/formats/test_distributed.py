@@ -53,6 +53,21 @@ def test_two_ranks(kind, by_two_ranks, analyze, check):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["rows", "columns", "replicated"])
+def test_two_ranks_that_write_safetensors(kind, by_two_ranks, analyze, check):
+    """`HuggingFaceStorageWriter(save_distributed=True)`: slices of every rank, and nothing that lists them."""
+    folder = by_two_ranks / kind
+    states = [torch.load(folder / "plain" / f"{step}.pt", weights_only=True) for step in STEPS]
+    assert {path.name for path in (folder / "slices" / "step-90").iterdir()} == {
+        "shard-00001-model-00001-of-00001.safetensors",
+        "shard-00002-model-00001-of-00001.safetensors",
+    }
+    series = analyze(folder / "slices")
+    check(series, states, tied=())
+    assert [record.label for record in series.checkpoints] == [f"step-{step}" for step in STEPS]
+
+
+@pytest.mark.slow
 def test_one_checkpoint_of_two_ranks(by_two_ranks, analyze):
     series = analyze(by_two_ranks / "fsdp" / "run" / "step-100")
     assert [(record.step, record.status) for record in series.checkpoints] == [(100, "ok")]

@@ -2,6 +2,7 @@
 
 References:
     torch/distributed/checkpoint/filesystem.py; deepspeed/runtime/engine.py, `_get_ckpt_name` and `_get_zero_ckpt_name`;
+    torch/distributed/checkpoint/_hf_utils.py, `SHARDED_FILE_NAME`;
     megatron/training/checkpointing.py, `get_checkpoint_name`.
 """
 
@@ -17,6 +18,7 @@ METADATA: Final = ".metadata"
 COMMON: Final = "common.pt"
 _CHUNKS: Final = ".distcp"
 _ZERO3: Final = re.compile(r"^(?:[a-z0-9]+_)?zero_pp_rank_\d+_mp_rank_(?P<rank>\d+)_(?P<kind>model|optim)_states\.pt$")
+_SLICES: Final = re.compile(r"^shard-(?P<rank>\d{5})-(?P<stem>.+)-\d{5}-of-\d{5}\.safetensors$")
 _LAYER: Final = re.compile(r"^layer_\d+-model_(?P<rank>\d+)-model_states$")
 _PARTITION: Final = re.compile(r"(^|_)(mp_)?rank[-_]?\d+(_|$)|^consolidated\.\d+$", re.IGNORECASE)
 _RANK_FOLDER: Final = re.compile(r"(mp_)?rank[-_]?\d+([-_]\d+)*", re.IGNORECASE)
@@ -75,6 +77,26 @@ def list_zero3(folder: Path, entries: Sequence[Path]) -> Unit | None:
     ranks = {match["rank"] for _, match in found}
     problem = explain_ranks(folder, len(ranks), files[0].name) if len(ranks) > 1 else None
     return Unit(folder.name, files, problem, layout="zero3")
+
+
+def list_slices(folder: Path, entries: Sequence[Path]) -> list[Unit]:
+    """The models that torch.distributed saved as safetensors, the slices of every rank in files of their own.
+
+    Args:
+        folder: The folder.
+        entries: What it holds, in order.
+    """
+    found: dict[str, dict[Path, int]] = {}
+    for path in entries:
+        if (match := _SLICES.match(path.name)) and not is_folder(path):
+            found.setdefault(match["stem"], {})[path] = int(match["rank"])
+    units = []
+    for stem, ranks in found.items():
+        missing = sorted(set(range(1, max(ranks.values()) + 1)) - set(ranks.values()))
+        text = f"lacks the slices of rank {missing[0]} (shard-{missing[0]:05d}-{stem}-*)" if missing else ""
+        problem = str(CheckpointError(text, folder)) if text else None
+        units.append(Unit(stem, tuple(ranks), problem, layout="slices"))
+    return units
 
 
 def merge_partitions(units: dict[str, Unit], folder: Path) -> dict[str, Unit]:

@@ -10,7 +10,14 @@ from typing import Final
 
 from wsanalyze.checkpoints.foreign_files import add_foreign, list_foreign
 from wsanalyze.checkpoints.names import natural_key
-from wsanalyze.checkpoints.partitions import COMMON, is_partition_file, list_distributed, list_zero3, merge_partitions
+from wsanalyze.checkpoints.partitions import (
+    COMMON,
+    is_partition_file,
+    list_distributed,
+    list_slices,
+    list_zero3,
+    merge_partitions,
+)
 from wsanalyze.checkpoints.weight_files import ASIDE, Unit, is_bare_name, is_folder, is_weight_file, stem
 from wsanalyze.errors import CheckpointError
 
@@ -34,14 +41,16 @@ def list_units(folder: Path) -> dict[str, Unit]:
         return {distributed.label: distributed}
     zero3 = list_zero3(folder, entries)
     units = [_read_index(path) for path in entries if path.name.endswith(_INDEX_SUFFIXES) and path.is_file()]
-    taken = {file for unit in units for file in unit.files}
+    slices = list_slices(folder, entries)
+    taken = {file for unit in (*units, *slices) for file in unit.files}
     candidates = [path for path in entries if path not in taken and is_weight_file(path)]
     candidates = [path for path in candidates if not is_partition_file(path)]
     if [path.name for path in candidates] == [COMMON]:  # what Megatron notes beside weights that are not here
         candidates = []
     weights = [path for path in candidates if not path.name.lower().endswith(ASIDE)]
-    used = weights if weights or units or zero3 else candidates
-    found = merge_partitions(_choose_formats([*units, *_join_shards(used, {unit.label for unit in units})]), folder)
+    used = weights if weights or units or slices or zero3 else candidates
+    models = [*units, *_join_shards(used, {unit.label for unit in units}), *slices]
+    found = merge_partitions(_choose_formats(models), folder)
     foreign = list_foreign(folder, entries)
     if found:
         exports = [path for path in candidates if path.suffix.lower() == ".onnx" and path not in used]

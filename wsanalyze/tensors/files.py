@@ -22,6 +22,7 @@ from wsanalyze.tensors.numpy_file import read_numpy
 from wsanalyze.tensors.onnx_file import read_onnx
 from wsanalyze.tensors.safetensors_file import read_safetensors
 from wsanalyze.tensors.script_file import read_script
+from wsanalyze.tensors.sliced_safetensors import read_slices
 from wsanalyze.tensors.torch_file import read_torch
 from wsanalyze.tensors.zero import read_zero3
 
@@ -210,6 +211,7 @@ def _read_models(read: ModelReader) -> LayoutReader:
 LAYOUTS: Final[dict[str, tuple[str, LayoutReader]]] = {
     "files": ("", _read_separate),
     "distributed": ("torch.distributed", _read_models(read_distributed)),
+    "slices": ("safetensors in slices", _read_models(read_slices)),
     "zero3": ("DeepSpeed ZeRO-3", _read_models(read_zero3)),
 }
 """How files can hold tensors together: its name ("" where the formats of the files say it) and its reader."""
