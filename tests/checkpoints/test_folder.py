@@ -143,7 +143,12 @@ def test_averages_are_not_mixed_with_what_they_average(put, locate):
     found = locate(put("a/model.pt", "a/model_ema.pt", "a/vae.pt") / "a")
     assert found[0].prefixes == ("model.", "vae.")
     found = locate(put("b/model_1.pt", "b/model_ema_1.pt", "b/model_2.pt", "b/model_ema_2.pt") / "b")
-    assert len(found) == 4  # two makes, of which one is an average: told apart by their steps and refused there
+    assert [(c.label, c.unread) for c in found] == [
+        ("model_1", ("model_ema_1.pt",)),
+        ("model_2", ("model_ema_2.pt",)),
+    ]
+    (alone,) = locate(put() / "b/model_ema_1.pt")
+    assert (alone.label, alone.unread) == ("model_ema_1", ())
 
 
 def test_components_in_folders_of_their_own(put, locate):
@@ -158,6 +163,7 @@ def test_components_in_folders_of_their_own(put, locate):
     found = locate(put("x.txt", text="") / "run")
     assert [checkpoint.label for checkpoint in found] == ["checkpoint-500", "checkpoint-1000"]
     assert {checkpoint.prefixes for checkpoint in found} == {("unet.", "vae.")}
+    assert {checkpoint.unread for checkpoint in found} == {("unet_ema/diffusion_pytorch_model.safetensors",)}
     assert [checkpoint.facts for checkpoint in found] == [{"global_step": 499}, {}]
 
 

@@ -220,3 +220,42 @@ def test_an_index_that_is_a_pipe_is_not_waited_for(tmp_path):
     path = tmp_path / "model.safetensors.index.json"
     os.mkfifo(path)
     assert "is not a regular file" in list_unit_of(path).problem
+
+
+def unread(folder):
+    return {label: [file.name for file in unit.unread] for label, unit in list_units(folder).items()}
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".zip"])
+def test_a_step_in_another_format_is_left_out_but_named(put, suffix):
+    folder = put("step_1.pt", "step_2.pt", f"step_9{suffix}", f"step_2{suffix}", f"results{suffix}", f"data_1{suffix}")
+    assert unread(folder) == {"step_1": [f"step_2{suffix}", f"step_9{suffix}"], "step_2": []}
+
+
+def test_an_archive_without_a_number_is_no_step(put):
+    assert unread(put("model.pt", "evaluations.npz", "model.npz")) == {"model": ["model.npz"]}
+
+
+def test_averages_are_left_out_beside_what_they_average(put, units):
+    folder = put("model.safetensors", "model_ema.safetensors", "model_ema.bin", "vae.pt")
+    assert unread(folder) == {"model": ["model_ema.safetensors", "model_ema.bin"], "vae": []}
+    assert set(unread(put("last.pt", "last_ema.pt", "best-ema.pt"))) == {"model", "vae", "last", "best-ema"}
+    assert units()["best-ema"] == ["best-ema.pt"]
+
+
+def test_a_shard_of_an_average_given_directly_stands_for_the_average(put):
+    names = [f"model_ema-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    folder = put("model.safetensors", *names)
+    assert unread(folder) == {"model": names}
+    assert [file.name for file in list_unit_of(folder / names[1]).files] == names
+
+
+def test_other_adapters_of_the_same_model_are_left_out_but_named(put, locate):
+    put(*(f"checkpoint-{step}/{part}adapter_model.safetensors" for step in (1, 2) for part in ("", "second/")))
+    put("checkpoint-1/third/adapter_model.bin", "checkpoint-1/other/model.safetensors")
+    found = locate(put("adapter_model.safetensors"))
+    assert [(checkpoint.label, checkpoint.unread) for checkpoint in found] == [
+        ("checkpoint-1", ("second/adapter_model.safetensors", "third/adapter_model.bin")),
+        ("checkpoint-2", ("second/adapter_model.safetensors",)),
+        ("final", ()),
+    ]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from wsanalyze.checkpoints.base import Checkpoint
@@ -48,9 +48,19 @@ def make_checkpoint(label: str, origin: Path, units: Sequence[Unit], names: Sequ
         prefixes=tuple(prefixes[: len(files)]),
         facts=read_global_step(folder),
         problem=None if problem is None else as_text(problem),
-        unread=tuple(as_text(path.name) for unit in units for path in unit.unread),
+        unread=tuple(as_text(_name_below(path, folder)) for unit in units for path in unit.unread),
         layout=next(iter(layouts)) if len(layouts) == 1 else "files",
     )
+
+
+def fold_averages(units: Mapping[str, Unit]) -> dict[str, Unit]:
+    """Without the moving averages of others among them, which are left out beside what they average: never mixed."""
+    folded = {label: unit for label, unit in units.items() if not is_averaged(label, units)}
+    for label, unit in units.items():
+        if label not in folded:
+            own = folded[_EMA.sub("", label)]
+            folded[own.label] = replace(own, unread=(*own.unread, *unit.files, *unit.unread))
+    return folded
 
 
 def group_components(units: Mapping[str, Unit]) -> list[list[Unit]]:
@@ -59,7 +69,6 @@ def group_components(units: Mapping[str, Unit]) -> list[list[Unit]]:
     for label, unit in units.items():
         if not read_name(label).role and unit.files:
             makes.setdefault(mask_numbers(label), {})[tuple(re.findall(r"\d+", label))] = unit
-    makes = {make: group for make, group in makes.items() if not is_averaged(make, makes)}
     numbers = [set(group) for group in makes.values()]
     if len(makes) < 2 or len(numbers[0]) < 2 or any(other != numbers[0] for other in numbers):  # noqa: PLR2004 - several
         return []
@@ -75,6 +84,8 @@ def merge_components(folder: Path, below: Mapping[Path, Sequence[Checkpoint]]) -
     """One checkpoint from the components in folders below its own, named by those where there are several."""
     names = [child.name for child in below]
     parts = [(child.name, found[0]) for child, found in below.items() if not is_averaged(child.name, names)]
+    averages = [(child.name, found[0]) for child, found in below.items() if is_averaged(child.name, names)]
+    left_out = [f"{name}/{PurePath(file.url).name}" for name, part in averages for file in part.files]
     several = len(parts) > 1
     problem = next((part.problem for _, part in parts if part.problem), None)
     if several and all(map(is_rank_folder, names)):
@@ -89,7 +100,13 @@ def merge_components(folder: Path, below: Mapping[Path, Sequence[Checkpoint]]) -
         prefixes=tuple(f"{name}.{p}" if several else p for name, part in parts for p in part.prefixes),
         facts=read_global_step(folder) or parts[0][1].facts,
         problem=None if problem is None else as_text(problem),
+        unread=(*(name for _, part in parts for name in part.unread), *map(as_text, left_out)),
     )
+
+
+def _name_below(path: Path, folder: Path) -> str:
+    """A path as it is called from a folder."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
 
 def as_text(name: str) -> str:

@@ -1,6 +1,7 @@
 """Units: the weight files of one folder, shards of one model together, of two formats of the same model the safer."""
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -8,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from wsanalyze.checkpoints.components import fold_averages
 from wsanalyze.checkpoints.foreign_files import add_foreign, list_foreign
-from wsanalyze.checkpoints.names import natural_key
+from wsanalyze.checkpoints.names import mask_numbers, names_step, natural_key
 from wsanalyze.checkpoints.partitions import (
     COMMON,
     is_partition_file,
@@ -21,6 +23,7 @@ from wsanalyze.checkpoints.partitions import (
 from wsanalyze.checkpoints.weight_files import ASIDE, Unit, is_bare_name, is_folder, is_weight_file, stem
 from wsanalyze.errors import CheckpointError
 
+_ADAPTER: Final = "adapter_model"
 _INDEX_SUFFIXES: Final = (".safetensors.index.json", ".bin.index.json")
 _SHARD: Final = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(?P<suffix>\.[A-Za-z]+)$")
 _VARIANT: Final = re.compile(r"\.(fp16|bf16|fp32|non_ema)$")
@@ -33,9 +36,15 @@ _MAX_SHARDS: Final = 10_000
 def list_units(folder: Path) -> dict[str, Unit]:
     """The weight files of a folder by label, in natural order; what trainers leave beside them is left alone.
 
+    The moving average of a model that is there too is among the files that are left out.
+
     Raises:
         OSError: If the folder cannot be listed.
     """
+    return fold_averages(_list_all(folder))
+
+
+def _list_all(folder: Path) -> dict[str, Unit]:
     entries = sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
     if distributed := list_distributed(folder, entries):
         return {distributed.label: distributed}
@@ -53,10 +62,25 @@ def list_units(folder: Path) -> dict[str, Unit]:
     found = merge_partitions(_choose_formats(models), folder)
     foreign = list_foreign(folder, entries)
     if found:
-        exports = [path for path in candidates if path.suffix.lower() == ".onnx" and path not in used]
-        return add_foreign(found, foreign, [*exports, *(zero3.files if zero3 else ())])
+        left = [path for path in candidates if path not in used and _should_hold_weights(path, found)]
+        adapters = _list_adapters(entries) if _ADAPTER in found else []
+        return add_foreign(found, foreign, [*left, *adapters, *(zero3.files if zero3 else ())])
     bare = [Unit(path.name, (path,)) for path in entries if is_bare_name(path.name) and not is_folder(path)]
     return {zero3.label: zero3} if zero3 else foreign or {unit.label: unit for unit in bare}
+
+
+def _should_hold_weights(path: Path, units: Iterable[str]) -> bool:
+    """Whether a file that is left alone is an export, or is called like one of the others but for a number."""
+    name = stem(path.name)
+    make = mask_numbers(name)
+    return path.suffix.lower() == ".onnx" or any(name == u or (make != name and make == mask_numbers(u)) for u in units)
+
+
+def _list_adapters(entries: Iterable[Path]) -> list[Path]:
+    """The other adapters of a model, which peft saves in folders of their own beside the first."""
+    folders = [path for path in entries if is_folder(path) and not names_step(path.name)]
+    files = [folder / f"{_ADAPTER}{suffix}" for folder in folders for suffix in (".safetensors", ".bin")]
+    return [file for file in files if os.access(file, os.F_OK)]
 
 
 def _join_shards(paths: Iterable[Path], indexed: AbstractSet[str]) -> list[Unit]:
@@ -77,7 +101,7 @@ def list_unit_of(path: Path) -> Unit:
     if path.name.endswith(".index.json"):
         return _read_index(path)
     try:
-        units = list_units(path.parent).values() if is_shard(path) else ()
+        units = _list_all(path.parent).values() if is_shard(path) else ()
     except OSError:
         units = ()
     alone = Unit(stem(path.name), (path,))
