@@ -36,6 +36,21 @@ UNITS = {
     "ep2-ba40-rank0": {"epoch": 2, "step": 40},
     "ckpt_000": {"number": 0},
     "llama-2-7b-step100": {"step": 100},
+    "ckpt_1e3": {"number": 1000},
+    "ckpt_2e3.pt": {"number": 2000},
+    "ckpt_1e4": {"number": 10_000},
+    "step1.5E4": {"step": 15_000},
+    "epoch_1e5": {"epoch": 100_000},
+    "iter=25e3-loss=0.1": {"step": 25_000},
+    "step_3e0_epoch_2": {"step": 3, "epoch": 2},
+    "ckpt_1e3f": {"number": 1},
+    "ckpt_1e3_a": {"number": 1000},
+    "ckpt_1e345": {"number": 1},
+    "step_1e-3": {"step": 1},
+    "ckpt_1e99": {},
+    "ckpt_a1e3": {},
+    "deadbeef1e3": {},
+    "1e3": {},
     "resnet50": {},
     "step": {},
     "mistep5": {},
@@ -140,6 +155,11 @@ def test_steps_are_numbers(step, unit, pad):
         assert read_name(f"run-{unit}_{step:0{min(pad, 15)}d}").units[unit] == step
 
 
+@given(exponent=st.integers(0, 13), digit=st.integers(0, 9), key=st.sampled_from(["step", "Iter-", "global_step="]))
+def test_a_number_in_powers_of_ten_is_that_number(exponent, digit, key):
+    assert read_name(f"{key}{digit}e{exponent}") == read_name(f"{key}{digit * 10**exponent}")
+
+
 @given(numbers=st.lists(st.integers(0, 10**17), min_size=2, unique=True))
 def test_numbers_in_names_sort_as_numbers(numbers):
     names = sorted((f"step{n}.x" for n in numbers), key=natural_key)
@@ -164,6 +184,9 @@ def test_the_make_of_a_name():
         ("epoch=0-step=10.ckpt", True),
         ("iter_0000100", True),
         ("global_step7", True),
+        ("checkpoint_1e3", True),
+        ("1e3", False),
+        ("checkpoint_1e3f", False),
         ("model_1", False),
         ("pytorch_model_fsdp_0", False),
         ("mp_rank_00", False),

@@ -10,7 +10,8 @@ from typing import Final
 MAX_STEP: Final = 2**53
 _MULTIPLIERS: Final = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 _MAX_DIGITS: Final = 18
-_NUMBER: Final = r"[=_\-.]?(\d{1,15}(?:\.\d{1,9}(?=[kKmMbB](?![a-zA-Z0-9])))?)(?!\d)([kKmMbB](?![a-zA-Z0-9]))?"
+_SCALE: Final = r"(?:[kKmMbB]|[eE]\d{1,2})(?![a-zA-Z0-9])"
+_NUMBER: Final = rf"[=_\-.]?(\d{{1,15}}(?:\.\d{{1,9}}(?={_SCALE}))?)(?!\d)({_SCALE})?"
 _KEYED: Final = tuple(
     (unit, re.compile(rf"(?<![a-zA-Z0-9])(?:{words}){_NUMBER}", re.IGNORECASE))
     for unit, words in (
@@ -23,7 +24,7 @@ _STAGE: Final = re.compile(r"(?<![a-zA-Z])((?:stage|phase|ingredient)[_-]?\d+(?:
 _ALIAS: Final = re.compile(
     r"(?<![a-zA-Z])(last|latest|final|newest|current|best|recovery|init|initial|initialized)(?![a-z])", re.IGNORECASE
 )
-_STEP_FOLDER: Final = re.compile(r"(checkpoint|ckpt|chkpt|cp)?[-_=.]?\d+", re.IGNORECASE)
+_STEP_FOLDER: Final = re.compile(r"(checkpoint|ckpt|chkpt|cp)[-_=.]?\d+(e\d{1,2})?|[-_=.]?\d+", re.IGNORECASE)
 _MONTHS: Final = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DATES: Final = (
     re.compile(r"(?<!\d)(?P<day>\d{1,2})[-_ ]?(?P<name>[A-Za-z]{3})[a-z]*[-_ ]?(?P<year>(?:19|20)\d\d)(?!\d)"),
@@ -58,12 +59,17 @@ def read_name(name: str) -> NameFacts:
     units = {}
     for unit, pattern in _KEYED:
         if found := pattern.search(name):
-            number = int(Decimal(found[1]) * _MULTIPLIERS[(found[2] or "").lower()])
+            number = int(Decimal(found[1]) * _read_scale(found[2] or ""))
             if number < MAX_STEP:
                 units[unit] = number
     stage = _STAGE.search(name)
     role = _ALIAS.search(name)
     return NameFacts(units, stage[1].lower() if stage else "", role[1].lower() if role else "", _read_date(name))
+
+
+def _read_scale(suffix: str) -> int:
+    """What a number is multiplied by: 1000 for `k` and for `e3`."""
+    return 10 ** int(suffix[1:]) if suffix[:1] in {"e", "E"} else _MULTIPLIERS[suffix.lower()]
 
 
 def _read_date(name: str) -> int | None:
