@@ -92,7 +92,14 @@ def test_notes_that_do_not_place_the_slices_are_refused(tmp_path, text, fault):
         read_all(write(tmp_path, {"w": (HALF, [0, 0])}, notes=notes))
 
 
-def test_more_notes_than_tensors_may_have_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("wsanalyze.tensors.sliced_safetensors._MAX_VALUES", 3)
-    with pytest.raises(CheckpointError, match="more than 3 values"):
-        read_all(write(tmp_path, {"w": (HALF, [0, 0])}))
+@pytest.mark.parametrize("mark", ["[", "{", ","])
+def test_more_notes_than_tensors_may_have_are_refused(tmp_path, mark):
+    """Before they are parsed, however they are escaped in the header."""
+    write(tmp_path, {"w": (HALF, [0, 0])}, notes={"DCP_SHARDING_INFO": "@"})
+    (path,) = tmp_path.iterdir()
+    data = path.read_bytes()
+    length = 8 + int.from_bytes(data[:8], "little")
+    header = data[8:length].replace(b"@", f"\\u{ord(mark):04x}".encode() * 2_600_000)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data[length:])
+    with pytest.raises(CheckpointError, match="more slices than 250000"):
+        read_all(tmp_path)
