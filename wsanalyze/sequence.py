@@ -202,8 +202,9 @@ def open_sequence(
         )
     if unread := [name for c in chosen for name in c.unread]:
         notes.append(
-            f"{len(unread)} {'file is' if len(unread) == 1 else 'files are'} left out beside the same weights "
-            f"in another format: {', '.join(unread[:_MAX_NAMED])}{', ...' if len(unread) > _MAX_NAMED else ''}"
+            f"{len(unread)} {'file is' if len(unread) == 1 else 'files are'} left out beside those that are read (the "
+            f"same in another format, averages, other adapters): {', '.join(unread[:_MAX_NAMED])}"
+            f"{', ...' if len(unread) > _MAX_NAMED else ''}"
         )
     if any(len(found.infos) > 1 for c in usable if (found := opened[c.origin].tensors)):
         notes.append(f"the {weights} weights are read (--weights chooses)")

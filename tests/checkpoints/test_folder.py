@@ -351,3 +351,15 @@ def test_a_link_that_leads_nowhere_loses_nothing_else(put, find):
 
 def test_components_stay_components_beside_an_average(put, find):
     assert len(find(put("vae_1.pt", "unet.pt", "text.pt"))) == 1
+
+
+def test_other_adapters_beside_one_are_no_steps_of_it(put, find):
+    root = put("adapters/adapter_model.safetensors", "adapters/second/adapter_model.safetensors")
+    assert list(find(root / "adapters")) == ["adapters"]
+    for step in (100, 200):
+        put(
+            f"run/checkpoint-{step}/adapter_model.safetensors",
+            f"run/checkpoint-{step}/second/adapter_model.safetensors",
+        )
+    put("run/adapter_model.safetensors", "run/second/adapter_model.safetensors")
+    assert list(find(root / "run")) == ["checkpoint-100", "checkpoint-200", "final"]

@@ -26,7 +26,7 @@ class Checkpoint:
         problem: Why it cannot be read, where that is known already.
         duplicate_of: Label of the checkpoint that it is a copy of, and how that is known; None for a checkpoint of
             its own.
-        unread: Names of files beside it that should hold the same weights in another format, and are left alone.
+        unread: Names of files beside it that are left alone: the same weights in another format, averages, adapters.
         layout: How its files hold its tensors together: "files" where each file holds whole tensors; the other names
             are those of `wsanalyze.tensors.files.LAYOUTS`, and `FOREIGN` where they are not read.
     """

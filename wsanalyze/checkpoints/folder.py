@@ -112,6 +112,8 @@ def _find_in_folder(folder: Path, depth: int = 0) -> list[Checkpoint]:
         return own
     below, refused = _find_below(folder, depth) if depth < _MAX_DEPTH else ({}, [])
     own, below = _leave_aside(own, below)
+    if _holds_adapter(own):  # others beside it, in folders that are named after them, are no steps of its training
+        below = {c: found for c, found in below.items() if names_step(c.name) or not _holds_adapter(found)}
     if not own and below and _is_one_in_parts(folder, below):
         return [merge_components(folder, below)]
     single = {child: found[0] for child, found in below.items() if len(found) == 1}
@@ -126,6 +128,12 @@ def _find_in_folder(folder: Path, depth: int = 0) -> list[Checkpoint]:
         found += [checkpoint for inner in several.values() for checkpoint in inner]
     # The model that a trainer leaves beside the folders of its checkpoints is its last.
     return found + [replace(c, label="final") if found and not _says_more(c.label) else c for c in own]
+
+
+def _holds_adapter(found: Sequence[Checkpoint]) -> bool:
+    """Whether checkpoints are adapters that peft saved, and nothing else."""
+    files = [PurePath(file.url).name for checkpoint in found for file in checkpoint.files]
+    return bool(files) and all(name.startswith("adapter_model.") for name in files)
 
 
 def _is_whole(folder: Path, own: Sequence[Checkpoint]) -> bool:
