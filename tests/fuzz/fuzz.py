@@ -30,7 +30,7 @@ from child import BOX_BYTES, InputBox
 CORPUS: Final = Path(__file__).parents[1] / "corpus"
 READERS: Final = (
     "pickle", "safetensors", "torch", "torchscript", "sb3", "npz", "legacy", "onnx", "shards", "trainer", "adapter",
-    "dcp", "zero3",
+    "dcp", "zero3", "slices",
 )  # fmt: skip
 _HEAD_ROW: Final = "| reader | engine | inputs | seconds | coverage | found | machine | date |"
 _MARKS: Final = ("<!-- table -->", "<!-- end of table -->")

@@ -142,6 +142,22 @@ def _save_onnx(*, outside: bool) -> bytes:
     return data
 
 
+def _slices() -> Iterator[bytes]:
+    """What two ranks save by torch.distributed's writer of safetensors: rows, columns, and a tensor that both hold."""
+    whole = torch.arange(24, dtype=torch.float32).reshape(4, 6)
+    for axis in (0, 1):
+        files = {}
+        for rank, part in enumerate(whole.chunk(2, axis)):
+            corner = [0, 0]
+            corner[axis] = rank * part.shape[axis]
+            state = {"fc.weight": part.contiguous()} | ({} if rank else {"fc.bias": whole[0].clone()})
+            noted = {"fc.weight": {"saved_offsets": corner}} | ({} if rank else {"fc.bias": {"saved_offsets": [0]}})
+            metadata = {"format": "pt", "DCP_VERSION": "1.0", "DCP_SHARDING_INFO": json.dumps(noted)}
+            name = f"shard-{rank + 1:05d}-model-00001-of-00001.safetensors"
+            files[name] = save_safetensors(state, metadata=metadata)
+        yield pack(files)
+
+
 def _shards() -> Iterator[bytes]:
     state = _state()
     for suffix, save, stem in ((".safetensors", save_safetensors, "model"), (".bin", _save, "pytorch_model")):
@@ -253,6 +269,7 @@ _MAKERS = {
     "adapter": _adapter,
     "dcp": _dcp,
     "zero3": _zero3,
+    "slices": _slices,
 }
 
 if __name__ == "__main__":

@@ -284,5 +284,6 @@ TARGETS: Final[dict[str, Target]] = {
     "adapter": Target(run_folder, mutators.mutate_bundle, folder=True),
     "dcp": Target(_distributed, mutators.mutate_bundle, folder=True),
     "zero3": Target(_zero3, mutators.mutate_bundle, folder=True),
+    "slices": Target(run_folder, mutators.mutate_bundle, folder=True),
 }
 """Every reader by name. Input that is nothing that they know is refused in one line, which is fuzzed as well."""

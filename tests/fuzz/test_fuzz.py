@@ -16,7 +16,7 @@ CORPUS = HERE.parent / "corpus"
 DOCUMENT = HERE.parents[1] / "docs" / "fuzzing.md"
 READERS = (
     "pickle", "safetensors", "torch", "torchscript", "sb3", "npz", "legacy", "onnx", "shards", "trainer", "adapter",
-    "dcp", "zero3",
+    "dcp", "zero3", "slices",
 )  # fmt: skip
 
 
