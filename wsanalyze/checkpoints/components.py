@@ -3,17 +3,17 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Final
 
 from wsanalyze.checkpoints.base import Checkpoint
 from wsanalyze.checkpoints.names import mask_numbers, read_name
 from wsanalyze.checkpoints.partitions import explain_ranks, is_rank_folder
 from wsanalyze.checkpoints.trainer_state import read_global_step
-from wsanalyze.checkpoints.weight_files import Unit, is_folder
+from wsanalyze.checkpoints.tree import TreePath, is_folder, list_file
+from wsanalyze.checkpoints.weight_files import Unit
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import FileRef
-from wsanalyze.files.local import stat_file
 
 SEVERAL: Final = " + "
 """Between the names of components, where one checkpoint is made of files side by side."""
@@ -21,7 +21,7 @@ SEVERAL: Final = " + "
 _EMA: Final = re.compile(r"[-_.]?ema(?![a-zA-Z])", re.IGNORECASE)
 
 
-def make_checkpoint(label: str, origin: Path, units: Sequence[Unit], names: Sequence[str] = ()) -> Checkpoint:
+def make_checkpoint(label: str, origin: TreePath, units: Sequence[Unit], names: Sequence[str] = ()) -> Checkpoint:
     """One checkpoint from its files; a fault found on the way is noted, not raised, so that the others go on.
 
     Args:
@@ -33,7 +33,7 @@ def make_checkpoint(label: str, origin: Path, units: Sequence[Unit], names: Sequ
     problem = next((unit.problem for unit in units if unit.problem), None)
     files: list[FileRef] = []
     try:
-        files = [stat_file(path) for unit in units for path in unit.files]
+        files = [list_file(path) for unit in units for path in unit.files]
     except CheckpointError as error:
         problem = problem or str(error)
     named = zip(names or [unit.label for unit in units], units, strict=True)
@@ -80,7 +80,7 @@ def is_averaged(label: str, others: Iterable[str]) -> bool:
     return _EMA.search(label) is not None and _EMA.sub("", label) in others
 
 
-def merge_components(folder: Path, below: Mapping[Path, Sequence[Checkpoint]]) -> Checkpoint:
+def merge_components(folder: TreePath, below: Mapping[TreePath, Sequence[Checkpoint]]) -> Checkpoint:
     """One checkpoint from the components in folders below its own, named by those where there are several."""
     names = [child.name for child in below]
     parts = [(child.name, found[0]) for child, found in below.items() if not is_averaged(child.name, names)]
@@ -104,9 +104,10 @@ def merge_components(folder: Path, below: Mapping[Path, Sequence[Checkpoint]]) -
     )
 
 
-def _name_below(path: Path, folder: Path) -> str:
+def _name_below(path: TreePath, folder: TreePath) -> str:
     """A path as it is called from a folder."""
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+    depth = len(folder.parts)
+    return "/".join(path.parts[depth:]) if path.parts[:depth] == folder.parts else path.name
 
 
 def as_text(name: str) -> str:

@@ -19,13 +19,13 @@ from wsanalyze.checkpoints.components import (
 from wsanalyze.checkpoints.foreign_files import is_of_other_kind
 from wsanalyze.checkpoints.names import mask_numbers, names_step, natural_key, read_name
 from wsanalyze.checkpoints.partitions import is_rank_folder
+from wsanalyze.checkpoints.tree import TreePath, exists, is_folder, leads_back
 from wsanalyze.checkpoints.units import is_shard, list_unit_of, list_units
 from wsanalyze.checkpoints.weight_files import (
     ASIDE,
     VERSION,
     Unit,
     is_bare_name,
-    is_folder,
     is_sidecar_folder,
     is_weight_file,
 )
@@ -36,7 +36,7 @@ _OTHER_THINGS: Final = (".npz", ".zip")
 _MAX_DEPTH: Final = 3
 _MAX_NAMED: Final = 8
 
-_Below = Mapping[Path, list[Checkpoint]]
+_Below = Mapping[TreePath, list[Checkpoint]]
 
 
 class FolderSource:
@@ -52,8 +52,8 @@ class FolderSource:
     def checkpoints(self) -> Sequence[Checkpoint]:
         """See `CheckpointSource.checkpoints`."""
         path = Path(os.path.expanduser(self.path))  # noqa: PTH111 - it never raises, where pathlib does for "~nobody"
-        if _exists(path):
-            return _find_at(path)
+        if exists(path):
+            return find_checkpoints(path)
         if glob.has_magic(self.path):
             # pathlib's glob wants the fixed part apart from the pattern, which a user's string does not say.
             matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True), key=natural_key)]  # noqa: PTH207
@@ -65,7 +65,7 @@ class FolderSource:
         raise SourceError(f"{self.path}: no such file or folder")
 
 
-def _find_matches(matches: Iterable[Path]) -> list[Checkpoint]:
+def _find_matches(matches: Iterable[TreePath]) -> list[Checkpoint]:
     return [
         checkpoint
         for match in matches
@@ -73,25 +73,30 @@ def _find_matches(matches: Iterable[Path]) -> list[Checkpoint]:
     ]
 
 
-def _find_at(path: Path) -> list[Checkpoint]:
-    if not is_folder(path):
-        return [_make_from_file(path)]
+def find_checkpoints(place: TreePath) -> list[Checkpoint]:
+    """The one sequence that a folder holds, on disk or not; of a file, the checkpoint that it belongs to.
+
+    Raises:
+        SourceError: If there is no checkpoint in it, more than one sequence, or it cannot be listed.
+    """
+    if not is_folder(place):
+        return [_make_from_file(place)]
     try:
-        found = _find_in_folder(path)
+        found = _find_in_folder(place)
     except OSError as error:
-        raise SourceError(f"{path}: cannot be listed ({(error.strerror or str(error)).lower()})") from error
+        raise SourceError(f"{place}: cannot be listed ({(error.strerror or str(error)).lower()})") from error
     if found and not _is_foreign(found):
         return found
     if found:
         raise SourceError(next(checkpoint.problem for checkpoint in found if checkpoint.problem))
-    raise SourceError(f"{path}: holds no checkpoint (.safetensors, .pt, .pth, .bin, .ckpt) in itself or its folders")
+    raise SourceError(f"{place}: holds no checkpoint (.safetensors, .pt, .pth, .bin, .ckpt) in itself or its folders")
 
 
-def _find_at_file(path: Path) -> list[Checkpoint]:
+def _find_at_file(path: TreePath) -> list[Checkpoint]:
     return [_make_from_file(path)] if is_weight_file(path) or is_shard(path) else []
 
 
-def _make_from_file(path: Path) -> Checkpoint:
+def _make_from_file(path: TreePath) -> Checkpoint:
     unit = list_unit_of(path)
     return (
         make_checkpoint(path.parent.name, path.parent, [unit])
@@ -100,7 +105,7 @@ def _make_from_file(path: Path) -> Checkpoint:
     )
 
 
-def _find_in_folder(folder: Path, depth: int = 0) -> list[Checkpoint]:
+def _find_in_folder(folder: TreePath, depth: int = 0) -> list[Checkpoint]:
     """The one sequence in a folder: files of its own, folders that are checkpoints, or the only one further down.
 
     Raises:
@@ -136,7 +141,7 @@ def _holds_adapter(found: Sequence[Checkpoint]) -> bool:
     return bool(files) and all(name.startswith("adapter_model.") for name in files)
 
 
-def _is_whole(folder: Path, own: Sequence[Checkpoint]) -> bool:
+def _is_whole(folder: TreePath, own: Sequence[Checkpoint]) -> bool:
     """Whether what lies in a folder is all, whatever else there is in folders below it (DeepSpeed's partitions)."""
     if len(own) == 1:
         return own[0].layout != "files" or names_step(folder.name)
@@ -180,14 +185,14 @@ def _is_other_thing(name: str) -> bool:
     return name.lower().endswith(_OTHER_THINGS) or is_bare_name(name) or is_of_other_kind(name)
 
 
-def _is_missing(child: Path, found: Sequence[Checkpoint]) -> bool:
+def _is_missing(child: TreePath, found: Sequence[Checkpoint]) -> bool:
     """Whether a folder is one of a sequence by its name, but of a format that is not read: that is told."""
     names = [PurePath(file.url).name for checkpoint in found for file in checkpoint.files]
     other = _is_foreign(found) and not (names and all(map(is_of_other_kind, names)))
     return names_step(child.name) and (other or (bool(names) and all(map(is_bare_name, names))))
 
 
-def _is_one_in_parts(folder: Path, below: _Below) -> bool:
+def _is_one_in_parts(folder: TreePath, below: _Below) -> bool:
     """Whether the folders below hold one checkpoint: components, as those of a diffusion pipeline, or slices."""
     if sum(is_rank_folder(child.name) for child in below) > 1:
         return all(is_rank_folder(child.name) for child in below)
@@ -195,15 +200,14 @@ def _is_one_in_parts(folder: Path, below: _Below) -> bool:
     return whole and all(len(found) == 1 and not names_step(child.name) for child, found in below.items())
 
 
-def _find_below(folder: Path, depth: int) -> tuple[_Below, list[SourceError]]:
+def _find_below(folder: TreePath, depth: int) -> tuple[_Below, list[SourceError]]:
     """What is in the folders of a folder, and why some of them hold more than one sequence."""
     children = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__")) and is_folder(entry)]
     children = [child for child in children if not is_sidecar_folder(child.name)]
-    place = folder.resolve()
-    below: dict[Path, list[Checkpoint]] = {}
+    below: dict[TreePath, list[Checkpoint]] = {}
     refused: list[SourceError] = []
     for child in sorted(children, key=lambda child: natural_key(child.name)):
-        if child.is_symlink() and child.resolve() in (place, *place.parents):
+        if leads_back(child):
             continue
         try:
             found = _find_or_note(child, depth + 1)
@@ -215,7 +219,7 @@ def _find_below(folder: Path, depth: int) -> tuple[_Below, list[SourceError]]:
     return below, refused
 
 
-def _find_or_note(folder: Path, depth: int) -> list[Checkpoint]:
+def _find_or_note(folder: TreePath, depth: int) -> list[Checkpoint]:
     """What is in a folder among others: if it cannot be listed and is named like a checkpoint, that it cannot."""
     try:
         return _find_in_folder(folder, depth)
@@ -224,7 +228,7 @@ def _find_or_note(folder: Path, depth: int) -> list[Checkpoint]:
         return [make_checkpoint(folder.name, folder, [Unit("", (), problem)])] if names_step(folder.name) else []
 
 
-def _relabel(child: Path, checkpoint: Checkpoint) -> Checkpoint:
+def _relabel(child: TreePath, checkpoint: Checkpoint) -> Checkpoint:
     """Name a checkpoint that lies alone below a folder after whichever of the two says more."""
     return checkpoint if _says_more(checkpoint.label) else replace(checkpoint, label=as_text(child.name))
 
@@ -234,7 +238,7 @@ def _says_more(label: str) -> bool:
     return bool(facts.units or facts.role)
 
 
-def _split_sequence(folder: Path, units: Mapping[str, Unit]) -> list[Checkpoint]:
+def _split_sequence(folder: TreePath, units: Mapping[str, Unit]) -> list[Checkpoint]:
     """The weight files of one folder as successive checkpoints, or as the components of a single one."""
     if len(units) == 1:
         only = next(iter(units))
@@ -255,7 +259,7 @@ def _split_sequence(folder: Path, units: Mapping[str, Unit]) -> list[Checkpoint]
     ]
 
 
-def _is_sequence(folder: Path, units: Mapping[str, Unit]) -> bool:
+def _is_sequence(folder: TreePath, units: Mapping[str, Unit]) -> bool:
     """Whether files of one folder are successive checkpoints rather than components of one."""
     facts = [read_name(label) for label in units]
     if sum(bool(fact.units.keys() & {"step", "epoch"} or fact.date or fact.alias) for fact in facts) > 1:
@@ -269,10 +273,3 @@ def _is_sequence(folder: Path, units: Mapping[str, Unit]) -> bool:
     if len(makes) == 1 and ("#" in next(iter(makes)) or not any(fact.alias for fact in facts)):
         return True
     return sum(bool(fact.units) for fact in facts) > 1
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long, or a folder on the way that may not be entered
-        return False

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from wsanalyze.checkpoints.base import FOREIGN
 from wsanalyze.checkpoints.names import mask_numbers, natural_key
+from wsanalyze.checkpoints.tree import TreePath
 from wsanalyze.checkpoints.weight_files import Unit
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.foreign import explain_folder, explain_name
@@ -23,7 +23,7 @@ _ANY_PURPOSE: Final = (".h5", ".hdf5", ".index")
 _MODEL: Final = re.compile(r"model|weight|variable|ckpt|checkpoint", re.IGNORECASE)
 
 
-def list_foreign(folder: Path, entries: Sequence[Path]) -> dict[str, Unit]:
+def list_foreign(folder: TreePath, entries: Sequence[TreePath]) -> dict[str, Unit]:
     """Checkpoints of a folder in formats that are not read, by label, each with what to do.
 
     Args:
@@ -48,7 +48,7 @@ def is_of_other_kind(name: str) -> bool:
     return name.lower().endswith(_ANY_PURPOSE) and _MODEL.search(name) is None
 
 
-def add_foreign(units: Mapping[str, Unit], foreign: Mapping[str, Unit], unread: Sequence[Path]) -> dict[str, Unit]:
+def add_foreign(units: Mapping[str, Unit], foreign: Mapping[str, Unit], unread: Sequence[TreePath]) -> dict[str, Unit]:
     """Note beside the units that are read those that are not.
 
     One that is called like a unit, or by a name of its own, holds its weights once more. One that differs from the

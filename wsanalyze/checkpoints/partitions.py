@@ -8,10 +8,10 @@ References:
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
-from wsanalyze.checkpoints.weight_files import Unit, is_folder, is_weight_file
+from wsanalyze.checkpoints.tree import TreePath, is_folder
+from wsanalyze.checkpoints.weight_files import Unit, is_weight_file
 from wsanalyze.errors import CheckpointError
 
 METADATA: Final = ".metadata"
@@ -33,12 +33,12 @@ _ADVICE: Final = (
 )
 
 
-def is_partition_file(path: Path) -> bool:
+def is_partition_file(path: TreePath) -> bool:
     """Whether a file is one of those of a torch.distributed or ZeRO-3 checkpoint, by its name."""
     return path.name == METADATA or path.name.endswith(_CHUNKS) or _ZERO3.match(path.name) is not None
 
 
-def list_distributed(folder: Path, entries: Sequence[Path]) -> Unit | None:
+def list_distributed(folder: TreePath, entries: Sequence[TreePath]) -> Unit | None:
     """The torch.distributed checkpoint in a folder, which is all that lies in it: its files as its reader wants them.
 
     Args:
@@ -61,7 +61,7 @@ def list_distributed(folder: Path, entries: Sequence[Path]) -> Unit | None:
     return Unit(folder.name, files, problem, layout="distributed")
 
 
-def list_zero3(folder: Path, entries: Sequence[Path]) -> Unit | None:
+def list_zero3(folder: TreePath, entries: Sequence[TreePath]) -> Unit | None:
     """The files of a DeepSpeed ZeRO-3 checkpoint in a folder, of all ranks.
 
     In stages 1 and 2 it is only the optimizer that is split.
@@ -79,14 +79,14 @@ def list_zero3(folder: Path, entries: Sequence[Path]) -> Unit | None:
     return Unit(folder.name, files, problem, layout="zero3")
 
 
-def list_slices(folder: Path, entries: Sequence[Path]) -> list[Unit]:
+def list_slices(folder: TreePath, entries: Sequence[TreePath]) -> list[Unit]:
     """The models that torch.distributed saved as safetensors, the slices of every rank in files of their own.
 
     Args:
         folder: The folder.
         entries: What it holds, in order.
     """
-    found: dict[str, dict[Path, int]] = {}
+    found: dict[str, dict[TreePath, int]] = {}
     for path in entries:
         if (match := _SLICES.match(path.name)) and not is_folder(path):
             found.setdefault(match["stem"], {})[path] = int(match["rank"])
@@ -99,7 +99,7 @@ def list_slices(folder: Path, entries: Sequence[Path]) -> list[Unit]:
     return units
 
 
-def merge_partitions(units: dict[str, Unit], folder: Path) -> dict[str, Unit]:
+def merge_partitions(units: dict[str, Unit], folder: TreePath) -> dict[str, Unit]:
     """Files of several ranks hold slices of the same tensors: neither a sequence nor components."""
     ranks = [label for label in units if _PARTITION.search(label)]
     layers = [match for label in units if (match := _LAYER.match(label))]
@@ -118,7 +118,7 @@ def is_rank_folder(name: str) -> bool:
     return _RANK_FOLDER.fullmatch(name) is not None
 
 
-def explain_ranks(folder: Path, count: int, name: str) -> str:
+def explain_ranks(folder: TreePath, count: int, name: str) -> str:
     """Why slices are not read, and what merges them.
 
     Args:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from wsanalyze.checkpoints.base import Checkpoint
 from wsanalyze.checkpoints.names import MAX_STEP
+from wsanalyze.checkpoints.tree import TreePath, list_file, read_start
+from wsanalyze.errors import CheckpointError
 from wsanalyze.series import LOG_NAMES, TrainingLog
 
 _NAME: Final = "trainer_state.json"
@@ -28,7 +30,7 @@ _Notes = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Steps of shape (N,) and what was noted there, NaN for nothing, of shape (N, number of `LOG_NAMES`)."""
 
 
-def read_global_step(folder: Path) -> dict[str, int]:
+def read_global_step(folder: TreePath) -> dict[str, int]:
     """The step that is noted beside the weights.
 
     Args:
@@ -41,9 +43,8 @@ def read_global_step(folder: Path) -> dict[str, int]:
     try:
         if not path.is_file():
             return {}
-        with path.open("rb") as file:
-            step = _find_step(file.read(_HEAD_BYTES).decode("utf-8", "replace"))
-    except (OSError, ValueError, RecursionError):
+        step = _find_step(read_start(path, _HEAD_BYTES).decode("utf-8", "replace"))
+    except (OSError, ValueError, RecursionError, CheckpointError):
         step = None
     return _as_fact(_read_state(path).get("global_step") if step is None else step)
 
@@ -132,17 +133,16 @@ def _merge(steps: NDArray[np.int64], values: NDArray[np.float64]) -> _Notes:
     return unique, np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), axis=0), np.nan)
 
 
-def _read_state(path: Path) -> dict[str, Any]:
+def _read_state(path: TreePath) -> dict[str, Any]:
     """The whole file; nothing where it is none, or too large to be one."""
     try:
-        if not path.is_file():
+        if not path.is_file() or list_file(path).size > _MAX_BYTES:
             return {}
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+        data = read_start(path, _MAX_BYTES + 1)
         if len(data) > _MAX_BYTES or sum(map(data.count, (b",", b"[", b"{"))) > _MAX_VALUES:
             return {}
         state = json.loads(data)
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError, CheckpointError):
         return {}
     return state if isinstance(state, dict) else {}
 

@@ -1,12 +1,10 @@
 """Units: the weight files of one folder, shards of one model together, of two formats of the same model the safer."""
 
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from wsanalyze.checkpoints.components import fold_averages
@@ -20,7 +18,8 @@ from wsanalyze.checkpoints.partitions import (
     list_zero3,
     merge_partitions,
 )
-from wsanalyze.checkpoints.weight_files import ASIDE, Unit, is_bare_name, is_folder, is_weight_file, stem
+from wsanalyze.checkpoints.tree import TreePath, exists, is_folder, list_file, read_start
+from wsanalyze.checkpoints.weight_files import ASIDE, Unit, is_bare_name, is_weight_file, stem
 from wsanalyze.errors import CheckpointError
 
 _ADAPTER: Final = "adapter_model"
@@ -33,7 +32,7 @@ _MAX_INDEX_VALUES: Final = 1_500_000  # a million tensors, and notes; of more, t
 _MAX_SHARDS: Final = 10_000
 
 
-def list_units(folder: Path) -> dict[str, Unit]:
+def list_units(folder: TreePath) -> dict[str, Unit]:
     """The weight files of a folder by label, in natural order; what trainers leave beside them is left alone.
 
     The moving average of a model that is there too is among the files that are left out.
@@ -44,7 +43,7 @@ def list_units(folder: Path) -> dict[str, Unit]:
     return fold_averages(_list_all(folder))
 
 
-def _list_all(folder: Path) -> dict[str, Unit]:
+def _list_all(folder: TreePath) -> dict[str, Unit]:
     entries = sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
     if distributed := list_distributed(folder, entries):
         return {distributed.label: distributed}
@@ -69,24 +68,24 @@ def _list_all(folder: Path) -> dict[str, Unit]:
     return {zero3.label: zero3} if zero3 else foreign or {unit.label: unit for unit in bare}
 
 
-def _should_hold_weights(path: Path, units: Iterable[str]) -> bool:
+def _should_hold_weights(path: TreePath, units: Iterable[str]) -> bool:
     """Whether a file that is left alone is an export, or is called like one of the others but for a number."""
     name = stem(path.name)
     make = mask_numbers(name)
     return path.suffix.lower() == ".onnx" or any(name == u or (make != name and make == mask_numbers(u)) for u in units)
 
 
-def _list_adapters(entries: Iterable[Path]) -> list[Path]:
+def _list_adapters(entries: Iterable[TreePath]) -> list[TreePath]:
     """The other adapters of a model, which peft saves in folders of their own beside the first."""
     folders = [path for path in entries if is_folder(path) and not names_step(path.name)]
     files = [folder / f"{_ADAPTER}{suffix}" for folder in folders for suffix in (".safetensors", ".bin")]
-    return [file for file in files if os.access(file, os.F_OK)]
+    return [file for file in files if exists(file)]
 
 
-def _join_shards(paths: Iterable[Path], indexed: AbstractSet[str]) -> list[Unit]:
+def _join_shards(paths: Iterable[TreePath], indexed: AbstractSet[str]) -> list[Unit]:
     """Files that are models, and files that together make one by the numbers in their names."""
     units = []
-    shards: dict[tuple[str, str], list[Path]] = {}
+    shards: dict[tuple[str, str], list[TreePath]] = {}
     for path in paths:
         found = _SHARD.match(path.name)
         if found is None:
@@ -96,7 +95,7 @@ def _join_shards(paths: Iterable[Path], indexed: AbstractSet[str]) -> list[Unit]
     return [*units, *(Unit(label, tuple(files), _find_missing(files)) for (label, _), files in shards.items())]
 
 
-def list_unit_of(path: Path) -> Unit:
+def list_unit_of(path: TreePath) -> Unit:
     """The unit that a file belongs to that the user named: for a shard, a slice or an index all of that model."""
     if path.name.endswith(".index.json"):
         return _read_index(path)
@@ -108,7 +107,7 @@ def list_unit_of(path: Path) -> Unit:
     return next((unit for unit in units if path.name in {file.name for file in unit.files}), alone)
 
 
-def is_shard(path: Path) -> bool:
+def is_shard(path: TreePath) -> bool:
     """Whether a file is one of several that make a model, or lists them."""
     listed = path.name.endswith(".index.json") or _SHARD.match(path.name) is not None
     return listed or is_partition_file(path)
@@ -132,7 +131,7 @@ def _choose_formats(units: Iterable[Unit]) -> dict[str, Unit]:
     return {label: chosen[label] for label in sorted(chosen, key=natural_key)}
 
 
-def _find_missing(files: Sequence[Path]) -> str | None:
+def _find_missing(files: Sequence[TreePath]) -> str | None:
     """Without an index, the numbers in the names say how many shards there are."""
     found = [match for path in files if (match := _SHARD.match(path.name))]
     totals = sorted({int(match["total"]) for match in found})
@@ -145,13 +144,13 @@ def _find_missing(files: Sequence[Path]) -> str | None:
     return _tell_missing(names, totals[0], files[0].parent)
 
 
-def _tell_missing(names: Sequence[str], total: int, folder: Path) -> str | None:
+def _tell_missing(names: Sequence[str], total: int, folder: TreePath) -> str | None:
     if not names:
         return None
     return str(CheckpointError(f"shard {names[0]} is missing ({len(names)} of {total} are)", folder))
 
 
-def _read_index(index: Path) -> Unit:
+def _read_index(index: TreePath) -> Unit:
     """The files that a shard index names: plain names inside its folder and nothing else, all of them there."""
     label = next((index.name[: -len(suffix)] for suffix in _INDEX_SUFFIXES if index.name.endswith(suffix)), index.name)
     try:
@@ -162,13 +161,14 @@ def _read_index(index: Path) -> Unit:
     return Unit(label, files, _tell_missing(missing, len(files), index.parent))
 
 
-def _read_shard_names(index: Path) -> list[str]:
+def _read_shard_names(index: TreePath) -> list[str]:
     try:
         if not index.is_file():
             raise CheckpointError("is not a regular file", index)  # a pipe would be waited for
-        if index.stat().st_size > _MAX_INDEX_BYTES:
+        size = list_file(index).size
+        if size > _MAX_INDEX_BYTES:
             raise CheckpointError(f"is larger than {_MAX_INDEX_BYTES} bytes: refused", index)
-        data = index.read_bytes()
+        data = read_start(index, size)
         if sum(map(data.count, (b",", b"[", b"{"))) > _MAX_INDEX_VALUES:
             raise CheckpointError(f"holds more than {_MAX_INDEX_VALUES} values: refused", index)
         names = set(json.loads(data.decode())["weight_map"].values())

@@ -2,10 +2,10 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from wsanalyze.checkpoints.base import FOREIGN
+from wsanalyze.checkpoints.tree import TreePath, is_folder
 
 VERSION: Final = re.compile(r"-v\d+$")
 """What Lightning puts behind a name that is taken."""
@@ -53,9 +53,9 @@ class Unit:
     """
 
     label: str
-    files: tuple[Path, ...]
+    files: tuple[TreePath, ...]
     problem: str | None = None
-    unread: tuple[Path, ...] = ()
+    unread: tuple[TreePath, ...] = ()
     layout: str = "files"
 
     @property
@@ -64,7 +64,7 @@ class Unit:
         return self.layout == FOREIGN
 
 
-def is_weight_file(path: Path) -> bool:
+def is_weight_file(path: TreePath) -> bool:
     """Whether a name is that of a weight file: a dangling link or a pipe of that name is one that cannot be read."""
     name = path.name
     if not name.lower().endswith(SUFFIXES) or name.startswith(".") or _SIDECARS.search(name):
@@ -80,14 +80,6 @@ def is_bare_name(name: str) -> bool:
 def is_sidecar_folder(name: str) -> bool:
     """Whether a folder of that name holds the state of an optimizer or scheduler, in however many files."""
     return _SIDECAR_FOLDERS.fullmatch(name) is not None
-
-
-def is_folder(path: Path) -> bool:
-    """Whether a path is a folder; one that may not be looked at is taken for none."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
 
 
 def stem(name: str) -> str:

@@ -18,6 +18,7 @@ class FileRef:
         stamp: Whatever changes when the file is written or replaced: times and inode on disk, a hash on the Hub.
         mtime_ns: Time of its last modification in nanoseconds, 0 where none is known.
         start: Where it begins, for a file that is stored as it is inside another; offsets count from there.
+        remote: Whether every read of it is a request over a network: few and large reads are wanted.
     """
 
     url: str
@@ -25,6 +26,7 @@ class FileRef:
     stamp: str
     mtime_ns: int = 0
     start: int = 0
+    remote: bool = False
 
     def slice(self, offset: int, size: int) -> "FileRef":
         """The file that is stored in `size` bytes of this one from `offset` on.
