@@ -9,6 +9,7 @@ from wsanalyze.checkpoints.base import Checkpoint
 from wsanalyze.checkpoints.facts import fingerprint_file, read_facts
 from wsanalyze.checkpoints.folder import FolderSource
 from wsanalyze.checkpoints.order import order_checkpoints
+from wsanalyze.checkpoints.tree import TreePath
 from wsanalyze.errors import CheckpointError, NoWeightsError, SourceError, UsageError
 from wsanalyze.files.base import ByteSource, FileRef
 from wsanalyze.layers.names import strip_wrappers
@@ -20,7 +21,7 @@ from wsanalyze.tensors.derived import DerivedTensors, derive_tensors
 from wsanalyze.tensors.files import describe_format, read_checkpoint
 
 _MAX_NAMED: Final = 4
-_Derived = dict[tuple[int, str], DerivedTensors]
+_Derived = dict[tuple[int, TreePath | None], DerivedTensors]
 Fingerprints = MutableMapping[tuple[str, str], str]
 """Fingerprints of files by (url, stamp)."""
 
@@ -306,7 +307,7 @@ def _make_member(
     if not infos:
         return Member(replace(checkpoint, problem=f"{checkpoint.origin}: holds no {weights} weights"), opened.format)
     # Of checkpoints that share their tensors (an opener may say so), only the configuration beside them can differ.
-    key = id(infos), checkpoint.folder if options.merge_lora or options.split_qkv else ""
+    key = id(infos), checkpoint.folder if options.merge_lora or options.split_qkv else None
     try:
         derived = known.get(key) or _derive(infos, checkpoint.folder, options)
     except CheckpointError as error:
@@ -331,7 +332,7 @@ def _make_member(
     )
 
 
-def _derive(infos: Mapping[str, TensorInfo], folder: str, options: SequenceOptions) -> DerivedTensors:
+def _derive(infos: Mapping[str, TensorInfo], folder: TreePath, options: SequenceOptions) -> DerivedTensors:
     """Tensors as they are compared: without wrappers, renamed, recombined."""
     named = rename_tensors(strip_wrappers(infos), options.renames)
     return derive_tensors(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,7 +166,7 @@ def test_any_json_gives_a_log_and_a_step_or_none(put_state, state):
     checkpoint = put_state(3, json.dumps(state))
     log = read_training_log([checkpoint])
     assert len(log) == len(log.until) == sum(1 for _ in log.steps)
-    step = read_global_step(trainer_state.Path(checkpoint.origin)).get("global_step")
+    step = read_global_step(Path(checkpoint.origin)).get("global_step")
     expected = state.get("global_step") if isinstance(state, dict) else None
     assert step == (expected if type(expected) is int and 0 <= expected < 2**53 else None)
 
@@ -193,7 +194,7 @@ def test_a_note_of_gigabytes_is_let_go(put_state, monkeypatch, limit):
 def test_the_step_is_found_without_the_history(put_state, monkeypatch):
     checkpoint = put_state(7, [note(i, loss=1.0) for i in range(10_000)])
     monkeypatch.setattr(trainer_state, "_read_state", lambda path: pytest.fail(f"{path} was read whole"))
-    assert read_global_step(trainer_state.Path(checkpoint.origin)) == {"global_step": 7}
+    assert read_global_step(Path(checkpoint.origin)) == {"global_step": 7}
 
 
 @pytest.mark.parametrize("head", range(1, 90))
@@ -201,7 +202,7 @@ def test_the_step_is_whole_wherever_the_head_ends(put_state, monkeypatch, head):
     text = json.dumps({"best": None, "nested": {"global_step": 1}, "global_step": 123456, "log_history": [{"step": 5}]})
     checkpoint = put_state(123456, text)
     monkeypatch.setattr(trainer_state, "_HEAD_BYTES", head)
-    assert read_global_step(trainer_state.Path(checkpoint.origin)) == {"global_step": 123456}
+    assert read_global_step(Path(checkpoint.origin)) == {"global_step": 123456}
 
 
 def test_a_folder_of_that_name_and_no_file_are_none(tmp_path):

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path
 from typing import Final, Protocol
 
+from wsanalyze.checkpoints.tree import TreePath
 from wsanalyze.files.base import FileRef
 
 FOREIGN: Final = "foreign"
@@ -29,6 +30,7 @@ class Checkpoint:
         unread: Names of files beside it that are left alone: the same weights in another format, averages, adapters.
         layout: How its files hold its tensors together: "files" where each file holds whole tensors; the other names
             are those of `wsanalyze.tensors.files.LAYOUTS`, and `FOREIGN` where they are not read.
+        place: The folder that its first file lies in, in the tree that it was found in; None where no tree is known.
     """
 
     step: int | None
@@ -42,11 +44,24 @@ class Checkpoint:
     duplicate_of: str | None = None
     unread: tuple[str, ...] = ()
     layout: str = "files"
+    place: TreePath | None = field(default=None, compare=False)
 
     @property
-    def folder(self) -> str:
+    def folder(self) -> TreePath:
         """The folder that its first file lies in, where trainers leave its configuration beside it."""
-        return str(PurePath(self.files[0].url).parent) if self.files else self.origin
+        if self.place is not None:
+            return self.place
+        return Path(self.files[0].url).parent if self.files else Path(self.origin)
+
+    @property
+    def folders(self) -> tuple[TreePath, ...]:
+        """Where trainers may have noted its state: the folder that is the checkpoint, and that of its first file."""
+        if self.place is None:
+            return Path(self.origin), self.folder
+        path = self.place
+        while str(path) != self.origin and path.parent != path:
+            path = path.parent
+        return (path, self.place) if str(path) == self.origin else (self.place,)
 
     @property
     def nbytes(self) -> int:

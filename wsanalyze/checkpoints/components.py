@@ -50,6 +50,7 @@ def make_checkpoint(label: str, origin: TreePath, units: Sequence[Unit], names: 
         problem=None if problem is None else as_text(problem),
         unread=tuple(as_text(_name_below(path, folder)) for unit in units for path in unit.unread),
         layout=next(iter(layouts)) if len(layouts) == 1 else "files",
+        place=next((path.parent for unit in units for path in unit.files), folder),
     )
 
 

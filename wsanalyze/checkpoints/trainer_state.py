@@ -6,15 +6,14 @@ The file comes from whoever made the checkpoint. Nothing in it is an error: what
 import json
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsanalyze.checkpoints.base import Checkpoint
-from wsanalyze.checkpoints.names import MAX_STEP
-from wsanalyze.checkpoints.tree import TreePath, list_file, read_start
+from wsanalyze.checkpoints.names import MAX_STEP, names_step
+from wsanalyze.checkpoints.tree import Listed, TreePath, list_file, read_start
 from wsanalyze.errors import CheckpointError
 from wsanalyze.series import LOG_NAMES, TrainingLog
 
@@ -37,9 +36,12 @@ def read_global_step(folder: TreePath) -> dict[str, int]:
         folder: The folder of the weights.
 
     Returns:
-        `{"global_step": N}`; nothing where no step is noted.
+        `{"global_step": N}`; nothing where no step is noted, or where to read it takes a request and the folder's name
+        tells a step.
     """
     path = folder / _NAME
+    if isinstance(path, Listed) and names_step(folder.name):
+        return {}
     try:
         if not path.is_file():
             return {}
@@ -106,8 +108,8 @@ def _read_stretch(checkpoints: Sequence[Checkpoint]) -> _Notes:
 
 def _read_notes(checkpoint: Checkpoint, last_step: int) -> _Notes:
     """The log that lies beside one checkpoint, as it is written."""
-    for folder in dict.fromkeys((checkpoint.origin, checkpoint.folder)):
-        state = _read_state(Path(folder, _NAME))
+    for folder in dict.fromkeys(checkpoint.folders):
+        state = _read_state(folder / _NAME)
         history = state.get("log_history")
         if _as_fact(state.get("global_step")).get("global_step") != last_step or not isinstance(history, list):
             continue

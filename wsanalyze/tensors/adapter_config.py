@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from wsanalyze.checkpoints.configs import read_config
+from wsanalyze.checkpoints.tree import TreePath
 from wsanalyze.errors import CheckpointError
 
 CONFIG_NAME: Final = "adapter_config.json"
@@ -19,7 +20,7 @@ _OTHER_METHODS: Final = ("use_dora", "use_qalora", "use_bdlora", "kasa_config", 
 _BASE_PREFIX: Final = re.compile(r"^base_model\.model\.")
 
 
-def tell_scales(updates: Sequence[tuple[str, int]], folder: str) -> list[float | str]:
+def tell_scales(updates: Sequence[tuple[str, int]], folder: TreePath | str) -> list[float | str]:
     """Tell what the products of low-rank factors are multiplied by.
 
     Args:

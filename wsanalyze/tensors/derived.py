@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from wsanalyze.checkpoints.tree import TreePath
 from wsanalyze.series import Skip
 from wsanalyze.tensors.base import TensorInfo
 from wsanalyze.tensors.fused_attention import split_fused
@@ -26,7 +27,7 @@ class DerivedTensors:
 
 
 def derive_tensors(
-    infos: Mapping[str, TensorInfo], folder: str, *, merge_lora: bool = False, split_qkv: bool = False
+    infos: Mapping[str, TensorInfo], folder: TreePath | str, *, merge_lora: bool = False, split_qkv: bool = False
 ) -> DerivedTensors:
     """Recombine weight-norm pairs, and on demand merge adapters and split fused attention weights.
 

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from wsanalyze.checkpoints.tree import TreePath
 from wsanalyze.series import Skip
 from wsanalyze.tensors.base import Piece, ReadElements, TensorInfo
 from wsanalyze.tensors.fused_layouts import FusedModule, Layout, ModelConfig, find_modules, tell_layout
@@ -72,7 +73,9 @@ class Slices:
             yield max(first, start), min(first + step, stop)
 
 
-def split_fused(infos: Mapping[str, TensorInfo], folder: str) -> tuple[dict[str, TensorInfo], list[Skip], list[str]]:
+def split_fused(
+    infos: Mapping[str, TensorInfo], folder: TreePath | str
+) -> tuple[dict[str, TensorInfo], list[Skip], list[str]]:
     """Put queries, keys and values in the place of the fused weights that hold them.
 
     Args:

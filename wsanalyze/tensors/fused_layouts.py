@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from wsanalyze.checkpoints.configs import read_config
+from wsanalyze.checkpoints.tree import TreePath
 from wsanalyze.tensors.base import TensorInfo
 
 CONFIG_NAME: Final = "config.json"
@@ -56,7 +57,7 @@ class ModelConfig:
         folder: Where the weights lie.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: TreePath | str) -> None:
         self._folder = folder
 
     @cached_property

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from wsanalyze.checkpoints.tree import TreePath
 from wsanalyze.series import Skip
 from wsanalyze.tensors.adapter_config import tell_scales
 from wsanalyze.tensors.base import ReadElements, TensorInfo
@@ -158,7 +159,9 @@ class _Pair:
     configured: bool
 
 
-def merge_low_rank(infos: Mapping[str, TensorInfo], folder: str) -> tuple[dict[str, TensorInfo], list[Skip], list[str]]:
+def merge_low_rank(
+    infos: Mapping[str, TensorInfo], folder: TreePath | str
+) -> tuple[dict[str, TensorInfo], list[Skip], list[str]]:
     """Put updates in the place of the factors that make them.
 
     Args:
