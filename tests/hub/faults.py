@@ -25,6 +25,7 @@ class Answer:
     drop: bool = False  # close the connection without a word
     cut: float | None = None  # share of the body after which the connection is closed
     ignore_range: bool = False
+    compress: bool = False
     resize: int = 0  # bytes more or fewer than there are, with headers that agree
     shift: int = 0  # bytes that a range lies beside the one asked
     flip: int | None = None  # offset of the byte that is wrong
@@ -129,6 +130,14 @@ class Faults:
             answer.ignore_range = True
 
         self._add(change, kinds, choice)
+
+    def compress(self, *, kinds=("data",), files="*.json", **choice):
+        """Send the whole file with gzip to those who accept it, whatever range is asked, as the real Hub sends text."""
+
+        def change(answer):
+            answer.compress = True
+
+        self._add(change, kinds, {"files": files, **choice})
 
     def resize(self, by, *, kinds=("data",), **choice):
         """Send so many bytes fewer (or zeros more) than the file has, with headers that say so."""

@@ -10,6 +10,7 @@ Large files are sent on to a second address, as to a CDN. `hub.faults` makes it 
 asked.
 """
 
+import gzip
 import math
 import os
 import re
@@ -214,6 +215,9 @@ class _Handler(BaseHTTPRequestHandler):
             if answer.delay_s:
                 hub.log.pause(key)
                 hub.closing.wait(answer.delay_s)
+            if answer.compress and answer.content and "gzip" in request.headers.get("Accept-Encoding", ""):
+                headers = {**answer.headers, "Content-Encoding": "gzip"}
+                answer.become(200, gzip.compress(b"".join(read_chunks(answer, 0, answer.content.size))), headers)
             self._send(request, answer)
         except ConnectionError:
             self.close_connection = True
