@@ -1,11 +1,13 @@
 """The contract of changes: segments of tensors, bands of segments, and the kernels that turn bytes into sums."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wsanalyze.files.base import FileRef
 from wsanalyze.sums import Sums
 
 SEGMENT_ELEMENTS: Final = 2**20
@@ -45,6 +47,38 @@ class Band:
     segments: tuple[Segment, ...]
     offsets: tuple[int, ...]
     nbytes: int
+
+
+class FileWindow(Protocol):
+    """Brings whole files of elsewhere here, and lets them go: for changes that are measured pair by pair."""
+
+    def plan(self, pairs: Sequence[Mapping[FileRef, int]], num_runs: int) -> bool:
+        """Be told of all that is about to be read, and decide how.
+
+        Args:
+            pairs: For each change, in order, the files of both its sides and how many bytes of each are needed.
+            num_runs: How many requests would fetch just these bytes.
+
+        Returns:
+            Whether files are brought here whole, pair by pair; else what is read is fetched as it is read.
+
+        Raises:
+            SourceError: If there is no way to read them.
+        """
+
+    def advance(self, index: int) -> None:
+        """Let go of what no pair from the `index`th on needs."""
+
+    def bring(self, file: FileRef, on_bytes: Callable[[int], None]) -> None:
+        """Bring a file here, unless it is; `on_bytes` is told of bytes received.
+
+        Raises:
+            CheckpointError: If it cannot be had, or is not the one listed.
+            SourceError: If there is no room for it.
+        """
+
+    def finish(self, newest: Sequence[FileRef]) -> None:
+        """Let go of all but the files of the newest checkpoint: nothing will be read any more."""
 
 
 class Kernel(Protocol):

@@ -1,30 +1,40 @@
 """Measuring: match what is there, read what is not stored yet, and go on without what cannot be read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wsanalyze.changes.base import Band, Kernel, Segment
+from wsanalyze.changes.base import Band, FileWindow, Kernel, Segment
 from wsanalyze.changes.plan import clamp_segment, count_segments, plan_bands
 from wsanalyze.changes.stream import FailedCheckpointError, stream_changes
 from wsanalyze.errors import CheckpointError
-from wsanalyze.files.base import ByteSource
+from wsanalyze.files.base import ByteSource, FileRef
 from wsanalyze.layers.base import RowMatch, TensorsByName
 from wsanalyze.layers.match import match_or_widen
 from wsanalyze.progress import Progress, ProgressCallback
 from wsanalyze.store.run_file import RunFile
+from wsanalyze.tensors.base import Piece
 from wsanalyze.tensors.gather import count_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One checkpoint as the measuring sees it: what people call it, what tells it apart, and its tensors."""
+    """One checkpoint as the measuring sees it.
+
+    Attributes:
+        label: What people call it.
+        identity: What tells it apart.
+        tensors: Its tensors by name.
+        check: Called once its files were brought here: raises CheckpointError where its tensors do not lie where its
+            headers, read from afar, said.
+    """
 
     label: str
     identity: str
     tensors: TensorsByName
+    check: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,7 @@ def measure_changes(
     store: RunFile,
     memory_bytes: int,
     progress: ProgressCallback,
+    window: FileWindow | None = None,
 ) -> Measured:
     """Measure every cell that the store does not hold, and commit as it goes.
 
@@ -77,6 +88,7 @@ def measure_changes(
         store: Where they go.
         memory_bytes: Memory allowed for buffers.
         progress: Told of bytes read.
+        window: What brings files of elsewhere here, where there are any.
 
     Raises:
         MatchError: If no row compares between any two successive sides.
@@ -95,7 +107,7 @@ def measure_changes(
         )
         identities = [side.identity for side in chosen]
         try:
-            _measure_missing(match, identities, source, kernel, store, memory_bytes, progress)
+            _Measuring(match, identities, source, kernel, store, memory_bytes, progress).run(chosen, window)
         except FailedCheckpointError as failure:
             index = alive.pop(failure.side)
             failures[index] = failure
@@ -104,37 +116,114 @@ def measure_changes(
         return Measured(match, params, tuple(alive), tuple(identities), failures)
 
 
-def _measure_missing(
-    match: RowMatch,
-    identities: Sequence[str],
-    source: ByteSource,
-    kernel: Kernel,
-    store: RunFile,
-    memory_bytes: int,
-    progress: ProgressCallback,
-) -> None:
-    needed = _find_needed(match, identities, store)
-    bands = _drop_measured(plan_bands(match, needed, memory_bytes), match, identities, needed, store)
-    counts = {row: count_segments(match, row) for row in np.flatnonzero(needed.any(axis=1)).tolist()}
-    total = _count_bytes(bands, match, needed)
-    done = 0
+@dataclass(frozen=True, slots=True, eq=False)
+class _Measuring:
+    """What measuring works with; see `measure_changes`."""
 
-    def on_bytes(num_bytes: int) -> None:
-        nonlocal done
-        done += num_bytes
-        progress(Progress("measuring", done, total, "bytes"))
+    match: RowMatch
+    identities: Sequence[str]
+    source: ByteSource
+    kernel: Kernel
+    store: RunFile
+    memory_bytes: int
+    progress: ProgressCallback
 
-    if total:
-        progress(Progress("measuring", 0, total, "bytes"))
-    for segment, pair, sums in stream_changes(bands, match, needed, source, kernel, on_bytes):
-        before, after = (identities[side] for side in match.pairs[pair])
-        name = match.rows[segment.row].name
-        num_segments = counts[segment.row][pair]
-        if num_segments == 1:
-            store.add(name, before, after, sums)
-        else:
-            store.add_segment(name, before, after, segment.index, num_segments, sums)
-    store.commit()
+    def run(self, sides: Sequence[Side], window: FileWindow | None) -> None:
+        """Measure what is not stored: all of it band by band, or pair by pair where files are brought here for it."""
+        needed = _find_needed(self.match, self.identities, self.store)
+        bands = self._plan(needed)
+        files = [_count_files(bands, self.match, needed, pair) for pair in np.flatnonzero(needed.any(axis=0)).tolist()]
+        if window is None or not any(files) or not window.plan(files, self._count_requests(bands, needed)):
+            self._walk(bands, needed)
+            return
+        checked: set[int] = set()
+        for index, pair in enumerate(np.flatnonzero(needed.any(axis=0)).tolist()):
+            window.advance(index)
+            for side in self.match.pairs[pair]:
+                self._bring(side, sides[side], files[index], checked, window)
+            only = np.zeros_like(needed)
+            only[:, pair] = needed[:, pair]
+            self._walk(self._plan(only), only)
+        window.finish(list(_find_files(self.match, len(sides) - 1)))
+
+    def _bring(
+        self, index: int, side: Side, files: Mapping[FileRef, int], checked: set[int], window: FileWindow
+    ) -> None:
+        """Bring those files of a side that are needed here, and see that its tensors lie in them as was thought."""
+        wanted = [file for file in _find_files(self.match, index) if file in files]
+        total, done = sum(file.size for file in wanted), 0
+
+        def on_bytes(num_bytes: int) -> None:
+            nonlocal done
+            done += num_bytes
+            self.progress(Progress(f"downloading {side.label}", min(done, total), total, "bytes"))
+
+        try:
+            for file in wanted:
+                window.bring(file, on_bytes)
+            if side.check is not None and index not in checked:
+                side.check()
+        except CheckpointError as error:
+            raise FailedCheckpointError(index, error) from error
+        checked.add(index)
+
+    def _plan(self, needed: NDArray[np.bool_]) -> tuple[Band, ...]:
+        bands = plan_bands(self.match, needed, self.memory_bytes)
+        return _drop_measured(bands, self.match, self.identities, needed, self.store)
+
+    def _walk(self, bands: Sequence[Band], needed: NDArray[np.bool_]) -> None:
+        """The band walk over the cells needed."""
+        match, store = self.match, self.store
+        counts = {row: count_segments(match, row) for row in np.flatnonzero(needed.any(axis=1)).tolist()}
+        total = _count_bytes(bands, match, needed)
+        done = 0
+
+        def on_bytes(num_bytes: int) -> None:
+            nonlocal done
+            done += num_bytes
+            self.progress(Progress("measuring", done, total, "bytes"))
+
+        if total:
+            self.progress(Progress("measuring", 0, total, "bytes"))
+        for segment, pair, sums in stream_changes(bands, match, needed, self.source, self.kernel, on_bytes):
+            before, after = (self.identities[side] for side in match.pairs[pair])
+            name = match.rows[segment.row].name
+            num_segments = counts[segment.row][pair]
+            if num_segments == 1:
+                store.add(name, before, after, sums)
+            else:
+                store.add_segment(name, before, after, segment.index, num_segments, sums)
+        store.commit()
+
+    def _count_requests(self, bands: Sequence[Band], needed: NDArray[np.bool_]) -> int:
+        """How many runs of bytes the bands are read in, each one of one file at one side."""
+        touched = _find_touched(self.match, needed)
+        rows = [{segment.row for segment in band.segments} for band in bands]
+        return sum(
+            len({piece.file.url for row in band if touched[row, side] for piece in _pieces(self.match, row, side)})
+            for band in rows
+            for side in range(touched.shape[1])
+        )
+
+
+def _pieces(match: RowMatch, row: int, side: int) -> tuple[Piece, ...]:
+    info = match.tensors[row][side]
+    return () if info is None else info.pieces
+
+
+def _find_files(match: RowMatch, side: int) -> dict[FileRef, None]:
+    """The files that the rows of a side lie in, in the order of the rows."""
+    return dict.fromkeys(p.file for row in range(len(match.rows)) for p in _pieces(match, row, side))
+
+
+def _count_files(bands: Sequence[Band], match: RowMatch, needed: NDArray[np.bool_], pair: int) -> dict[FileRef, int]:
+    """The files of both sides of a pair and how many bytes of each are needed for it."""
+    found: dict[FileRef, int] = {}
+    for row in {segment.row for band in bands for segment in band.segments if needed[segment.row, pair]}:
+        for side in match.pairs[pair]:
+            for piece in _pieces(match, row, side):
+                found[piece.file] = found.get(piece.file, 0) + piece.nbytes
+    return found
 
 
 def _find_needed(match: RowMatch, identities: Sequence[str], store: RunFile) -> NDArray[np.bool_]:
@@ -182,10 +271,7 @@ def _drop_measured(
 
 
 def _count_bytes(bands: Sequence[Band], match: RowMatch, needed: NDArray[np.bool_]) -> int:
-    touched = np.zeros((len(match.rows), len(match.pairs) + 1), dtype=bool)
-    for pair, (before, after) in enumerate(match.pairs):
-        touched[:, before] |= needed[:, pair]
-        touched[:, after] |= needed[:, pair]
+    touched = _find_touched(match, needed)
     runs: dict[int, list[Segment]] = {}
     for band in bands:
         for segment in band.segments:
@@ -196,3 +282,12 @@ def _count_bytes(bands: Sequence[Band], match: RowMatch, needed: NDArray[np.bool
         for side in np.flatnonzero(touched[row]).tolist()
         if (info := match.tensors[row][side]) is not None
     )
+
+
+def _find_touched(match: RowMatch, needed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which tensors are read: bool of shape (L, T), true where a needed cell has a side there."""
+    touched = np.zeros((len(match.rows), len(match.pairs) + 1), dtype=np.bool_)
+    for pair, (before, after) in enumerate(match.pairs):
+        touched[:, before] |= needed[:, pair]
+        touched[:, after] |= needed[:, pair]
+    return touched

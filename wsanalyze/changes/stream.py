@@ -1,7 +1,8 @@
 """The band walk: every checkpoint in turn, the previous one's band kept, every byte read once."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,12 +10,14 @@ from numpy.typing import NDArray
 from wsanalyze.changes.base import Band, Kernel, Segment
 from wsanalyze.changes.plan import clamp_segment
 from wsanalyze.errors import CheckpointError
-from wsanalyze.files.base import ByteSource
+from wsanalyze.files.base import ByteSource, FileRef
 from wsanalyze.layers.base import RowMatch
 from wsanalyze.sums import Sums
-from wsanalyze.tensors.base import TensorInfo
+from wsanalyze.tensors.base import Piece, TensorInfo
 from wsanalyze.tensors.dtypes import numpy_dtype
 from wsanalyze.tensors.gather import ElementReader
+
+_NO_FILE: Final = FileRef("", 0, "")
 
 
 class FailedCheckpointError(CheckpointError):
@@ -83,7 +86,7 @@ def _walk_band(
             or (starting is not None and needed[segment.row, starting])
             for segment in band.segments
         ]
-        now = _load(band, match, side, wanted, source, reader, current, on_bytes)
+        now = _load(band, match, side, wanted, loaded, source, reader, current, on_bytes)
         if ending is not None:
             for index, segment in enumerate(band.segments):
                 before, after = loaded[index], now[index]
@@ -101,27 +104,83 @@ def _load(
     match: RowMatch,
     side: int,
     wanted: Sequence[bool],
+    before: Sequence[NDArray[Any] | None],
     source: ByteSource,
     reader: ElementReader,
     buffer: NDArray[np.uint8],
     on_bytes: Callable[[int], None],
 ) -> list[NDArray[Any] | None]:
-    """The elements of the wanted segments at one checkpoint, checked not to have changed under our hands."""
+    """The elements of the wanted segments at one checkpoint, checked not to have changed under our hands.
+
+    What lies in the very bytes that were read at the checkpoint before is not read again.
+    """
     found: list[NDArray[Any] | None] = [None] * len(band.segments)
-    before = reader.num_bytes
+    read_before, num_shared = reader.num_bytes, 0
+    infos = [match.tensors[segment.row][side] if wanted[i] else None for i, segment in enumerate(band.segments)]
+    for index, segment in enumerate(band.segments):
+        elements, info = before[index], infos[index]
+        if elements is not None and info is not None and _is_same(match.tensors[segment.row][side - 1], info):
+            room = buffer[band.offsets[index] : band.offsets[index] + elements.nbytes]
+            room[:] = elements.view(np.uint8)
+            found[index] = room.view(elements.dtype)
+            infos[index] = None
+            num_shared += elements.nbytes
     try:
-        for index, segment in enumerate(band.segments):
-            info = match.tensors[segment.row][side]
-            if wanted[index] and info is not None:
-                found[index] = _read_segment(segment, info, reader, buffer[band.offsets[index] :])
+        for file, spans in _find_spans(band.segments, infos).items():
+            source.expect(file, spans)
+        for index in sorted(range(len(infos)), key=lambda index: _position(infos[index], band.segments[index])):
+            info = infos[index]
+            if info is not None:
+                found[index] = _read_segment(band.segments[index], info, reader, buffer[band.offsets[index] :])
         for file in reader.files.values():
             source.verify(file)
     except CheckpointError as error:
         raise FailedCheckpointError(side, error) from error
     finally:
         reader.files.clear()
-    on_bytes(reader.num_bytes - before)
+    on_bytes(reader.num_bytes - read_before + num_shared)
     return found
+
+
+def _is_same(before: TensorInfo | None, after: TensorInfo) -> bool:
+    """Whether two tensors lie in the same bytes of equal files: of one that both have, or of shards with one hash."""
+    if before is None or before.derivation is not None or after.derivation is not None:
+        return False
+    return (before.dtype, before.shape, *map(_place, before.pieces)) == (
+        after.dtype,
+        after.shape,
+        *map(_place, after.pieces),
+    )
+
+
+def _place(piece: Piece) -> tuple[object, ...]:
+    return piece.file.stamp, piece.file.start, replace(piece, file=_NO_FILE)
+
+
+def _find_spans(
+    segments: Sequence[Segment], infos: Sequence[TensorInfo | None]
+) -> dict[FileRef, list[tuple[int, int]]]:
+    """Where the elements of segments lie, by file: (offset, nbytes) each; of computed tensors, all that they need."""
+    found: dict[FileRef, list[tuple[int, int]]] = {}
+    for segment, info in zip(segments, infos, strict=True):
+        if info is None:
+            continue
+        start, stop = clamp_segment(segment, info)
+        if len(info.pieces) == 1 and info.derivation is None and not segment.whole:
+            piece, itemsize = info.pieces[0], info.type.itemsize
+            spans = [(piece, piece.offset + start * itemsize, (stop - start) * itemsize)]
+        else:
+            spans = [(piece, piece.offset, piece.nbytes) for piece in info.pieces]
+        for piece, offset, nbytes in spans:
+            found.setdefault(piece.file, []).append((offset, nbytes))
+    return found
+
+
+def _position(info: TensorInfo | None, segment: Segment) -> tuple[str, int, int]:
+    """Where a segment begins on one side: read in this order, files are read from front to back."""
+    if info is None or not info.pieces:
+        return "", 0, 0
+    return info.pieces[0].file.url, info.pieces[0].offset, segment.start
 
 
 def _read_segment(segment: Segment, info: TensorInfo, reader: ElementReader, room: NDArray[np.uint8]) -> NDArray[Any]:

@@ -66,6 +66,12 @@ class ByteSource(Protocol):
             CheckpointError: If the file ends before, cannot be read, or is not the one that was listed.
         """
 
+    def expect(self, file: FileRef, spans: Sequence[tuple[int, int]]) -> None:
+        """Be told which spans of a file, (offset, nbytes) each, will be read next, in the order of their offsets.
+
+        Only a matter of speed: what is read without it is the same.
+        """
+
     def verify(self, file: FileRef) -> None:
         """Check that a file that was read is still the one that was listed.
 

@@ -4,6 +4,7 @@ import os
 import stat
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -50,6 +51,9 @@ class LocalFiles:
                     done += count
             except OSError as error:
                 raise CheckpointError(f"cannot be read ({_explain(error)})", file.url) from error
+
+    def expect(self, file: FileRef, spans: Sequence[tuple[int, int]]) -> None:
+        """See `ByteSource.expect`: the system reads ahead by itself."""
 
     def verify(self, file: FileRef) -> None:
         """See `ByteSource.verify`."""
