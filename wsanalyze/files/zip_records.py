@@ -23,6 +23,7 @@ _UTF8: Final = 0x800
 _DESCRIBED: Final = 0x8  # a descriptor follows the data
 _ALIGNMENT: Final = 64
 _ZIP64: Final = 2**32 - 1
+_NO_DATE: Final = (1980, 0, 0, 0, 0, 0)  # month 0, which no clock gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,9 @@ def read_directory(source: ByteSource, file: FileRef) -> dict[str, ZipRecord]:
 def _predict_offsets(listed: Sequence[zipfile.ZipInfo], end: int) -> dict[str, int]:
     """Tell where the bytes of records begin from the directory alone, by the rules of torch's writer.
 
-    It pads each local header until the data begins at a multiple of 64 bytes. Behind the data follows nothing but a
-    descriptor, and then the next header. By the one rule the data is found from its header, by the other from the
-    next: an archive in which the two differ for any record was written by something else.
+    It dates nothing, and pads each local header until the data begins at a multiple of 64 bytes. Behind the data
+    follows nothing but a descriptor, and then the next header. By the one rule the data is found from its header, by
+    the other from the next: an archive in which the two differ for any record was written by something else.
 
     Args:
         listed: The records.
@@ -99,7 +100,8 @@ def _predict_offsets(listed: Sequence[zipfile.ZipInfo], end: int) -> dict[str, i
         start = info.header_offset + _LOCAL_HEADER.size + len(name) + extra
         start += -start % _ALIGNMENT
         descriptor = 0 if not info.flag_bits & _DESCRIBED else 24 if large or far else 16
-        if info.header_offset < 0 or start + info.compress_size + descriptor != following:
+        fits = info.date_time == _NO_DATE and start + info.compress_size + descriptor == following
+        if not fits or info.header_offset < 0:
             return {}
         found[info.filename] = start
     return found
