@@ -62,11 +62,11 @@ class Listed(Protocol):
         """The file that stands there; asks for nothing that the listing told.
 
         Raises:
-            CheckpointError: If there is none.
+            CheckpointError: If there is none, or it is a folder.
         """
 
     def read_start(self, nbytes: int) -> bytes:
-        """Its first bytes, fewer only where it ends; asked again for as many, it does not fetch them again.
+        """Its first bytes, of which there are as many; asked again for as many, it does not fetch them again.
 
         Raises:
             CheckpointError: If they cannot be fetched.
@@ -90,7 +90,7 @@ def read_start(path: TreePath, nbytes: int) -> bytes:
         OSError: If it cannot be read.
     """
     if isinstance(path, Listed):
-        return path.read_start(nbytes)
+        return path.read_start(min(nbytes, path.ref().size))  # for what is there alone, whatever its bound
     with Path(str(path)).open("rb") as file:
         return file.read(nbytes)
 
