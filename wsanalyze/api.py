@@ -29,6 +29,7 @@ def analyze(  # noqa: PLR0913 - one keyword for each option of the command line
     split_qkv: bool = False,
     device: str = "auto",
     memory: str | int = "128MB",
+    architecture: str | None = None,
     progress: ProgressCallback = silent,
 ) -> Run:
     """Measure how much every layer changes from one checkpoint to the next.
@@ -50,6 +51,7 @@ def analyze(  # noqa: PLR0913 - one keyword for each option of the command line
         split_qkv: Make three rows of a fused query, key and value weight.
         device: "auto", "cpu", "cuda" or "cuda:N".
         memory: Memory for buffers, in bytes or as "64MB".
+        architecture: "timm:NAME", whose definition gives kinds and depths; None for what config.json names.
         progress: Called with a `wsanalyze.progress.Progress` now and then.
 
     Returns:
@@ -77,6 +79,7 @@ def analyze(  # noqa: PLR0913 - one keyword for each option of the command line
         layers,
         device,
         parse_memory(memory),
+        architecture,
     )
     path = None if run is None else Path(run)
     return measure_run([os.fspath(source) for source in sources], path, options, progress=progress)

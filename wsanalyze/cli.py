@@ -86,6 +86,7 @@ _sequence_options = _options(
     ),
     click.option("--merge-lora", is_flag=True, help="Measure the update that an adapter makes, not its two factors."),
     click.option("--split-qkv", is_flag=True, help="Make three rows of a fused query, key and value weight."),
+    click.option("--architecture", metavar="timm:NAME", help="Kinds and depths of layers by a model's definition."),
 )
 _common_options = _options(
     click.option("--quiet", "-q", is_flag=True, help="No progress and no terminal report."),
@@ -145,7 +146,12 @@ def analyze(
 
     sequence = _read_sequence_options(options)
     wanted = AnalyzeOptions(
-        sequence, options["params"] or "auto", options["layers"], options["device"], parse_memory(options["memory"])
+        sequence,
+        options["params"] or "auto",
+        options["layers"],
+        options["device"],
+        parse_memory(options["memory"]),
+        options["architecture"],
     )
     command = shlex.join(["wsanalyze", *context.obj])
     path = None if run_path is None else Path(run_path)
@@ -169,7 +175,9 @@ def list_checkpoints(source: tuple[str, ...], **options: Any) -> int:  # noqa: A
     from wsanalyze.listing import ListOptions, default_cache_path, list_sequence
     from wsanalyze.reports.listing import describe_unreadable, write_json, write_terminal
 
-    wanted = ListOptions(_read_sequence_options(options), options["params"] or "auto", options["layers"])
+    wanted = ListOptions(
+        _read_sequence_options(options), options["params"] or "auto", options["layers"], options["architecture"]
+    )
     with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"]) as progress:
         found = list_sequence(source, wanted, progress=progress, cache=default_cache_path())
     if options["json"]:

@@ -13,7 +13,9 @@ from wsanalyze.checkpoints.names import read_name
 from wsanalyze.errors import CheckpointError, MatchError, NoWeightsError, SourceError, UsageError
 from wsanalyze.files.base import ByteSource
 from wsanalyze.files.local import LocalFiles
+from wsanalyze.layers.architecture import ask_architecture
 from wsanalyze.layers.base import RowMatch
+from wsanalyze.layers.definition import Architecture
 from wsanalyze.layers.match import PARAMS, match_or_widen
 from wsanalyze.likeness.steps import tell_missing_steps
 from wsanalyze.progress import Progress, ProgressCallback, silent
@@ -45,11 +47,13 @@ class ListOptions:
         sequence: Which checkpoints and which of their weights.
         params: "matrices", "all", or "auto" for matrices unless none of them compares.
         layers: Regular expression searched in the names of rows, or None for all.
+        architecture: "timm:NAME" to tell how far a model's definition knows the rows, or None.
     """
 
     sequence: SequenceOptions = field(default_factory=SequenceOptions)
     params: str = "auto"
     layers: str | None = None
+    architecture: str | None = None
 
 
 def list_sequence(
@@ -77,13 +81,14 @@ def list_sequence(
         raise SourceError("no source given: name a folder of checkpoints")
     if options.params not in ("auto", *PARAMS):
         raise UsageError(f"--params takes {' or '.join(PARAMS)}, not {options.params!r}")
+    architecture = ask_architecture(options.architecture)
     source = files or LocalFiles()
     try:
         with HeaderCache(cache) as known:
             opener = _Opener(known)
             sequence = open_sequence(sources, options.sequence, source, {}, _be_patient(progress), opener)
         sequence, copies = _leave_copies_out(sequence, opener.proven)
-        return _make_listing(tuple(map(os.fspath, sources)), sequence, copies, options)
+        return _make_listing(tuple(map(os.fspath, sources)), sequence, copies, options, architecture)
     finally:
         source.close()
 
@@ -163,13 +168,18 @@ def _leave_copies_out(sequence: CheckpointSequence, proven: set[str]) -> tuple[C
 
 
 def _make_listing(
-    source: tuple[str, ...], sequence: CheckpointSequence, copies: Sequence[Event], options: ListOptions
+    source: tuple[str, ...],
+    sequence: CheckpointSequence,
+    copies: Sequence[Event],
+    options: ListOptions,
+    architecture: Architecture | None,
 ) -> Listing:
     alive = [index for index, member in enumerate(sequence.members) if member.alive]
     members = [sequence.members[index] for index in alive]
     notes = sequence.notes
     try:
-        match, params = _match(members, options)
+        match, params = _match(members, options, architecture)
+        notes = (*notes, *match.notes)
     except MatchError as error:
         match, params = None, options.params
         notes = (*notes, str(error))
@@ -201,7 +211,7 @@ def _make_listing(
     )
 
 
-def _match(members: Sequence[Member], options: ListOptions) -> tuple[RowMatch, str]:
+def _match(members: Sequence[Member], options: ListOptions, architecture: Architecture | None) -> tuple[RowMatch, str]:
     """Match the rows as an analysis does; of checkpoints that all share their tensors, two tell everything."""
     if all(member.tensors is members[0].tensors for member in members):
         members = members[:2]
@@ -212,6 +222,7 @@ def _match(members: Sequence[Member], options: ListOptions) -> tuple[RowMatch, s
         ordered=all(member.ordered for member in members),
         params=options.params,
         pattern=options.layers,
+        architecture=architecture,
     )
 
 

@@ -4,7 +4,7 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -18,17 +18,23 @@ from wsanalyze.checkpoints.trainer_state import read_training_log
 from wsanalyze.errors import SourceError, UsageError
 from wsanalyze.files.base import ByteSource
 from wsanalyze.files.local import LocalFiles
+from wsanalyze.hub.address import is_hub_address
+from wsanalyze.hub.session import HubSession
+from wsanalyze.layers.architecture import ask_architecture, detect_architecture
 from wsanalyze.layers.match import PARAMS
 from wsanalyze.likeness.find import INDEX_KEYS, Candidate, find_likeness
 from wsanalyze.likeness.rounding import tell_rounding
 from wsanalyze.likeness.steps import tell_missing_steps
+from wsanalyze.likeness.tap import SampleTap
 from wsanalyze.progress import ProgressCallback, silent
 from wsanalyze.run import Run
-from wsanalyze.sequence import CheckpointSequence, Member, SequenceOptions, locate_checkpoints, open_sequence
+from wsanalyze.sequence import CheckpointSequence, Member, SequenceOptions, open_sequence
 from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Provenance, Skip
+from wsanalyze.sources import Located, locate_checkpoints
 from wsanalyze.store.database import SUFFIX
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.sums import Sums
+from wsanalyze.tensors.files import check_places, read_checkpoint
 
 _NUM_SLUG_CHARS: Final = 40
 
@@ -43,6 +49,7 @@ class AnalyzeOptions:
         layers: Regular expression searched in the names of rows, or None for all.
         device: "auto", "cpu", "cuda" or "cuda:N".
         memory_bytes: Memory allowed for buffers, above what the program itself takes.
+        architecture: "timm:NAME", whose definition gives kinds and depths; None for what config.json names.
     """
 
     sequence: SequenceOptions = field(default_factory=SequenceOptions)
@@ -50,6 +57,7 @@ class AnalyzeOptions:
     layers: str | None = None
     device: str = "auto"
     memory_bytes: int = DEFAULT_MEMORY_BYTES
+    architecture: str | None = None
 
 
 def measure_run(
@@ -79,6 +87,7 @@ def measure_run(
     if options.params not in ("auto", *PARAMS):
         raise UsageError(f"--params takes {' or '.join(PARAMS)}, not {options.params!r}")
     check_memory(options.memory_bytes)
+    asked = ask_architecture(options.architecture)
     locate_checkpoints(sources)  # a source that is not there is told before anything is made for it
     kernel = make_kernel(options.device)
     key = common_folder(sources)
@@ -91,9 +100,10 @@ def measure_run(
             alive = [index for index, member in enumerate(sequence.members) if member.alive]
             members = [sequence.members[index] for index in alive]
             sides = [Side(member.checkpoint.label, member.identity, member.tensors) for member in members]
-            rows = RowOptions(all(member.ordered for member in members), options.params, options.layers)
+            architecture, told = (asked, ()) if asked else detect_architecture(members[0].checkpoint.folder)
+            rows = RowOptions(all(member.ordered for member in members), options.params, options.layers, architecture)
             measured = measure_changes(sides, rows, source, kernel, store, options.memory_bytes, progress)
-            notes = sequence.notes
+            notes = (*sequence.notes, *told, *measured.match.notes)
             if options.params == "auto" and measured.params == "all":
                 notes = (*notes, "no matrix compares, so all parameters are taken in, as with --params all")
             provenance = Provenance(tuple(sources), command, sequence.weights, measured.params, notes)
@@ -111,12 +121,12 @@ def measure_run(
 
 
 def _open_sequence(
-    sources: Sequence[str], options: SequenceOptions, source: ByteSource, store: RunFile, progress: ProgressCallback
+    located: Located, options: SequenceOptions, source: ByteSource, store: RunFile, progress: ProgressCallback
 ) -> CheckpointSequence:
     """Open the sequence with the help of what the run file remembers, and refuse a run file of other weights."""
     known = store.fingerprints()
     fingerprints = dict(known)
-    sequence = open_sequence(sources, options, source, fingerprints, progress)
+    sequence = open_sequence(located, options, source, fingerprints, progress)
     store.check_use("weights", sequence.weights)
     store.add_fingerprints({key: value for key, value in fingerprints.items() if known.get(key) != value})
     return sequence
@@ -170,6 +180,18 @@ def common_folder(sources: Sequence[str]) -> str:
     return os.path.commonpath(folders)
 
 
+def name_sources(sources: Sequence[str]) -> str:
+    """What a run file is made for: the folder that all sources lie in, or their addresses."""
+    remote = sorted(source for source in sources if is_hub_address(source))
+    local = [source for source in sources if not is_hub_address(source)]
+    return " ".join([*remote, *([common_folder(local)] if local else [])])
+
+
+def name_window(path: Path) -> str:
+    """The name of the folder for files on their way to a run file."""
+    return hashlib.blake2b(str(path.resolve()).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+
 def default_run_path(key: str, weights: str = "auto") -> Path:
     """A file in the user's cache folder named after a folder of checkpoints, and the weights where they were chosen."""
     import platformdirs
@@ -207,8 +229,12 @@ def _other_skips(members: Sequence[Member], seen: set[str]) -> list[Skip]:
 def _leave_copies_out(
     sequence: CheckpointSequence, source: ByteSource, store: RunFile, progress: ProgressCallback
 ) -> tuple[CheckpointSequence, tuple[Event, ...]]:
-    """Mark checkpoints whose weights are those of another one; what was found, its indices those of the members."""
-    alive = [index for index, member in enumerate(sequence.members) if member.alive]
+    """Mark checkpoints whose weights are those of another one; what was found, its indices those of the members.
+
+    What lies far away is compared by its hashes alone, and sampled when it is measured.
+    """
+    remote = any(file.remote for member in sequence.members for file in member.checkpoint.files)
+    alive = [index for index, member in enumerate(sequence.members) if member.alive and not _is_remote(member)]
     members = list(sequence.members)
     found = find_likeness(
         [
@@ -218,13 +244,52 @@ def _leave_copies_out(
         source,
         store,
         progress,
+        misplaced=not remote,
     )
     for index, (kept, how) in found.copies.items():
         member = members[alive[index]]
         text = f"the same weights as {members[alive[kept]].checkpoint.label} ({how})"
         members[alive[index]] = replace(member, checkpoint=replace(member.checkpoint, duplicate_of=text))
-    events = tuple(_move(event, alive) for event in found.events)
+    events = (
+        *(copies.tell() for copies in sequence.copies),
+        *(_move(event, alive) for event in found.events),
+    )
     return replace(sequence, members=tuple(members)), events
+
+
+def _is_remote(member: Member) -> bool:
+    return any(file.remote for file in member.checkpoint.files)
+
+
+def _make_check(member: Member, hub: HubSession | None) -> Callable[[], None] | None:
+    """What sees that the tensors of files that were brought here lie where their headers, read from afar, said."""
+    checkpoint = member.checkpoint
+    if hub is None or not _is_remote(member) or all(file.url.endswith(".safetensors") for file in checkpoint.files):
+        return None
+
+    def check() -> None:
+        here = hub.files.local_files(checkpoint.files)
+        if any(file.remote for file in here):
+            return  # no row lies in it
+        found, _ = read_checkpoint(hub.files, checkpoint.layout, here, checkpoint.prefixes)
+        check_places(member.sets, found.infos, checkpoint.origin)
+
+    return check
+
+
+def _make_tap(members: Sequence[Member], source: ByteSource, store: RunFile, layers: str | None) -> SampleTap:
+    wanted = re.compile(layers or "")
+    sides = [{name: info for name, info in m.tensors.items() if wanted.search(name)} for m in members]
+    return SampleTap(source, sides, [member.identity for member in members], store)
+
+
+def _tell_tapped(tap: SampleTap, members: Sequence[Member], alive: Sequence[int], measured: Measured) -> list[Event]:
+    """Impostors and strange ends, told by samples that were taken along."""
+    measured_members = [members[index] for index in measured.alive]
+    events = tap.tell_misplaced(
+        measured.alive, [m.checkpoint.label for m in measured_members], [m.checkpoint.step for m in measured_members]
+    )
+    return [_move(event, alive) for event in events]
 
 
 def _move(event: Event, position: Sequence[int]) -> Event:

@@ -12,6 +12,7 @@ from wsanalyze.changes.stream import FailedCheckpointError, stream_changes
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import ByteSource, FileRef
 from wsanalyze.layers.base import RowMatch, TensorsByName
+from wsanalyze.layers.definition import Architecture
 from wsanalyze.layers.match import match_or_widen
 from wsanalyze.progress import Progress, ProgressCallback
 from wsanalyze.store.run_file import RunFile
@@ -44,6 +45,7 @@ class RowOptions:
     ordered: bool
     params: str = "auto"
     pattern: str | None = None
+    architecture: Architecture | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +106,7 @@ def measure_changes(
             ordered=options.ordered,
             params=options.params,
             pattern=options.pattern,
+            architecture=options.architecture,
         )
         identities = [side.identity for side in chosen]
         try:

@@ -18,6 +18,7 @@ class RowMatch:
         states: Object array of shape (L, P): why a pair does not compare, or None where it does.
         skips: Tensors that are in no row, and why.
         events: Changes of dtype and shape, ties.
+        notes: What was made of a model's definition, where one was given.
     """
 
     rows: tuple[Row, ...]
@@ -26,6 +27,7 @@ class RowMatch:
     states: StateArray
     skips: tuple[Skip, ...]
     events: tuple[Event, ...]
+    notes: tuple[str, ...] = ()
 
 
 TensorsByName = Mapping[str, TensorInfo]

@@ -5,19 +5,21 @@ Nothing unmatched becomes a number: whatever does not compare is a state of its 
 
 import re
 import shlex
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
 
 from wsanalyze.errors import MatchError, UsageError
 from wsanalyze.layers.base import RowMatch, TensorsByName
+from wsanalyze.layers.definition import Architecture, fit_architecture
 from wsanalyze.layers.kinds import find_scales, is_buffer, is_scale, tell_kinds
 from wsanalyze.layers.names import order_names, split_block, split_module
 from wsanalyze.layers.renames import suggest_renames
-from wsanalyze.series import Event, Row, Skip, State
+from wsanalyze.series import Event, Kind, Row, Skip, State
 from wsanalyze.tensors.base import TensorInfo
 from wsanalyze.tensors.dtypes import SCALED_FLOAT8
 
@@ -34,6 +36,7 @@ def match_layers(
     ordered: bool = False,
     params: str = "matrices",
     pattern: str | None = None,
+    architecture: Architecture | None = None,
 ) -> RowMatch:
     """Choose the rows and match them across checkpoints.
 
@@ -43,6 +46,7 @@ def match_layers(
         ordered: Whether the order of `sides` is the model's own; else names are sorted.
         params: "matrices" (two axes or more) or "all" (biases, norms and other parameters too).
         pattern: Regular expression searched in names; rows that it is not found in are left out.
+        architecture: The model's definition, where it is known: its order and kinds go before all others.
 
     Raises:
         UsageError: If the pattern is no regular expression.
@@ -52,7 +56,8 @@ def match_layers(
     sides, scales = _mark_codes(sides)
     names = _order_union(sides, ordered=ordered)
     shapes = {name: next(side[name].shape for side in sides if name in side) for name in names}
-    kinds = tell_kinds(shapes)
+    reasons = {name: _refuse(name, [found.get(name) for found in sides], params, scales) for name in names}
+    names, kinds, notes = _tell_kinds(shapes, [name for name in names if reasons[name] is None], architecture)
     depths = {module: depth for depth, module in enumerate(dict.fromkeys(split_module(name) for name in names))}
     pairs = tuple((index, index + 1) for index in range(len(sides) - 1))
     rows, tensors, states = [], [], []
@@ -62,7 +67,7 @@ def match_layers(
     num_chosen = 0
     for name in names:
         side = [found.get(name) for found in sides]
-        reason = _refuse(name, side, params, scales)
+        reason = reasons[name]
         if reason is None and wanted is not None and not wanted.search(name):
             continue
         num_chosen += reason is None
@@ -94,6 +99,7 @@ def match_layers(
             *_tell_shapes(rows, tensors, labels),
             *_tell_renames(sides, labels),
         ),
+        notes,
     )
 
 
@@ -104,6 +110,7 @@ def match_or_widen(
     ordered: bool = False,
     params: str = "auto",
     pattern: str | None = None,
+    architecture: Architecture | None = None,
 ) -> tuple[RowMatch, str]:
     """As `match_layers`, where "auto" takes vectors in only if no matrix compares at all; and what was taken.
 
@@ -111,13 +118,14 @@ def match_or_widen(
         UsageError: As `match_layers`.
         MatchError: As `match_layers`.
     """
+    match = partial(match_layers, sides, labels, ordered=ordered, pattern=pattern, architecture=architecture)
     if params != "auto":
-        return match_layers(sides, labels, ordered=ordered, params=params, pattern=pattern), params
+        return match(params=params), params
     try:
-        return match_layers(sides, labels, ordered=ordered, params="matrices", pattern=pattern), "matrices"
+        return match(params="matrices"), "matrices"
     except MatchError as no_matrix:
         with suppress(MatchError):
-            return match_layers(sides, labels, ordered=ordered, params="all", pattern=pattern), "all"
+            return match(params="all"), "all"
         raise no_matrix from None
 
 
@@ -150,6 +158,19 @@ def _order_union(sides: Sequence[TensorsByName], *, ordered: bool) -> list[str]:
         names.append(name)
         stack += reversed(followers[name])
     return names
+
+
+def _tell_kinds(
+    shapes: Mapping[str, tuple[int, ...]], rows: Collection[str], architecture: Architecture | None
+) -> tuple[list[str], dict[str, Kind], tuple[str, ...]]:
+    """Names in the model's order with their kinds, as its definition has them where it fits; and what is to be said."""
+    if architecture is None:
+        return list(shapes), tell_kinds(shapes), ()
+    fit, note = fit_architecture(architecture, shapes, rows)
+    if fit is None:
+        return list(shapes), tell_kinds(shapes), (note,)
+    kinds = tell_kinds({name: shapes[name] for name in fit.names})
+    return list(fit.names), {**kinds, **fit.kinds}, (note,)
 
 
 def _mark_codes(sides: Sequence[TensorsByName]) -> tuple[list[TensorsByName], set[str]]:
