@@ -245,14 +245,13 @@ def _describe(repo, commit, *, files_metadata):
         | ({"size": content.size, "blobId": content.oid, **content.lfs_info("sha256")} if files_metadata else {})
         for path, content in sorted(commit.files.items())
     ]
-    first = list(commit.history())[-1]
     about = {
         "_id": commit.sha[:24],
         "id": repo.id,
         "author": repo.id.partition("/")[0] if "/" in repo.id else None,
         "sha": commit.sha,
         "lastModified": to_text(commit.date),
-        "createdAt": to_text(first.date),
+        "createdAt": to_text(repo.created),
         "private": repo.private,
         "gated": "manual" if repo.gated else False,
         "disabled": repo.disabled,

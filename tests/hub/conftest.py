@@ -1,11 +1,14 @@
 """A running test Hub that this process, and every process that it starts, takes for the Hub."""
 
+import os
 import time
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
 
 from tests.hub.client import pointed_at
+from tests.hub.olah import run_olah
 from tests.hub.server import HubServer
 
 
@@ -13,7 +16,7 @@ from tests.hub.server import HubServer
 def hub(monkeypatch, tmp_path):
     """A Hub of its own for a test, with HF_ENDPOINT and the rest pointed at it, here and in subprocesses."""
     with HubServer() as server:
-        with pointed_at(server, monkeypatch, tmp_path):
+        with pointed_at(server.endpoint, monkeypatch, tmp_path):
             yield server
         assert server.errors == []
 
@@ -31,3 +34,19 @@ def waits(hub, monkeypatch):
     monkeypatch.setattr(_http, "time", patient)
     monkeypatch.setattr(file_download, "time", patient)
     return waited
+
+
+@pytest.fixture
+def serve_by_olah(monkeypatch, tmp_path):
+    """Serve repositories by olah, and take that for the Hub from then on; gives its endpoint."""
+    command = os.environ.get("WSANALYZE_OLAH")
+    if not command:
+        pytest.skip("WSANALYZE_OLAH does not name an olah-cli")
+    with ExitStack() as stack:
+
+        def serve(*repos):
+            endpoint = stack.enter_context(run_olah(command, repos, tmp_path / "olah"))
+            stack.enter_context(pointed_at(endpoint, monkeypatch, tmp_path / "olah"))
+            return endpoint
+
+        yield serve

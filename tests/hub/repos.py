@@ -32,7 +32,7 @@ class Content:
     size: int
     sha256: str
     oid: str
-    pointer_size: int | None
+    pointer: bytes | None
 
     @classmethod
     def of(cls, data, lfs_bytes):
@@ -41,19 +41,18 @@ class Content:
             data = data.encode()
         size = data.stat().st_size if isinstance(data, Path) else len(data)
         sha256 = hashlib.sha256()
-        blob = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
         with data.open("rb") if isinstance(data, Path) else io.BytesIO(data) as file:
             while chunk := file.read(1 << 20):
                 sha256.update(chunk)
-                blob.update(chunk)
         if size < lfs_bytes:
-            return cls(data, size, sha256.hexdigest(), blob.hexdigest(), None)
+            blob = data.read_bytes() if isinstance(data, Path) else data
+            return cls(data, size, sha256.hexdigest(), git_oid("blob", blob), None)
         pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256.hexdigest()}\nsize {size}\n".encode()
-        return cls(data, size, sha256.hexdigest(), git_oid("blob", pointer), len(pointer))
+        return cls(data, size, sha256.hexdigest(), git_oid("blob", pointer), pointer)
 
     @property
     def lfs(self):
-        return self.pointer_size is not None
+        return self.pointer is not None
 
     @property
     def etag(self):
@@ -63,7 +62,9 @@ class Content:
         return self.data.open("rb") if isinstance(self.data, Path) else io.BytesIO(self.data)
 
     def lfs_info(self, digest="oid"):
-        return {"lfs": {digest: self.sha256, "size": self.size, "pointerSize": self.pointer_size}} if self.lfs else {}
+        if not self.lfs:
+            return {}
+        return {"lfs": {digest: self.sha256, "size": self.size, "pointerSize": len(self.pointer)}}
 
 
 @dataclass(frozen=True)
@@ -77,31 +78,44 @@ class Commit:
     message: str = ""
 
     @cached_property
-    def folders(self):
-        """Tree id of every folder, the root under the empty name."""
+    def _trees(self):
+        """What git writes for every folder, the root under the empty name."""
         children = {"": {}}
         for path, content in self.files.items():
             *parents, name = path.split("/")
             for depth in range(len(parents)):
                 children.setdefault("/".join(parents[: depth + 1]), {})
             children["/".join(parents)][name] = b"100644", content.oid
-        oids = {}
+        trees = {}
         for folder in sorted(children, key=lambda path: path.count("/") if path else -1, reverse=True):
             entries = sorted(children[folder].items(), key=lambda item: item[0] + "/" * (item[1][0] == b"40000"))
-            data = b"".join(mode + b" " + name.encode() + b"\0" + bytes.fromhex(oid) for name, (mode, oid) in entries)
-            oids[folder] = git_oid("tree", data)
+            trees[folder] = b"".join(
+                mode + b" " + name.encode() + b"\0" + bytes.fromhex(oid) for name, (mode, oid) in entries
+            )
             if folder:
                 parent, _, name = folder.rpartition("/")
-                children[parent][name] = b"40000", oids[folder]
-        return oids
+                children[parent][name] = b"40000", git_oid("tree", trees[folder])
+        return trees
 
     @cached_property
-    def sha(self):
+    def folders(self):
+        """Id of every folder, the root under the empty name."""
+        return {folder: git_oid("tree", tree) for folder, tree in self._trees.items()}
+
+    @cached_property
+    def _text(self):
         who = f"Tester <tester@localhost> {int(self.date.timestamp())} +0000"
         parent = f"parent {self.parent.sha}\n" if self.parent else ""
         message = f"{self.title}\n\n{self.message}\n" if self.message else f"{self.title}\n"
-        text = f"tree {self.folders['']}\n{parent}author {who}\ncommitter {who}\n\n{message}"
-        return git_oid("commit", text.encode())
+        return f"tree {self.folders['']}\n{parent}author {who}\ncommitter {who}\n\n{message}".encode()
+
+    @cached_property
+    def sha(self):
+        return git_oid("commit", self._text)
+
+    def objects(self):
+        """What git writes for the commit and its folders, each with its kind."""
+        return [("commit", self._text), *(("tree", tree) for tree in self._trees.values())]
 
     def history(self):
         commit = self
@@ -234,6 +248,11 @@ class Repo:
             elif path.suffix in WEIGHTS:
                 shas[path.stem] = self.commit(path.stem, {f"model{path.suffix}": path}, title=path.stem)
         return shas
+
+    @property
+    def created(self):
+        with self.lock:
+            return min(commit.date for tip in self.refs.values() for commit in tip.history())
 
     def find(self, revision):
         """The commit of a branch, tag, other ref, or full or short sha; raises KeyError."""

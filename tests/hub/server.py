@@ -12,16 +12,15 @@ asked.
 
 import gzip
 import math
-import os
 import re
 import socket
 import threading
 import time
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 from tests.hub.answers import Answers, Request
+from tests.hub.client import environment
 from tests.hub.faults import Faults
 from tests.hub.log import Log, Record
 from tests.hub.repos import Repo
@@ -29,7 +28,6 @@ from tests.hub.repos import Repo
 CHUNK_BYTES = 1 << 18
 CLOSE_S = 5.0
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
-FOREIGN = re.compile(r"(HF_|HUGGING|TRANSFORMERS_OFFLINE|(HTTPS?|ALL|NO)_PROXY$)", re.IGNORECASE)
 
 
 @dataclass
@@ -108,24 +106,12 @@ class HubServer:
         """Answer 429 beyond so many requests in a window; of kind "api", or "resolvers" for files."""
         self._limits[kind] = _Limit(requests, seconds)
 
-    def environment(self, folder, *, token=None, offline=False, **more):
-        """Environment of a process that takes this for the Hub, with its home in a folder."""
-        kept = {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
-        return kept | self.variables(folder, token=token, offline=offline) | more
+    def environment(self, folder, **options):
+        """Environment of a process that takes this for the Hub, with its home in a folder.
 
-    def variables(self, folder, *, token=None, offline=False):
-        """The variables of `environment` that are not the caller's own."""
-        variables = {
-            "HF_ENDPOINT": self.endpoint,
-            "HF_HOME": str(Path(folder) / "hf-home"),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "HF_HUB_DISABLE_UPDATE_CHECK": "1",
-            "NO_PROXY": "127.0.0.1,localhost",
-            "no_proxy": "127.0.0.1,localhost",
-        }
-        return variables | ({"HF_TOKEN": token} if token else {}) | ({"HF_HUB_OFFLINE": "1"} if offline else {})
+        Options are those of `client.variables`.
+        """
+        return environment(self.endpoint, folder, **options)
 
     def count_request(self, answer):
         """Take a request off its budget; turns the answer into a 429 where nothing is left."""

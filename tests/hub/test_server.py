@@ -380,6 +380,9 @@ def test_this_process_keeps_to_the_hub(hub, tmp_path, monkeypatch):
     assert Path(constants.HF_HUB_CACHE) == home / "hub"
     assert Path(constants.HF_TOKEN_PATH) == home / "token"
     assert hf.get_token() is None
+    hub.add_repo("org/model")
+    hf.hf_hub_download("org/model", ".gitattributes")
+    assert [repo.repo_id for repo in hf.scan_cache_dir().repos] == ["org/model"]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(OfflineModeIsEnabled):
         hf.model_info("org/model")
