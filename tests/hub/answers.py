@@ -109,7 +109,7 @@ class Answers:
             commit = repo.find(revision)
         except KeyError:
             raise Refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}") from None
-        answer.commit = commit.sha
+        answer.commit, answer.names = commit.sha, (revision, *repo.names_of(commit.sha))
         return commit
 
     def _plan_api(self, request, answer):
@@ -203,7 +203,7 @@ class Answers:
         content = repo and repo.find_content(sha256)
         if content is None:
             raise Refusal(404, message="NoSuchKey")
-        answer.content = content
+        answer.content, answer.names = content, (answer.revision or "", *repo.names_of(answer.commit))
         name = (answer.file or sha256).rpartition("/")[2]
         answer.headers |= {"ETag": content.etag, "Content-Disposition": f'inline; filename="{name}";'}
 

@@ -21,6 +21,7 @@ class Answer:
     revision: str | None = None
     commit: str | None = None
     file: str | None = None
+    names: tuple = ()  # all that the revision is called
     delay_s: float = 0.0
     drop: bool = False  # close the connection without a word
     cut: float | None = None  # share of the body after which the connection is closed
@@ -36,14 +37,23 @@ class Answer:
 
 
 class _Rule:
-    def __init__(self, change, kinds, files="*", every=1, share=None, seed=0, times=None, after=0):
-        self.change, self.kinds, self.files = change, kinds, files
+    def __init__(  # noqa: PLR0913 - the choice that every fault takes
+        self, change, kinds, *, files="*", revisions="*", every=1, share=None, seed=0, times=None, after=0
+    ):
+        self.change, self.kinds, self.files, self.revisions = change, kinds, files, revisions
         self.every, self.share, self.times, self.after = every, share, times, after
         self.random = random.Random(seed)  # noqa: S311 - the same faults at every run, no secret
         self.seen = self.struck = 0
 
+    def matches(self, answer):
+        return (
+            answer.kind in self.kinds
+            and fnmatchcase(answer.file or "", self.files)
+            and any(fnmatchcase(name, self.revisions) for name in answer.names or ("",))
+        )
+
     def strikes(self, answer):
-        if answer.kind not in self.kinds or not fnmatchcase(answer.file or "", self.files):
+        if not self.matches(answer):
             return False
         self.seen += 1
         if self.seen <= self.after or (self.times is not None and self.struck >= self.times):
@@ -60,6 +70,7 @@ class Faults:
 
     - `kinds`: of request: "api", "head", "redirect", "data";
     - `files`: glob that the path in the repository matches;
+    - `revisions`: glob that a name of the revision matches, even if it is asked for by its sha;
     - `after`: how many matching answers to leave alone first;
     - `every`: strike each so-many-th of the rest, or `share` of them at random with `seed`;
     - `times`: strike so often and no more.

@@ -267,6 +267,12 @@ class Repo:
                             return commit
         raise KeyError(revision)
 
+    def names_of(self, sha):
+        """Names of the branches, tags and other refs at a commit, after its sha."""
+        with self.lock:
+            refs = [ref for ref, tip in self.refs.items() if tip.sha == sha]
+        return [sha, *(re.sub(r"^refs/(heads|tags)/", "", ref) for ref in refs)]
+
     def find_content(self, sha256):
         with self.lock:
             return next((c for c in self.contents.values() if c.sha256 == sha256 and c.lfs), None)

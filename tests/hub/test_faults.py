@@ -142,6 +142,18 @@ def test_one_wrong_byte_that_only_a_hash_tells(hub, at):
     assert download("config.json") == b"{}"
 
 
+def test_one_revision_can_be_struck_whatever_it_is_called(hub, repo):
+    sha = repo.commit("step2", {"model.safetensors": WEIGHTS[::-1]})
+    hub.faults.corrupt(revisions="step2")
+    url = hf.hf_hub_url("org/model", "model.safetensors", revision=sha)
+    assert get_session().get(url).content != WEIGHTS[::-1]
+    assert get().content == WEIGHTS
+    hub.faults.refuse(503, kinds=("api",), revisions="step2")
+    assert hf.model_info("org/model", revision="step1").sha
+    with pytest.raises(HfHubHTTPError, match="503"):
+        hf.model_info("org/model", revision=sha)
+
+
 def test_a_page_in_place_of_weights(hub):
     hub.faults.page()
     with pytest.raises(OSError, match="Consistency check failed"):
