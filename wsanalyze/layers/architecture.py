@@ -22,6 +22,7 @@ _NAME: Final = re.compile(r"\w{1,100}", re.ASCII)
 _COMPANIONS: Final = ("pretrained_cfg", "num_classes", "num_features")
 _MAX_CLASSES: Final = 1_000_000
 _MAX_CHANNELS: Final = 1024
+_BY_NAME: Final = "kinds and depths follow names"
 _POOLS: Final = ("", "avg", "max", "avgmax", "catavgmax", "token", "map")
 
 
@@ -56,15 +57,15 @@ def detect_architecture(folder: TreePath) -> tuple[Architecture | None, tuple[st
     """
     try:
         found = find_architecture(read_config(folder, CONFIG_NAME))
-    except WsAnalyzeError:  # a configuration that matters for more than this is refused where it matters
-        return None, ()
+    except WsAnalyzeError as error:  # a configuration that matters for more than this is refused where it matters
+        return None, (f"{error}; {_BY_NAME}",)
     if found is None:
         return None, ()
     name, arguments = found
     try:
         return read_architecture(name, arguments, source=CONFIG_NAME), ()
     except UsageError as error:
-        return None, (f"{CONFIG_NAME} names the model {name}: {error}; kinds and depths follow the names of layers",)
+        return None, (f"{CONFIG_NAME} names the model {name}: {error}; {_BY_NAME}",)
 
 
 def find_architecture(config: Mapping[str, Any]) -> tuple[str, dict[str, int | str]] | None:
