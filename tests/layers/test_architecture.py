@@ -1,6 +1,7 @@
 """Definitions of timm: found beside the weights, asked for, refused, and without timm; from checkpoints to rows."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -13,7 +14,13 @@ from hypothesis import strategies as st
 
 from wsanalyze.cli import main
 from wsanalyze.errors import UsageError
-from wsanalyze.layers.architecture import ask_architecture, detect_architecture, find_architecture, read_architecture
+from wsanalyze.layers.architecture import (
+    _answer,
+    ask_architecture,
+    detect_architecture,
+    find_architecture,
+    read_architecture,
+)
 from wsanalyze.layers.match import match_layers
 from wsanalyze.layers.module_kinds import tell_module_kinds
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
@@ -238,6 +245,15 @@ def test_arguments_that_a_model_refuses_are_left_out(arguments):
     assert ("fc.weight" in found.shapes) == bool(arguments.get("num_classes", 1))
 
 
+def test_a_model_that_cannot_be_built_is_an_error_in_one_line(monkeypatch):
+    def fail(*_, **arguments):
+        raise AssertionError(f"no such size\nof {arguments}")
+
+    monkeypatch.setattr(timm, "create_model", fail)
+    with pytest.raises(UsageError, match=r"timm .* cannot build it .AssertionError: no such size\)$"):
+        read_architecture("resnet18", {"num_classes": 3})
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", "null", '{"architecture": "resnet18", "num_classes": '])
 def test_a_damaged_configuration_is_a_note(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
@@ -358,7 +374,7 @@ def broken_timm(request, monkeypatch):
     return str(request.param).splitlines()[0]
 
 
-def test_the_option_without_timm_is_an_error_in_one_line(broken_timm):
+def test_timm_that_cannot_be_imported_is_an_error_in_one_line(broken_timm):
     with pytest.raises(UsageError) as error:
         ask_architecture("timm:resnet18")
     assert broken_timm in str(error.value)
@@ -380,3 +396,103 @@ def test_an_analysis_goes_on_without_timm(save, monkeypatch):
     series = measure(save(states, {**CONFIG, "architecture": "test_efficientnet"}))
     assert series.rows
     assert sum("timm cannot be imported" in note for note in series.provenance.notes) == 1
+
+
+# In a process of its own
+
+
+@pytest.fixture
+def apart(save, tmp_path):
+    """Run the command line in a fresh interpreter; its answer, its last line of errors, and the modules it imported."""
+    folder = save(states_of("test_efficientnet"), {**CONFIG, "architecture": "test_efficientnet"})
+
+    def run(*arguments, timm=None):
+        (tmp_path / "path").mkdir()
+        if timm is not None:
+            (tmp_path / "path" / "timm.py").write_text(timm)
+        code = (
+            "import sys\nfrom wsanalyze.cli import main\nstatus = main()\n"
+            "print(*{name.partition('.')[0] for name in sys.modules})\nsys.exit(status)"
+        )
+        command = [sys.executable, "-c", code, *arguments, str(folder), "--device", "cpu", "--quiet"]
+        command += ["--run", str(tmp_path / "run.wsa")]
+        found = os.pathsep.join([str(tmp_path / "path"), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "PYTHONPATH": found}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+        return done.returncode, done.stderr, set(done.stdout.split())
+
+    return run
+
+
+def test_an_analysis_that_finds_a_definition_imports_neither_torch_nor_timm(apart, tmp_path):
+    (tmp_path / "timm.py").write_text("raise SystemExit('the folder where people work is no place for programs')")
+    status, errors, imported = apart("analyze")
+    assert (status, errors) == (0, "")
+    assert not {"torch", "timm"} & imported
+    series = Run.open(tmp_path / "run.wsa").series
+    kinds = tell_module_kinds(meta("test_efficientnet"))
+    assert {row.name: row.kind for row in series.rows} == {row.name: kinds[row.name] for row in series.rows}
+    assert [row.name for row in series.rows] == [name for name in kinds if name in {row.name for row in series.rows}]
+
+
+@pytest.mark.parametrize(
+    ("timm", "words"),
+    [
+        ("raise RuntimeError('operator torchvision::nms does not exist')", "torchvision::nms does not exist"),
+        ("import os\nos._exit(139)", "timm ends with status 139"),
+        ("import sys\nprint('x')\nsys.exit(0)", "timm ends with status 0"),
+    ],
+)
+def test_a_timm_that_fails_in_any_way_is_a_note_or_an_error(apart, tmp_path, timm, words):
+    status, errors, _ = apart("analyze", timm=timm)
+    assert (status, errors) == (0, "")
+    series = Run.open(tmp_path / "run.wsa").series
+    assert sum(words in note for note in series.provenance.notes) == 1
+    (tmp_path / "path" / "timm.py").unlink()
+    (tmp_path / "path").rmdir()
+    status, errors, _ = apart("analyze", "--architecture", "timm:test_efficientnet", timm=timm)
+    assert status == 2
+    assert words in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.fixture
+def light(monkeypatch):
+    """This process as it is before torch is imported."""
+    monkeypatch.setattr("wsanalyze.layers.architecture._is_loaded", lambda: False)
+    return monkeypatch
+
+
+@pytest.mark.usefixtures("light")
+def test_another_process_tells_the_same(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({**CONFIG, "num_classes": 7}))
+    found, notes = detect_architecture(tmp_path)
+    wanted = read_architecture("resnet18", {"num_classes": 7}, source="config.json")
+    assert (found.name, found.source, notes) == (wanted.name, "config.json", ())
+    assert list(found.shapes.items()) == list(wanted.shapes.items())
+    assert list(found.kinds.items()) == list(wanted.kinds.items())
+    with pytest.raises(
+        UsageError, match=r"--architecture timm:resnet1: timm .* did you mean resnet"
+    ):
+        ask_architecture("timm:resnet1")
+
+
+def test_another_process_that_cannot_be_started_or_does_not_end(light):
+    light.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(UsageError, match=r"timm cannot be started .FileNotFoundError"):
+        ask_architecture("timm:resnet18")
+    light.setattr(sys, "executable", sys._base_executable)
+    light.setattr("wsanalyze.layers.architecture._PATIENCE_SECONDS", 0.001)
+    with pytest.raises(UsageError, match=r"timm cannot be started .TimeoutExpired"):
+        ask_architecture("timm:resnet18")
+    light.setattr(sys, "executable", "")
+    assert read_architecture("resnet18").shapes == ask_architecture("timm:resnet18").shapes
+
+
+def test_the_answer_to_another_process_is_the_last_line(capsys):
+    _answer("resnet18", '{"num_classes": 3}')
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert answer["shapes"]["fc.weight"] == [3, 512]
+    assert answer["kinds"]["fc.weight"] == "head"
+    _answer("resnet1", "{}")
+    assert "no such model" in json.loads(capsys.readouterr().out.splitlines()[-1])["error"]

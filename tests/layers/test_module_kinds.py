@@ -141,7 +141,9 @@ def test_what_no_class_tells_is_told_by_names():
         def __init__(self):
             super().__init__()
             self.something = torch.nn.Parameter(torch.zeros(2, 2))
+            self.words = torch.nn.Embedding(2, 2)
             self.mlp = torch.nn.ModuleDict({"fc1": torch.nn.Linear(2, 2)})
 
     kinds = tell_module_kinds(Odd())
+    assert kinds.pop("words.weight") is Kind.EMBEDDING
     assert kinds == tell_kinds({"something": (2, 2), "mlp.fc1.weight": (2, 2), "mlp.fc1.bias": (2,)})

@@ -1,10 +1,15 @@
 """Definitions of models by timm: built without memory or network, to tell kinds and depths. The only user of timm.
 
 What config.json says is not trusted: it chooses among the models that timm has, and a few plain arguments of them.
+
+Run as a program it does the same for another process, as JSON: torch takes some 700 MB that it never gives back.
 """
 
 import difflib
+import json
 import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,6 +19,7 @@ from wsanalyze.checkpoints.tree import TreePath
 from wsanalyze.errors import UsageError, WsAnalyzeError
 from wsanalyze.layers.definition import Architecture
 from wsanalyze.layers.module_kinds import tell_module_kinds
+from wsanalyze.series import Kind
 
 CONFIG_NAME: Final = "config.json"
 OPTION: Final = "--architecture"
@@ -22,6 +28,8 @@ _NAME: Final = re.compile(r"\w{1,100}", re.ASCII)
 _COMPANIONS: Final = ("pretrained_cfg", "num_classes", "num_features")
 _MAX_CLASSES: Final = 1_000_000
 _MAX_CHANNELS: Final = 1024
+_PATIENCE_SECONDS: Final = 300
+_INSTALL: Final = "install it with the torchvision that fits your torch"
 _BY_NAME: Final = "kinds and depths follow names"
 _POOLS: Final = ("", "avg", "max", "avgmax", "catavgmax", "token", "map")
 
@@ -41,7 +49,7 @@ def ask_architecture(text: str | None) -> Architecture | None:
     if not text.startswith(_SOURCE) or not _NAME.fullmatch(name):
         raise UsageError(f"{OPTION} takes timm:NAME, a model that timm.list_models() has, not {text!r}")
     try:
-        return read_architecture(name, source=OPTION)
+        return _read_apart(name, {}, OPTION)
     except UsageError as error:
         raise UsageError(f"{OPTION} {text}: {error}") from error
 
@@ -63,7 +71,7 @@ def detect_architecture(folder: TreePath) -> tuple[Architecture | None, tuple[st
         return None, ()
     name, arguments = found
     try:
-        return read_architecture(name, arguments, source=CONFIG_NAME), ()
+        return _read_apart(name, arguments, CONFIG_NAME), ()
     except UsageError as error:
         return None, (f"{CONFIG_NAME} names the model {name}: {error}; {_BY_NAME}",)
 
@@ -100,6 +108,46 @@ def _choose_arguments(given: Mapping[str, Any]) -> dict[str, int | str]:
     return found
 
 
+def _read_apart(name: str, arguments: Mapping[str, int | str], source: str) -> Architecture:
+    """As `read_architecture`, in a process that ends with it unless torch is here already."""
+    if _is_loaded() or not sys.executable:
+        return read_architecture(name, arguments, source=source)
+    command = [sys.executable, "-P", "-m", __name__, name, json.dumps(arguments)]
+    try:
+        done = subprocess.run(  # noqa: S603 - this file, asked for one word and plain arguments
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_PATIENCE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UsageError(f"timm cannot be started ({_first_line(error)}): {_INSTALL}") from error
+    try:
+        answer = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        raise UsageError(f"timm ends with status {done.returncode} when it is imported: {_INSTALL}") from error
+    if "error" in answer:
+        raise UsageError(answer["error"])
+    shapes = {key: tuple(shape) for key, shape in answer["shapes"].items()}
+    return Architecture(answer["name"], source, shapes, {key: Kind(kind) for key, kind in answer["kinds"].items()})
+
+
+def _is_loaded() -> bool:
+    return not {"torch", "timm"}.isdisjoint(sys.modules)
+
+
+def _answer(name: str, arguments: str) -> None:
+    """What `_read_apart` reads, as the last line of standard output."""
+    try:
+        found = read_architecture(name, json.loads(arguments))
+        answer = {"name": found.name, "shapes": found.shapes, "kinds": found.kinds}
+    except UsageError as error:
+        answer = {"error": str(error)}
+    sys.stdout.write(f"\n{json.dumps(answer)}\n")
+
+
 def read_architecture(
     name: str, arguments: Mapping[str, int | str] | None = None, *, source: str = OPTION
 ) -> Architecture:
@@ -133,9 +181,7 @@ def _import_timm() -> Any:  # noqa: ANN401 - a module
     try:
         import timm
     except Exception as error:
-        raise UsageError(
-            f"timm cannot be imported ({_first_line(error)}): install it with the torchvision that fits your torch"
-        ) from error
+        raise UsageError(f"timm cannot be imported ({_first_line(error)}): {_INSTALL}") from error
     return timm
 
 
@@ -153,3 +199,7 @@ def _build(timm: Any, name: str, arguments: Mapping[str, int | str]) -> Any:  # 
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+
+
+if __name__ == "__main__":
+    _answer(*sys.argv[1:])
