@@ -471,9 +471,7 @@ def test_another_process_tells_the_same(tmp_path):
     assert (found.name, found.source, notes) == (wanted.name, "config.json", ())
     assert list(found.shapes.items()) == list(wanted.shapes.items())
     assert list(found.kinds.items()) == list(wanted.kinds.items())
-    with pytest.raises(
-        UsageError, match=r"--architecture timm:resnet1: timm .* did you mean resnet"
-    ):
+    with pytest.raises(UsageError, match=r"--architecture timm:resnet1: timm .* did you mean resnet"):
         ask_architecture("timm:resnet1")
 
 
