@@ -205,7 +205,7 @@ def test_a_run_file_of_another_source_or_other_weights_is_refused(
 
 def test_nothing_is_made_for_a_source_that_is_not_there(tmp_path):
     (tmp_path / "empty").mkdir()
-    for name in ("nowhere", "empty", "no*where", "hf://some/where"):
+    for name in ("nowhere", "empty", "no*where", "s3://some/where"):
         with pytest.raises(SourceError):
             measure(tmp_path / name if "://" not in name else name, tmp_path / "runs" / "run.wsa")
     with pytest.raises(SourceError):

@@ -12,8 +12,10 @@ from safetensors.torch import save_file
 from wsanalyze.errors import SourceError, UsageError
 from wsanalyze.files.local import LocalFiles
 from wsanalyze.layers.match import match_layers
+from wsanalyze.opening import open_checkpoint
 from wsanalyze.progress import silent
-from wsanalyze.sequence import SequenceOptions, _open, locate_checkpoints, open_sequence
+from wsanalyze.sequence import SequenceOptions, open_sequence
+from wsanalyze.sources import locate_checkpoints
 
 SHARED = Path(__file__).parents[2] / "shared" / "checkpoints"
 
@@ -23,7 +25,9 @@ def open_at():
     def open_at(*sources, fingerprints=None, progress=silent, **options):
         with LocalFiles() as source:
             found = {} if fingerprints is None else fingerprints
-            return open_sequence([str(s) for s in sources], SequenceOptions(**options), source, found, progress)
+            wanted = SequenceOptions(**options)
+            located = locate_checkpoints([str(s) for s in sources], wanted.base)
+            return open_sequence(located, wanted, source, found, progress)
 
     return open_at
 
@@ -112,11 +116,11 @@ def test_a_file_without_weights_is_no_part_of_the_sequence(run, open_at):
 
 
 def test_a_file_that_changes_between_listing_and_reading(run):
-    located = locate_checkpoints([str(run)])
+    located = locate_checkpoints([str(run)]).checkpoints
     torch.save(state(0), run / "step_20.pt")
     torch.save({"state_dict": state(20), "note": "longer"}, run / "step_20.pt")
     with LocalFiles() as source:
-        opened = {c.label: _open(c, source, {}) for c in located}
+        opened = {c.label: open_checkpoint(c, source, {}) for c in located}
     assert "changed since it was listed" in opened["step_20"].checkpoint.problem
     assert opened["step_3"].checkpoint.problem is None
 
@@ -226,9 +230,9 @@ def test_none_can_be_read(tmp_path, open_at):
         open_at(tmp_path)
 
 
-@pytest.mark.parametrize("source", ["hf://org/repo", "s3://bucket/run"])
+@pytest.mark.parametrize("source", ["gs://org/repo", "s3://bucket/run"])
 def test_addresses_are_not_read(open_at, source):
-    with pytest.raises(SourceError, match=f"{source}: only files and folders are read"):
+    with pytest.raises(SourceError, match=f"{source}: only files, folders and hf:// are read"):
         open_at(source)
 
 

@@ -88,6 +88,21 @@ _sequence_options = _options(
     click.option("--split-qkv", is_flag=True, help="Make three rows of a fused query, key and value weight."),
     click.option("--architecture", metavar="timm:NAME", help="Kinds and depths of layers by a model's definition."),
 )
+_hub_options = _options(
+    click.option("--commits", is_flag=True, help="The commits of one branch on the Hub, not branches and tags."),
+    click.option(
+        "--repo-type", type=click.Choice(["model", "dataset", "space"]), default="model", help="Kind of Hub repository."
+    ),
+)
+_fetch_options = _options(
+    click.option("--keep", is_flag=True, help="Keep what is downloaded from the Hub, in its own cache."),
+    click.option(
+        "--fetch",
+        type=click.Choice(["auto", "files", "ranges"]),
+        default="auto",
+        help="Read whole files from the Hub, two checkpoints at a time, or only the bytes needed.",
+    ),
+)
 _common_options = _options(
     click.option("--quiet", "-q", is_flag=True, help="No progress and no terminal report."),
     click.option("--no-color", is_flag=True, help="No colour (as does NO_COLOR)."),
@@ -123,6 +138,8 @@ def cli() -> None:
 @_report_options
 @_trend_options
 @_sequence_options
+@_hub_options
+@_fetch_options
 @click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", help="Where sums are computed.")
 @click.option("--memory", metavar="SIZE", default="128MB", show_default=True, help="Memory for buffers.")
 @_common_options
@@ -136,11 +153,13 @@ def analyze(
 ) -> int:
     """Measure a sequence of checkpoints and report its trends.
 
-    SOURCE is a folder of checkpoints, a checkpoint file or folder, or a quoted glob; several make one sequence,
-    ordered by step. What was measured before is not measured again.
+    SOURCE is a folder of checkpoints, a checkpoint file or folder, a quoted glob, hf://org/repo (all branches and tags
+    named like steps) or hf://org/repo@revision (one, or a quoted glob of them); several make one sequence, ordered by
+    step. What was measured before is not measured again.
     """
     trend_options = _read_options(options)
     from wsanalyze.console import ProgressDisplay
+    from wsanalyze.hub.session import HubOptions
     from wsanalyze.options import parse_memory
     from wsanalyze.pipeline import AnalyzeOptions, measure_run
 
@@ -152,6 +171,7 @@ def analyze(
         options["device"],
         parse_memory(options["memory"]),
         options["architecture"],
+        HubOptions(options["repo_type"], options["commits"], options["keep"], options["fetch"]),
     )
     command = shlex.join(["wsanalyze", *context.obj])
     path = None if run_path is None else Path(run_path)
@@ -164,6 +184,7 @@ def analyze(
 @click.argument("source", nargs=-1, required=True)
 @click.option("--json", metavar="FILE", help="Write the list as JSON; - is standard output.")
 @_sequence_options
+@_hub_options
 @_common_options
 def list_checkpoints(source: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - click's values
     """Show what analyze would read, in order, from headers alone.
@@ -172,11 +193,16 @@ def list_checkpoints(source: tuple[str, ...], **options: Any) -> int:  # noqa: A
     weight is read; what only weights could tell is marked "possible".
     """
     from wsanalyze.console import ProgressDisplay
+    from wsanalyze.hub.session import HubOptions
     from wsanalyze.listing import ListOptions, default_cache_path, list_sequence
     from wsanalyze.reports.listing import describe_unreadable, write_json, write_terminal
 
     wanted = ListOptions(
-        _read_sequence_options(options), options["params"] or "auto", options["layers"], options["architecture"]
+        _read_sequence_options(options),
+        options["params"] or "auto",
+        options["layers"],
+        options["architecture"],
+        HubOptions(options["repo_type"], options["commits"]),
     )
     with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"]) as progress:
         found = list_sequence(source, wanted, progress=progress, cache=default_cache_path())

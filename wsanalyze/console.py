@@ -51,6 +51,9 @@ class ProgressDisplay:
         self._warm_up(progress)
         if self._quiet:
             return
+        if progress.note:
+            self._print_note(progress.note)
+            return
         if not sys.stderr.isatty():
             self._print_line(progress)
             return
@@ -83,6 +86,14 @@ class ProgressDisplay:
         self._bars = Progress(*columns, console=console, transient=True)
         self._bars.start()
         return self._bars
+
+    def _print_note(self, note: str) -> None:
+        from wsanalyze.reports.text import printable
+
+        if self._bars is not None:
+            self._bars.console.print(printable(note), markup=False, highlight=False)
+        else:
+            print(printable(note), file=sys.stderr, flush=True)  # noqa: T201 - the console is its purpose
 
     def _print_line(self, progress: Progress) -> None:
         now = time.monotonic()

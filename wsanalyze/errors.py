@@ -22,6 +22,10 @@ class SourceError(WsAnalyzeError):
     """A source does not exist, holds no checkpoint, or holds several sequences."""
 
 
+class NoCheckpointError(SourceError):
+    """A source exists and holds no checkpoint at all."""
+
+
 class CheckpointError(WsAnalyzeError):
     """One checkpoint or file cannot be read; the others still can.
 

@@ -13,22 +13,19 @@ from wsanalyze.checkpoints.names import read_name
 from wsanalyze.errors import CheckpointError, MatchError, NoWeightsError, SourceError, UsageError
 from wsanalyze.files.base import ByteSource
 from wsanalyze.files.local import LocalFiles
+from wsanalyze.hub.session import HubOptions, open_session
 from wsanalyze.layers.architecture import ask_architecture
 from wsanalyze.layers.base import RowMatch
 from wsanalyze.layers.definition import Architecture
 from wsanalyze.layers.match import PARAMS, match_or_widen
 from wsanalyze.likeness.steps import tell_missing_steps
+from wsanalyze.opening import OpenedCheckpoint
 from wsanalyze.progress import Progress, ProgressCallback, silent
 from wsanalyze.reports.listing import ListedCheckpoint, Listing, Status
 from wsanalyze.reports.text import join_some
-from wsanalyze.sequence import (
-    CheckpointSequence,
-    Member,
-    OpenedCheckpoint,
-    SequenceOptions,
-    open_sequence,
-)
+from wsanalyze.sequence import CheckpointSequence, Member, SequenceOptions, open_sequence
 from wsanalyze.series import Event, Skip
+from wsanalyze.sources import locate_checkpoints
 from wsanalyze.tensors.base import TensorSet
 from wsanalyze.tensors.header_cache import HeaderCache
 from wsanalyze.tensors.headers import HeaderReader
@@ -48,12 +45,14 @@ class ListOptions:
         params: "matrices", "all", or "auto" for matrices unless none of them compares.
         layers: Regular expression searched in the names of rows, or None for all.
         architecture: "timm:NAME" to tell how far a model's definition knows the rows, or None.
+        hub: How what lies on the Hub is read.
     """
 
     sequence: SequenceOptions = field(default_factory=SequenceOptions)
     params: str = "auto"
     layers: str | None = None
     architecture: str | None = None
+    hub: HubOptions = field(default_factory=HubOptions)
 
 
 def list_sequence(
@@ -82,12 +81,15 @@ def list_sequence(
     if options.params not in ("auto", *PARAMS):
         raise UsageError(f"--params takes {' or '.join(PARAMS)}, not {options.params!r}")
     architecture = ask_architecture(options.architecture)
-    source = files or LocalFiles()
+    hub = open_session([*sources, options.sequence.base or ""], options.hub, progress)
+    located = locate_checkpoints(sources, options.sequence.base, hub)
+    source: ByteSource = hub.files if hub else files or LocalFiles()
     try:
         with HeaderCache(cache) as known:
             opener = _Opener(known)
-            sequence = open_sequence(sources, options.sequence, source, {}, _be_patient(progress), opener)
+            sequence = open_sequence(located, options.sequence, source, {}, _be_patient(progress), opener)
         sequence, copies = _leave_copies_out(sequence, opener.proven)
+        copies = [*(found.tell() for found in sequence.copies), *copies]
         return _make_listing(tuple(map(os.fspath, sources)), sequence, copies, options, architecture)
     finally:
         source.close()

@@ -19,7 +19,7 @@ from wsanalyze.errors import SourceError, UsageError
 from wsanalyze.files.base import ByteSource
 from wsanalyze.files.local import LocalFiles
 from wsanalyze.hub.address import is_hub_address
-from wsanalyze.hub.session import HubSession
+from wsanalyze.hub.session import HubOptions, HubSession, open_session
 from wsanalyze.layers.architecture import ask_architecture, detect_architecture
 from wsanalyze.layers.match import PARAMS
 from wsanalyze.likeness.find import INDEX_KEYS, Candidate, find_likeness
@@ -50,6 +50,7 @@ class AnalyzeOptions:
         device: "auto", "cpu", "cuda" or "cuda:N".
         memory_bytes: Memory allowed for buffers, above what the program itself takes.
         architecture: "timm:NAME", whose definition gives kinds and depths; None for what config.json names.
+        hub: How what lies on the Hub is read.
     """
 
     sequence: SequenceOptions = field(default_factory=SequenceOptions)
@@ -58,6 +59,7 @@ class AnalyzeOptions:
     device: str = "auto"
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     architecture: str | None = None
+    hub: HubOptions = field(default_factory=HubOptions)
 
 
 def measure_run(
@@ -88,22 +90,33 @@ def measure_run(
         raise UsageError(f"--params takes {' or '.join(PARAMS)}, not {options.params!r}")
     check_memory(options.memory_bytes)
     asked = ask_architecture(options.architecture)
-    locate_checkpoints(sources)  # a source that is not there is told before anything is made for it
+    base = options.sequence.base
+    hub = open_session([*sources, base or ""], options.hub, progress)
+    # A source that is not there is told before anything is made for it.
+    located = locate_checkpoints(sources, base, hub)
     kernel = make_kernel(options.device)
-    key = common_folder(sources)
+    key = name_sources(sources)
     path = run or default_run_path(key, options.sequence.weights)
-    source = files or LocalFiles()
+    source: ByteSource = hub.files if hub else files or LocalFiles()
     try:
         with RunFile.create(path, source=key) as store:
-            sequence = _open_sequence(sources, options.sequence, source, store, progress)
+            if hub is not None:
+                hub.use(name_window(path))
+            sequence = _open_sequence(located, options.sequence, source, store, progress)
             sequence, likeness = _leave_copies_out(sequence, source, store, progress)
             alive = [index for index, member in enumerate(sequence.members) if member.alive]
             members = [sequence.members[index] for index in alive]
-            sides = [Side(member.checkpoint.label, member.identity, member.tensors) for member in members]
+            sides = [Side(m.checkpoint.label, m.identity, m.tensors, _make_check(m, hub)) for m in members]
             architecture, told = (asked, ()) if asked else detect_architecture(members[0].checkpoint.folder)
             rows = RowOptions(all(member.ordered for member in members), options.params, options.layers, architecture)
-            measured = measure_changes(sides, rows, source, kernel, store, options.memory_bytes, progress)
-            notes = (*sequence.notes, *told, *measured.match.notes)
+            tap = _make_tap(members, source, store, options.layers) if hub else None
+            measured = measure_changes(
+                sides, rows, tap or source, kernel, store, options.memory_bytes, progress, hub.files if hub else None
+            )
+            if hub is not None and tap is not None:
+                hub.files.sealed = True
+                likeness = (*likeness, *_tell_tapped(tap, members, alive, measured))
+            notes = (*sequence.notes, *told, *measured.match.notes, *(hub.notes() if hub else ()))
             if options.params == "auto" and measured.params == "all":
                 notes = (*notes, "no matrix compares, so all parameters are taken in, as with --params all")
             provenance = Provenance(tuple(sources), command, sequence.weights, measured.params, notes)

@@ -13,12 +13,14 @@ class Progress:
         done: Units done so far.
         total: Units in all.
         unit: What is counted: "checkpoints" or "bytes".
+        note: A sentence that is worth keeping on the screen, or "".
     """
 
     stage: str
     done: int
     total: int
     unit: str
+    note: str = ""
 
 
 class ProgressCallback(Protocol):

@@ -1,29 +1,28 @@
 """One sequence, one story: which checkpoints, in which order, which of their weights, and where their tensors lie."""
 
 import hashlib
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from wsanalyze.checkpoints.base import Checkpoint
-from wsanalyze.checkpoints.facts import fingerprint_file, read_facts
-from wsanalyze.checkpoints.folder import FolderSource
 from wsanalyze.checkpoints.order import order_checkpoints
 from wsanalyze.checkpoints.tree import TreePath
 from wsanalyze.errors import CheckpointError, NoWeightsError, SourceError, UsageError
-from wsanalyze.files.base import ByteSource, FileRef
+from wsanalyze.files.base import ByteSource
 from wsanalyze.layers.names import strip_wrappers
 from wsanalyze.layers.renames import rename_tensors
+from wsanalyze.likeness.equal_files import EqualFiles, leave_equal_files_out
+from wsanalyze.opening import Fingerprints, OpenedCheckpoint, Opener, open_checkpoint
 from wsanalyze.progress import Progress, ProgressCallback
-from wsanalyze.series import Skip
+from wsanalyze.series import Event, Skip
+from wsanalyze.sources import Located
 from wsanalyze.tensors.base import WEIGHTS, TensorInfo, TensorSet
 from wsanalyze.tensors.derived import DerivedTensors, derive_tensors
-from wsanalyze.tensors.files import describe_format, read_checkpoint
 
 _MAX_NAMED: Final = 4
 _Derived = dict[tuple[int, TreePath | None], DerivedTensors]
-Fingerprints = MutableMapping[tuple[str, str], str]
-"""Fingerprints of files by (url, stamp)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,66 +93,55 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSequence:
-    """A sequence of checkpoints, ready to be measured: its members in order, the weights chosen, and notes on both."""
+    """A sequence of checkpoints, ready to be measured.
+
+    Attributes:
+        members: Its checkpoints, in order.
+        weights: Which of their weights are read.
+        notes: Sentences on both.
+        copies: Sets of members that are left out since their files are those of another.
+    """
 
     members: tuple[Member, ...]
     weights: str
     notes: tuple[str, ...]
+    copies: tuple["Copies", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class OpenedCheckpoint:
-    """A checkpoint whose headers were read.
+class Copies:
+    """Members whose files are those of another one.
 
     Attributes:
-        checkpoint: The checkpoint, with the facts that its files tell.
-        tensors: What it holds, or None where it could not be read: then its `problem` says why.
-        format: Layout of its files in words.
-        fingerprint: Equal for equal weights in equal structures, or "".
-        proven: Whether no other weights have that fingerprint; headers alone may not tell.
-        summed: Whether checksums in it cover all weights.
+        kept: Index of that one; None where it was not chosen.
+        members: Indices of the copies.
+        text: A sentence that names all of them.
     """
 
-    checkpoint: Checkpoint
-    tensors: TensorSet | None
-    format: str = ""
-    fingerprint: str = ""
-    proven: bool = True
-    summed: bool = False
+    kept: int | None
+    members: tuple[int, ...]
+    text: str
 
-
-Opener = Callable[[Checkpoint, ByteSource], OpenedCheckpoint]
-"""Reads the headers of one checkpoint; a fault becomes its problem, and NoWeightsError leaves it out."""
-
-
-def locate_checkpoints(sources: Sequence[str]) -> list[Checkpoint]:
-    """Find the checkpoints of all sources, in the order given; nothing is opened.
-
-    Raises:
-        SourceError: If a source does not exist, holds no checkpoint, or is of a kind that is not read.
-    """
-    found: list[Checkpoint] = []
-    for source in sources:
-        if not source:
-            raise SourceError("a source is empty: name a folder of checkpoints")
-        if "://" in source:
-            raise SourceError(f"{source}: only files and folders are read; download it first")
-        found += FolderSource(source).checkpoints()
-    return found
+    def tell(self) -> Event:
+        """The event that says so."""
+        evidence = {"of": self.kept, "checkpoints": list(self.members), "how": "hashes"}
+        return Event("duplicate", None, self.members[0], self.text, evidence)
 
 
 def open_sequence(
-    sources: Sequence[str],
+    located: Located,
     options: SequenceOptions,
     source: ByteSource,
     fingerprints: Fingerprints,
     progress: ProgressCallback,
     opener: Opener | None = None,
 ) -> CheckpointSequence:
-    """Locate checkpoints, read their headers, order them and choose the weights.
+    """Read the headers of checkpoints, order them and choose the weights.
+
+    What is far away is ordered and thinned by its names first, so that only the headers of what is left are fetched.
 
     Args:
-        sources: Paths and globs.
+        located: The checkpoints.
         options: What is read.
         source: Where bytes come from.
         fingerprints: Those known from earlier; new ones are added.
@@ -166,33 +154,22 @@ def open_sequence(
     """
     if options.weights not in ("auto", *WEIGHTS):
         raise UsageError(f"--weights takes auto, {' or '.join(WEIGHTS)}, not {options.weights!r}")
-    base = _locate_base(options)
-    located = [*locate_checkpoints(sources), *base]
-    opened: dict[str, OpenedCheckpoint] = {}
-    notes: list[str] = []
-    for index, checkpoint in enumerate(located):
-        progress(Progress("reading headers", index, len(located), "checkpoints"))
-        try:
-            if opener is None:
-                opened[checkpoint.origin] = _open(checkpoint, source, fingerprints)
-            else:
-                opened[checkpoint.origin] = opener(checkpoint, source)
-        except NoWeightsError as error:
-            notes.append(f"{checkpoint.label} is left out: it {error.reason}")
-    progress(Progress("reading headers", len(located), len(located), "checkpoints"))
-    prints = {origin: found.fingerprint for origin, found in opened.items() if found.fingerprint and found.proven}
-    apart = {checkpoint.origin for checkpoint in base}
-    trained = [found.checkpoint for origin, found in opened.items() if origin not in apart]
-    ordered = order_checkpoints(trained, prints, given=options.given_order)
-    chosen = [*_place_base(opened, base), *_select(ordered.checkpoints, options)]
+    sources, base = located.sources, located.base
+    opening = _Opening(opener or partial(_open_plainly, fingerprints), source, progress)
+    far = any(file.remote for checkpoint in located.checkpoints for file in checkpoint.files)
+    trained, order_notes, equal = (_order_far if far else _order_near)(located, options, opening)
+    opened, notes = opening.opened, [*located.notes, *opening.notes]
+    chosen = [*_place_base(opened, base), *trained]
     if not chosen:
         raise SourceError(f"{', '.join(sources)}: no checkpoint with weights is left to read")
-    usable = [c for c in chosen if c.problem is None]
+    usable = [c for c in chosen if c.problem is None and c.origin in opened]
     if not usable:
         raise SourceError(_explain_unreadable(sources, [c.problem for c in chosen if c.problem]))
     weights = _choose_weights([opened[c.origin].tensors for c in usable], options.weights)
     derived: _Derived = {}
-    members = tuple(_make_member(c, opened[c.origin], weights, options, derived) for c in chosen)
+    members = tuple(
+        _make_member(c, opened.get(c.origin) or OpenedCheckpoint(c, None), weights, options, derived) for c in chosen
+    )
     if not any(member.alive for member in members):
         held = any(found.infos.get(weights) for c in usable if (found := opened[c.origin].tensors))
         problems = [member.checkpoint.problem for member in members if member.checkpoint.problem]
@@ -209,24 +186,89 @@ def open_sequence(
         )
     if any(len(found.infos) > 1 for c in usable if (found := opened[c.origin].tensors)):
         notes.append(f"the {weights} weights are read (--weights chooses)")
-    return CheckpointSequence(members, weights, (*ordered.notes, *notes))
+    copies = tuple(copy for one in equal if (copy := _find_copies(one, members)) is not None)
+    return CheckpointSequence(members, weights, (*order_notes, *notes), copies)
+
+
+class _Opening:
+    """Opens checkpoints and keeps what their headers say.
+
+    Attributes:
+        opened: What was opened, by origin.
+        notes: Sentences on those that hold no weights.
+    """
+
+    def __init__(self, opener: Opener, source: ByteSource, progress: ProgressCallback) -> None:
+        self.opened: dict[str, OpenedCheckpoint] = {}
+        self.notes: list[str] = []
+        self.source = source
+        self._opener = opener
+        self._progress = progress
+
+    def open(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Open all of them; one without weights is left out."""
+        for index, checkpoint in enumerate(checkpoints):
+            self._progress(Progress("reading headers", index, len(checkpoints), "checkpoints"))
+            try:
+                self.opened[checkpoint.origin] = self._opener(checkpoint, self.source)
+            except NoWeightsError as error:
+                self.notes.append(f"{checkpoint.label} is left out: it {error.reason}")
+        self._progress(Progress("reading headers", len(checkpoints), len(checkpoints), "checkpoints"))
+
+    def peek(self, checkpoint: Checkpoint) -> Mapping[str, TensorInfo]:
+        """The tensors of a checkpoint of which only a sample is read; none where it cannot be opened."""
+        try:
+            found = self._opener(checkpoint, self.source).tensors
+        except NoWeightsError:
+            return {}
+        return {} if found is None else next((strip_wrappers(infos) for infos in found.infos.values() if infos), {})
+
+
+_Ordered = tuple[list[Checkpoint], tuple[str, ...], tuple[EqualFiles, ...]]
+
+
+def _order_near(located: Located, options: SequenceOptions, opening: _Opening) -> _Ordered:
+    """Open everything, then order by what the files say and thin."""
+    opening.open([*located.checkpoints, *located.base])
+    opened = opening.opened
+    prints = {origin: found.fingerprint for origin, found in opened.items() if found.fingerprint and found.proven}
+    apart = {checkpoint.origin for checkpoint in located.base}
+    found = [one.checkpoint for origin, one in opened.items() if origin not in apart]
+    ordered = order_checkpoints(found, prints, given=options.given_order)
+    return _select(ordered.checkpoints, options), ordered.notes, ()
+
+
+def _order_far(located: Located, options: SequenceOptions, opening: _Opening) -> _Ordered:
+    """Order by names, leave copies out by their hashes and thin; then open only what is left."""
+    ordered = order_checkpoints(located.checkpoints, {}, given=options.given_order)
+    marked, equal = leave_equal_files_out(ordered.checkpoints, opening.peek, opening.source)
+    selected = _select(marked, options)
+    opening.open([*(c for c in selected if c.duplicate_of is None), *located.base])
+    chosen = []
+    for checkpoint in selected:
+        found = opening.opened.get(checkpoint.origin)
+        if found is not None:
+            chosen.append(replace(found.checkpoint, step=checkpoint.step, stage=checkpoint.stage))
+        elif checkpoint.duplicate_of is not None:
+            chosen.append(checkpoint)
+    return chosen, ordered.notes, equal
+
+
+def _open_plainly(fingerprints: Fingerprints, checkpoint: Checkpoint, source: ByteSource) -> OpenedCheckpoint:
+    return open_checkpoint(checkpoint, source, fingerprints)
+
+
+def _find_copies(equal: EqualFiles, members: Sequence[Member]) -> Copies | None:
+    """A set of equal checkpoints as it stands in the sequence; None where no copy is left in it."""
+    places = {member.checkpoint.origin: index for index, member in enumerate(members)}
+    copies = tuple(places[origin] for origin in equal.copies if origin in places)
+    return Copies(places.get(equal.kept), copies, equal.text) if copies else None
 
 
 def _explain_unreadable(sources: Sequence[str], problems: Sequence[str]) -> str:
     if len(problems) == 1:
         return problems[0]
     return f"{', '.join(sources)}: none of {len(problems)} checkpoints can be read; the first: {problems[0]}"
-
-
-def _locate_base(options: SequenceOptions) -> list[Checkpoint]:
-    """The checkpoint that goes before all others, where there is one."""
-    if options.base is None:
-        return []
-    found = locate_checkpoints([options.base])
-    if len(found) > 1:
-        names = ", ".join(checkpoint.label for checkpoint in found[:_MAX_NAMED])
-        raise SourceError(f"--base {options.base}: holds {len(found)} checkpoints, name one of them: {names}")
-    return found
 
 
 def _place_base(opened: Mapping[str, OpenedCheckpoint], base: Sequence[Checkpoint]) -> list[Checkpoint]:
@@ -240,39 +282,6 @@ def _place_base(opened: Mapping[str, OpenedCheckpoint], base: Sequence[Checkpoin
             raise SourceError(f"--base {found.problem}")
         placed.append(replace(found, step=None, label=f"{found.label} (base)", duplicate_of=None))
     return placed
-
-
-def _open(checkpoint: Checkpoint, source: ByteSource, fingerprints: Fingerprints) -> OpenedCheckpoint:
-    """Read the headers of one checkpoint; a fault becomes its problem, so that the others go on."""
-    if checkpoint.problem is not None:
-        return OpenedCheckpoint(checkpoint, None)
-    try:
-        tensors, contents = read_checkpoint(source, checkpoint.layout, checkpoint.files, checkpoint.prefixes)
-        facts = dict(checkpoint.facts)
-        parts, summed = [], True
-        for file, content in zip(checkpoint.files, contents, strict=True):
-            facts = read_facts(content) | facts
-            summed = summed and not content.unsummed(source, file)
-            if _key(file) not in fingerprints:
-                fingerprints[_key(file)] = fingerprint_file(source, file, content)
-            parts.append(fingerprints[_key(file)])
-    except NoWeightsError:
-        raise
-    except CheckpointError as error:
-        return OpenedCheckpoint(replace(checkpoint, problem=str(error)), None)
-    form = describe_format(checkpoint.layout, contents)
-    fingerprint = join_fingerprints(checkpoint, parts)
-    return OpenedCheckpoint(replace(checkpoint, facts=facts), tensors, form, fingerprint, summed=summed)
-
-
-def join_fingerprints(checkpoint: Checkpoint, parts: Sequence[str]) -> str:
-    """The fingerprint of a checkpoint from those of its files."""
-    return hashlib.blake2b("\n".join((*parts, *checkpoint.prefixes)).encode(), digest_size=16).hexdigest()
-
-
-def _key(file: FileRef) -> tuple[str, str]:
-    """What the fingerprint of a file is kept by; a file name need not be UTF-8, but what is kept must be."""
-    return file.url.encode("utf-8", "backslashreplace").decode(), file.stamp
 
 
 def _select(checkpoints: Sequence[Checkpoint], options: SequenceOptions) -> list[Checkpoint]:

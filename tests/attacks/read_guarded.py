@@ -23,6 +23,7 @@ from wsanalyze.errors import WsAnalyzeError
 from wsanalyze.files.local import LocalFiles
 from wsanalyze.progress import silent
 from wsanalyze.sequence import Member, SequenceOptions, open_sequence
+from wsanalyze.sources import locate_checkpoints
 from wsanalyze.tensors.files import read_checkpoint
 from wsanalyze.tensors.gather import ElementReader
 
@@ -32,7 +33,7 @@ def read_path(path: str) -> dict[str, Any]:
     told: dict[str, Any] = {"tensors": {}, "problems": [], "done": []}
     try:
         with LocalFiles() as source:
-            found = open_sequence([path], SequenceOptions(), source, {}, silent)
+            found = open_sequence(locate_checkpoints([path]), SequenceOptions(), source, {}, silent)
             for member in found.members:
                 if member.checkpoint.problem is not None:
                     told["problems"].append(member.checkpoint.problem)

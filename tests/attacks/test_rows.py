@@ -22,6 +22,7 @@ from wsanalyze.files.local import LocalFiles
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.progress import silent
 from wsanalyze.sequence import SequenceOptions, open_sequence
+from wsanalyze.sources import locate_checkpoints
 from wsanalyze.tensors.gather import ElementReader
 
 _SPEC = importlib.util.spec_from_file_location("attacks_zips", Path(__file__).parents[1] / "fuzz" / "zips.py")
@@ -151,7 +152,7 @@ def open_run(folder):
     """Labels of the checkpoints that are read to the end, and the problems of the others."""
     read, problems = {}, {}
     with LocalFiles() as source:
-        found = open_sequence([str(folder)], SequenceOptions(), source, {}, silent)
+        found = open_sequence(locate_checkpoints([str(folder)]), SequenceOptions(), source, {}, silent)
         for member in found.members:
             if not member.alive:
                 problems[member.checkpoint.label] = member.checkpoint.problem

@@ -62,14 +62,13 @@ def stream_changes(
     buffers = (np.empty(largest, dtype=np.uint8), np.empty(largest, dtype=np.uint8))
     reader = ElementReader(source)  # one for all bands: it keeps what several segments of a derived tensor need
     for band in bands:
-        yield from _walk_band(band, match, needed, source, reader, kernel, buffers, on_bytes)
+        yield from _walk_band(band, match, needed, reader, kernel, buffers, on_bytes)
 
 
 def _walk_band(
     band: Band,
     match: RowMatch,
     needed: NDArray[np.bool_],
-    source: ByteSource,
     reader: ElementReader,
     kernel: Kernel,
     buffers: tuple[NDArray[np.uint8], NDArray[np.uint8]],
@@ -86,7 +85,7 @@ def _walk_band(
             or (starting is not None and needed[segment.row, starting])
             for segment in band.segments
         ]
-        now = _load(band, match, side, wanted, loaded, source, reader, current, on_bytes)
+        now = _load(band, match, side, wanted, loaded, reader, current, on_bytes)
         if ending is not None:
             for index, segment in enumerate(band.segments):
                 before, after = loaded[index], now[index]
@@ -105,7 +104,6 @@ def _load(
     side: int,
     wanted: Sequence[bool],
     before: Sequence[NDArray[Any] | None],
-    source: ByteSource,
     reader: ElementReader,
     buffer: NDArray[np.uint8],
     on_bytes: Callable[[int], None],
@@ -127,13 +125,12 @@ def _load(
             num_shared += elements.nbytes
     try:
         for file, spans in _find_spans(band.segments, infos).items():
-            source.expect(file, spans)
+            reader.expect(file, spans)
         for index in sorted(range(len(infos)), key=lambda index: _position(infos[index], band.segments[index])):
             info = infos[index]
             if info is not None:
                 found[index] = _read_segment(band.segments[index], info, reader, buffer[band.offsets[index] :])
-        for file in reader.files.values():
-            source.verify(file)
+        reader.verify()
     except CheckpointError as error:
         raise FailedCheckpointError(side, error) from error
     finally:

@@ -29,7 +29,7 @@ from wsanalyze.checkpoints.weight_files import (
     is_sidecar_folder,
     is_weight_file,
 )
-from wsanalyze.errors import CheckpointError, SourceError
+from wsanalyze.errors import CheckpointError, NoCheckpointError, SourceError
 from wsanalyze.files.foreign import explain_name
 
 _OTHER_THINGS: Final = (".npz", ".zip")
@@ -89,7 +89,9 @@ def find_checkpoints(place: TreePath) -> list[Checkpoint]:
         return found
     if found:
         raise SourceError(next(checkpoint.problem for checkpoint in found if checkpoint.problem))
-    raise SourceError(f"{place}: holds no checkpoint (.safetensors, .pt, .pth, .bin, .ckpt) in itself or its folders")
+    raise NoCheckpointError(
+        f"{place}: holds no checkpoint (.safetensors, .pt, .pth, .bin, .ckpt) in itself or its folders"
+    )
 
 
 def _find_at_file(path: TreePath) -> list[Checkpoint]:

@@ -184,8 +184,8 @@ def _mark_copies(entries: Sequence[_Entry], fingerprints: Mapping[str, str]) -> 
     copies: dict[int, str] = {}
     for index in sorted(range(len(entries)), key=lambda i: bool(entries[i].name.role)):
         checkpoint = entries[index].checkpoint
-        if checkpoint.problem:
-            continue
+        if checkpoint.problem or any(file.remote for file in checkpoint.files):
+            continue  # hashes tell of those, and their neighbours which of them is kept
         label, step = checkpoint.label, checkpoint.step
         evidence: list[tuple[object, str]] = [(frozenset(file.stamp for file in checkpoint.files), "the same file as")]
         weak: list[tuple[object, str]] = []

@@ -53,8 +53,7 @@ def _digest(source: ByteSource, tensors: Mapping[str, TensorInfo], most_bytes: i
         info = tensors[name]
         digest.update(f"{name!r} {info.dtype} {info.shape} {info.pieces[0].byteorder}\n".encode())
         _add_elements(digest, info, reader, room, most_bytes)
-    for file in reader.files.values():
-        source.verify(file)
+    reader.verify()
     return digest.digest()
 
 

@@ -72,7 +72,12 @@ class Likeness:
 
 
 def find_likeness(
-    candidates: Sequence[Candidate], source: ByteSource, store: RunFile, progress: ProgressCallback
+    candidates: Sequence[Candidate],
+    source: ByteSource,
+    store: RunFile,
+    progress: ProgressCallback,
+    *,
+    misplaced: bool = True,
 ) -> Likeness:
     """Find copies and impostors in a sequence.
 
@@ -84,6 +89,7 @@ def find_likeness(
         source: Where bytes come from.
         store: What remembers.
         progress: Told of checkpoints sampled.
+        misplaced: Whether to look for impostors as well.
     """
     if len(candidates) < _FEWEST:
         return Likeness()
@@ -95,13 +101,14 @@ def find_likeness(
     events = []
     copied = {index for members, _ in sets for index in members}
     for members, how in sets:
-        kept = _choose_original(members, [i for i in range(len(candidates)) if i not in copied], distances)
+        kept = choose_original(members, [i for i in range(len(candidates)) if i not in copied], distances)
         copies |= {index: (kept, how) for index in members if index != kept}
         events.append(_tell_copies(candidates, members, kept, how))
     alive = [index for index in range(len(candidates)) if index not in copies]
-    rounding = np.array([_round(candidates[index].tensors, plan) for index in alive])
+    rounding = np.array([coarsest_rounding(candidates[index].tensors, plan) for index in alive])
     names, steps = [candidates[index].label for index in alive], [candidates[index].step for index in alive]
-    events += tell_misplaced(names, steps, alive, Distances(samples[alive]), rounding)
+    if misplaced:
+        events += tell_misplaced(names, steps, alive, Distances(samples[alive]), rounding)
     store.commit()
     return Likeness(copies, tuple(events))
 
@@ -182,7 +189,7 @@ def _structure(candidate: Candidate) -> bytes:
     return "\n".join(sorted(lines)).encode() + b"\0"
 
 
-def _choose_original(members: Sequence[int], others: Sequence[int], distances: Distances) -> int:
+def choose_original(members: Sequence[int], others: Sequence[int], distances: Distances) -> int:
     """Which of equal checkpoints stands where it belongs: the one whose neighbours are nearest; else the first."""
 
     def farthest(index: int) -> float:
@@ -197,17 +204,20 @@ def _choose_original(members: Sequence[int], others: Sequence[int], distances: D
 def _tell_copies(candidates: Sequence[Candidate], members: Sequence[int], kept: int, how: str) -> Event:
     names = [candidates[index].label for index in members if index != kept]
     verb = "hold" if len(names) > 1 else "holds"
-    text = f"{_list(names)} {verb} the same weights as {candidates[kept].label} ({how}): only that one is compared"
+    text = (
+        f"{list_labels(names)} {verb} the same weights as {candidates[kept].label} ({how}): only that one is compared"
+    )
     evidence = {"of": kept, "checkpoints": [index for index in members if index != kept], "how": how}
     return Event("duplicate", None, next(index for index in members if index != kept), text, evidence)
 
 
-def _round(tensors: Mapping[str, TensorInfo], plan: SamplePlan) -> float:
+def coarsest_rounding(tensors: Mapping[str, TensorInfo], plan: SamplePlan) -> float:
     """The coarsest relative precision among the tensors sampled."""
     return max((relative_rounding(tensors[name].dtype) for name in plan.shapes if name in tensors), default=0.0)
 
 
-def _list(names: Sequence[str]) -> str:
+def list_labels(names: Sequence[str]) -> str:
+    """Labels of checkpoints in a sentence, the first few of many."""
     if len(names) > _MAX_NAMED:
         return f"{', '.join(names[:_MAX_NAMED])} and {len(names) - _MAX_NAMED} more"
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -111,8 +111,7 @@ def _measure_floor(info: TensorInfo, coarse: str, source: ByteSource) -> float:
         finite = np.isfinite(error)
         change += float(error[finite].sum())
         size += float(np.abs(values[finite]).sum())
-    for file in reader.files.values():
-        source.verify(file)
+    reader.verify()
     return change / size if size else math.nan
 
 

@@ -101,8 +101,7 @@ def read_sample(plan: SamplePlan, tensors: Mapping[str, TensorInfo], source: Byt
             with np.errstate(all="ignore"):
                 values[row, filled : filled + stop - start] = _read_run(info, start, stop, reader)
             filled += stop - start
-    for file in reader.files.values():
-        source.verify(file)
+    reader.verify()
     return values
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from wsanalyze.errors import CheckpointError, NoWeightsError
@@ -88,6 +88,35 @@ def read_checkpoint(
     except MemoryError as error:
         raise CheckpointError("needs more memory than there is to read its headers", files[0].url) from error
     return tensors, contents
+
+
+def check_places(
+    expected: Mapping[str, Mapping[str, TensorInfo]], found: Mapping[str, Mapping[str, TensorInfo]], where: str
+) -> None:
+    """Check that tensors whose places were told from afar lie there.
+
+    Args:
+        expected: What was told, by set of weights and by name.
+        found: What the files say now that they are here.
+        where: The checkpoint.
+
+    Raises:
+        CheckpointError: If one does not.
+    """
+
+    def places(sets: Mapping[str, Mapping[str, TensorInfo]]) -> dict[tuple[str, str], object]:
+        return {
+            (weights, name): (
+                info.dtype,
+                info.shape,
+                [(p.offset, p.nbytes, p.strides, p.byteorder) for p in info.pieces],
+            )
+            for weights, infos in sets.items()
+            for name, info in infos.items()
+        }
+
+    if places(expected) != places(found):
+        raise CheckpointError("its tensors do not lie where its directory says: pull it and analyze the folder", where)
 
 
 def check_reading(infos: Iterable[TensorInfo], files: Sequence[FileRef]) -> None:

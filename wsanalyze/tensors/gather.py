@@ -103,6 +103,21 @@ class ElementReader:
             self.read_bytes(info.pieces[0], start * itemsize, data)
         return elements
 
+    def expect(self, file: FileRef, spans: Sequence[tuple[int, int]]) -> None:
+        """See `ByteSource.expect`."""
+        self._source.expect(file, spans)
+
+    def verify(self) -> None:
+        """Check that the files that were read since the last time are still those that were listed.
+
+        Raises:
+            CheckpointError: If one was written to meanwhile.
+        """
+        files = list(self.files.values())
+        self.files.clear()
+        for file in files:
+            self._source.verify(file)
+
     def read_bytes(self, piece: Piece, offset: int, data: NDArray[np.uint8]) -> None:
         """Fill an array with the bytes of a piece from `offset` on.
 

@@ -1,0 +1,164 @@
+"""What failures of the Hub mean to people: one line each, with nothing secret in it."""
+
+import errno
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from wsanalyze.errors import CheckpointError, SourceError, WsAnalyzeError
+from wsanalyze.hub.library import library, utils
+
+RETRIED_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Answers that may be others when asked again."""
+
+_NOT_CACHED: Final = "is not in the cache, and HF_HUB_OFFLINE forbids to ask the Hub"
+_MAX_WAIT_DIGITS: Final = 5  # a day has 86,400 seconds
+_MAX_TEXT_CHARS: Final = 200
+_DISK: Final = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EACCES,
+        errno.EROFS,
+        errno.EIO,
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+        errno.EPERM,
+    }
+)
+
+
+class GoneError(CheckpointError):
+    """A file or revision is not on the Hub any more, or not to be read."""
+
+
+def explain(where: str, error: Exception) -> WsAnalyzeError | None:
+    """What a failure means.
+
+    Args:
+        where: The repository, revision or file that was asked for.
+        error: What huggingface_hub, or what it is built on, raised.
+
+    Returns:
+        The error to raise in its place, or None where the same may succeed when it is asked again.
+    """
+    if isinstance(error, WsAnalyzeError):
+        return error
+    if (known := _explain_answer(where, error)) is not None:
+        return known
+    if is_passing(error):
+        return None
+    if isinstance(error, ValueError | KeyError | TypeError | AttributeError):
+        host = _host()
+        return SourceError(f"{where}: {host} answers with what is no answer of the Hub: check HF_ENDPOINT")
+    return SourceError(f"{where}: {describe(error)}")
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether a failure may pass by itself: of the network, a busy server, a transfer that was cut."""
+    errors, cause = library().errors, error.__cause__ or error.__context__
+    if isinstance(error, errors.LocalEntryNotFoundError):  # "cannot find the file on the Hub", whatever happened
+        return not isinstance(cause, Exception) or is_passing(cause)
+    status = _status(error)
+    if status is not None:
+        return status in RETRIED_STATUSES
+    cut = isinstance(error, OSError) and "Consistency check failed" in str(error)
+    transport: type[Exception] = transport_library().TransportError
+    return cut or isinstance(error, transport | ConnectionError | TimeoutError | RuntimeError)
+
+
+def explain_disk(error: OSError, folder: Path, name: str, nbytes: int) -> WsAnalyzeError:
+    """What it means that a file cannot be written.
+
+    Args:
+        error: What happened.
+        folder: Where.
+        name: The file.
+        nbytes: Its size.
+    """
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        size = f"{nbytes / 1e6:.0f} MB"
+        return SourceError(
+            f"{folder}: no room for {name} ({size}): free some, set HF_HOME to a larger disk, or use --fetch ranges"
+        )
+    text = (error.strerror or str(error)).lower()
+    return SourceError(f"{folder}: cannot be written ({text}); set HF_HOME to a folder that can")
+
+
+def is_of_disk(error: OSError) -> bool:
+    """Whether it is the disk that failed, not the network."""
+    return error.errno in _DISK
+
+
+def has_answer(error: Exception) -> bool:
+    """Whether a server answered at all."""
+    return _status(error) is not None
+
+
+def asked_wait(error: Exception) -> float | None:
+    """How long the server asks to wait, in seconds; None where it does not say."""
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    if headers is None:
+        return None
+    limit = utils().parse_ratelimit_headers(headers)
+    if limit is not None and limit.remaining == 0:
+        return float(limit.reset_in_seconds) + 1
+    asked = str(headers.get("retry-after", "")).strip()
+    return float(asked) if asked.isdigit() and len(asked) <= _MAX_WAIT_DIGITS else None
+
+
+def describe(error: Exception) -> str:
+    """A failure in a few words; without addresses, since those of downloads are signed, and without tokens."""
+    status = _status(error)
+    if status is not None:
+        reason = getattr(getattr(error, "response", None), "reason_phrase", "")
+        return f"the server answers {status}{f' ({reason})' if reason else ''}"
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__.removesuffix("Error").removesuffix("Exception"))
+    first = str(error).splitlines()[0] if str(error) else ""
+    text = re.sub(r"\S*(://|hf_|Bearer)\S*", "...", first)[:_MAX_TEXT_CHARS]
+    return f"the server cannot be reached ({text or name.lower()})"
+
+
+def transport_library() -> ModuleType:
+    """The library that requests are sent with: httpx, or httpx2 for later versions of huggingface_hub."""
+    return sys.modules[type(utils().get_session()).__module__.partition(".")[0]]
+
+
+def _explain_answer(where: str, error: Exception) -> WsAnalyzeError | None:
+    """What the Hub says in so many words; the narrower of two errors stands first."""
+    errors, hub = library().errors, library()
+    cause = error.__cause__ or error.__context__
+    if isinstance(error, errors.LocalEntryNotFoundError) and not hub.is_offline_mode() and isinstance(cause, Exception):
+        return _explain_answer(where, cause)
+    host = _host()
+    token = "" if hub.get_token() else "; if it is private, run hf auth login or set HF_TOKEN"
+    answers: tuple[tuple[type[Exception], WsAnalyzeError], ...] = (
+        (
+            errors.GatedRepoError,
+            SourceError(f"{where}: is gated: ask for access on its page, then run hf auth login or set HF_TOKEN"),
+        ),
+        (errors.DisabledRepoError, SourceError(f"{where}: was disabled on the Hub")),
+        (
+            errors.RepositoryNotFoundError,
+            SourceError(f"{where}: no such repository on {host} (--repo-type for data sets and spaces){token}"),
+        ),
+        (errors.RevisionNotFoundError, GoneError("no such revision on the Hub", where)),
+        (errors.OfflineModeIsEnabled, GoneError(_NOT_CACHED, where)),
+        (errors.RemoteEntryNotFoundError, GoneError("is not on the Hub any more", where)),
+        (errors.HFValidationError, SourceError(f"{where}: no address of the Hub")),
+    )
+    if isinstance(error, errors.LocalEntryNotFoundError) and hub.is_offline_mode():
+        return GoneError(_NOT_CACHED, where)
+    return next((told for kind, told in answers if isinstance(error, kind)), None)
+
+
+def _host() -> str:
+    return urlsplit(library().constants.ENDPOINT).hostname or "the Hub"
+
+
+def _status(error: Exception) -> int | None:
+    status: Any = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None

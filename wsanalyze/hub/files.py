@@ -1,0 +1,161 @@
+"""The ByteSource of files on the Hub: from disk where they are there, else part by part over the network."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from wsanalyze.errors import CheckpointError
+from wsanalyze.files.base import FileRef
+from wsanalyze.files.local import LocalFiles, stat_file
+from wsanalyze.hub.client import HubClient, HubFile
+from wsanalyze.hub.plan import Demand, choose_walk
+from wsanalyze.hub.ranges import RangeReader
+from wsanalyze.hub.window import Window
+from wsanalyze.progress import Progress, ProgressCallback, silent
+
+_RANGED: Final = ".safetensors"
+"""Files whose headers say from afar where every byte lies."""
+
+
+class HubFiles(LocalFiles):
+    """Bytes of files on the Hub, and of local files beside them.
+
+    Args:
+        client: What asks.
+
+    Attributes:
+        window: Where whole files are brought to; None until it is known.
+        ranges: What reads the others.
+        sealed: Whether nothing is asked of the network any more.
+        fetch: How files are read: "files", "ranges" or "auto".
+        progress: Told of what was chosen.
+        note: A sentence on what was chosen, "" where nothing was fetched.
+    """
+
+    def __init__(self, client: HubClient) -> None:
+        super().__init__()
+        self.client = client
+        self.window: Window | None = None
+        self.ranges = RangeReader(client)
+        self.sealed = False
+        self.fetch = "auto"
+        self.progress: ProgressCallback = silent
+        self.note = ""
+        self._known: dict[str, HubFile] = {}
+        self._here: dict[str, FileRef | None] = {}
+
+    def add(self, files: Mapping[str, HubFile]) -> None:
+        """Make files known by their addresses."""
+        self._known |= files
+
+    def get(self, file: FileRef) -> HubFile:
+        """What a file is on the Hub."""
+        return self._known[file.url]
+
+    def at_hand(self, file: FileRef) -> bool:
+        """Whether a file is on disk."""
+        return not file.remote or self._find(file) is not None
+
+    def expect(self, file: FileRef, spans: Sequence[tuple[int, int]]) -> None:
+        """See `ByteSource.expect`."""
+        if file.remote and self._find(file) is None:
+            self.ranges.expect(self._known[file.url], [(file.start + offset, nbytes) for offset, nbytes in spans])
+
+    def read_into(self, file: FileRef, offset: int, buffer: memoryview) -> None:
+        """See `ByteSource.read_into`."""
+        if not file.remote:
+            super().read_into(file, offset, buffer)
+            return
+        local = self._find(file)
+        if local is not None:
+            try:
+                super().read_into(local, file.start + offset, buffer)
+            except CheckpointError as error:
+                raise CheckpointError(error.reason, file.url) from error
+            return
+        if self.sealed:
+            raise CheckpointError("is not at hand any more", file.url)
+        self.ranges.read_into(self._known[file.url], file.start + offset, buffer)
+
+    def verify(self, file: FileRef) -> None:
+        """See `ByteSource.verify`: what is on the Hub is pinned to a commit."""
+        if not file.remote:
+            super().verify(file)
+        elif local := self._find(file):
+            super().verify(local)
+
+    def close(self) -> None:
+        """See `ByteSource.close`."""
+        self.ranges.close()
+        super().close()
+
+    def plan(self, pairs: Sequence[Mapping[FileRef, int]], num_runs: int) -> bool:
+        """See `FileWindow.plan`."""
+        window = self._window()
+        window.plan([self._remote(files) for files in pairs])
+        missing = {file.stamp: file for files in pairs for file in files if not self.at_hand(file)}
+        if not missing:
+            return False
+        needed: dict[str, int] = {}
+        for files in pairs:
+            for file, nbytes in files.items():
+                if file.stamp in missing:
+                    needed[file.stamp] = max(needed.get(file.stamp, 0), nbytes)
+        choice = choose_walk(
+            Demand(
+                num_files=len(missing),
+                file_bytes=sum(file.size for file in missing.values()),
+                needed_bytes=sum(needed.values()),
+                num_runs=num_runs,
+                pair_bytes=window.room,
+                free_bytes=window.free_bytes + window.held_bytes,
+                can_range=self.ranges.supported and all(file.url.endswith(_RANGED) for file in missing.values()),
+                keep=window.keep,
+            ),
+            self.fetch,
+            str(window.folder),
+        )
+        self.note = choice.text
+        self.progress(Progress("planning", len(missing), len(missing), "files", choice.text))
+        return choice.whole_files
+
+    def advance(self, index: int) -> None:
+        """See `FileWindow.advance`."""
+        LocalFiles.close(self)  # what is open takes room on the disk, deleted or not
+        self._here.clear()
+        self._window().advance(index)
+
+    def bring(self, file: FileRef, on_bytes: Callable[[int], None]) -> None:
+        """See `FileWindow.bring`."""
+        if file.remote:
+            path = self._window().bring(self._known[file.url], on_bytes)
+            self._here[file.url] = replace(stat_file(path), url=str(path))
+
+    def finish(self, newest: Sequence[FileRef]) -> None:
+        """See `FileWindow.finish`."""
+        LocalFiles.close(self)
+        self._here.clear()
+        self._window().finish(self._remote(newest))
+        self.sealed = True
+
+    def local_files(self, files: Sequence[FileRef]) -> list[FileRef]:
+        """The same files as they lie on disk, once they were brought here."""
+        return [(self._find(file) or file) if file.remote else file for file in files]
+
+    def _remote(self, files: Iterable[FileRef]) -> list[HubFile]:
+        return [self._known[file.url] for file in files if file.remote]
+
+    def _window(self) -> Window:
+        assert self.window is not None  # noqa: S101 - whoever plans a window makes one
+        return self.window
+
+    def _find(self, file: FileRef) -> FileRef | None:
+        """The copy of a file that is on disk."""
+        if file.url not in self._here:
+            known = self._known.get(file.url)
+            if known is None:
+                raise CheckpointError("was not listed", file.url)
+            found: Path | None = self.window.find(known) if self.window else self.client.find_cached(known)
+            self._here[file.url] = None if found is None else stat_file(found)
+        return self._here[file.url]

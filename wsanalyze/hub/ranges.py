@@ -1,0 +1,266 @@
+"""Bytes of files on the Hub by range requests: few and long ones, that go on where they were cut."""
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from wsanalyze.errors import CheckpointError, SourceError
+from wsanalyze.hub.client import HubClient, HubFile
+
+_GAP_BYTES: Final = 65_536
+"""What lies between two runs is fetched along with them where it is less than this: a request costs more."""
+_MIN_AHEAD: Final = 4096
+_MAX_AHEAD: Final = 262_144
+_AHEAD_SHARE: Final = 128
+_MAX_EXTENTS: Final = 8
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_PARTIAL: Final = 206
+_WHOLE: Final = 200
+
+
+class NoRangesError(CheckpointError):
+    """The server sends whole files only."""
+
+
+class RangeReader:
+    """Reads parts of files over the network.
+
+    Reading what was announced goes through one response for each run, front to back. Other reads are those of
+    headers: a little more than asked is kept of both ends of a file.
+
+    Args:
+        client: What asks.
+
+    Attributes:
+        supported: Whether the server sends parts of files; True until it does not.
+    """
+
+    def __init__(self, client: HubClient) -> None:
+        self.supported = True
+        self._client = client
+        self._runs: dict[str, list[tuple[int, int]]] = {}
+        self._stream: _Stream | None = None
+        self._ends: dict[str, _Ends] = {}
+
+    def expect(self, file: HubFile, spans: Sequence[tuple[int, int]]) -> None:
+        """Tell which spans of a file will be read next, front to back: (offset, nbytes) each, in any order."""
+        self._runs[file.url] = merge_spans(spans)
+
+    def forget(self) -> None:
+        """Nothing that was announced will be read any more."""
+        self._runs.clear()
+        self._close()
+
+    def close(self) -> None:
+        """Let go of the connection, and of what was kept of headers."""
+        self.forget()
+        self._ends.clear()
+
+    def read_into(self, file: HubFile, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the bytes from `offset` on.
+
+        Raises:
+            CheckpointError: If they cannot be had, or are not those of the file that was listed.
+        """
+        stop = offset + len(buffer)
+        if offset < 0 or stop > file.entry.size:
+            raise CheckpointError("ends too early: truncated or still being written", file.url)
+        run = next((run for run in self._runs.get(file.url, ()) if run[0] <= offset and stop <= run[1]), None)
+        if run is not None:
+            self._read_run(file, offset, buffer, run[1])
+            return
+        ends = self._ends.pop(file.url, None) or _Ends(file, self)
+        self._ends[file.url] = ends  # the latest last
+        while len(self._ends) > _MAX_EXTENTS:
+            del self._ends[next(iter(self._ends))]
+        ends.read_into(offset, buffer)
+
+    def fetch(self, file: HubFile, start: int, stop: int) -> bytes:
+        """One request for a short range."""
+        data = bytearray(stop - start)
+        stream = _Stream(self._client, file, start, stop)
+        try:
+            stream.read_into(memoryview(data))
+        except NoRangesError:
+            self.supported = False
+            raise
+        finally:
+            self.supported = self.supported and not stream.whole
+            stream.close()
+        return bytes(data)
+
+    def _read_run(self, file: HubFile, offset: int, buffer: memoryview, stop: int) -> None:
+        stream = self._stream
+        if (
+            stream is None
+            or stream.file != file
+            or not stream.position <= offset <= stream.position + _GAP_BYTES
+            or offset + len(buffer) > stream.stop
+        ):
+            self._close()
+            stream = self._stream = _Stream(self._client, file, offset, stop)
+        try:
+            stream.skip(offset - stream.position)
+            stream.read_into(buffer)
+        except CheckpointError:
+            self._close()
+            raise
+        if stream.position == stream.stop:
+            self._close()
+
+    def _close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+class _Ends:
+    """The beginning and the end of one file, as far as they were read."""
+
+    def __init__(self, file: HubFile, reader: RangeReader) -> None:
+        self._file = file
+        self._reader = reader
+        self._head = b""
+        self._tail = b""
+        self._ahead = max(_MIN_AHEAD, min(_MAX_AHEAD, file.entry.size // _AHEAD_SHARE))
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        stop, size = offset + len(buffer), self._file.entry.size
+        if stop > len(self._head) and offset < size - len(self._tail):
+            if offset <= len(self._head) + self._ahead:
+                upto = min(size, max(stop, len(self._head) + self._ahead))
+                self._head += self._reader.fetch(self._file, len(self._head), upto)
+            elif stop >= size - len(self._tail) - self._ahead:
+                start = max(0, min(offset, size - len(self._tail) - self._ahead))
+                self._tail = self._reader.fetch(self._file, start, size - len(self._tail)) + self._tail
+            else:
+                buffer[:] = self._reader.fetch(self._file, offset, stop)
+                return
+        if stop <= len(self._head):
+            buffer[:] = self._head[offset:stop]
+        elif offset >= size - len(self._tail):
+            first = offset - (size - len(self._tail))
+            buffer[:] = self._tail[first : first + len(buffer)]
+        else:
+            buffer[:] = self._reader.fetch(self._file, offset, stop)
+
+
+class _Stream:
+    """The bytes of a file from `start` to `stop`, as they come; a cut connection is taken up where it was cut.
+
+    Attributes:
+        position: Where the next byte lies in the file.
+        whole: Whether the server sent the whole file instead of the part.
+    """
+
+    def __init__(self, client: HubClient, file: HubFile, start: int, stop: int) -> None:
+        self.file = file
+        self.stop = stop
+        self.position = start
+        self.whole = False
+        self._client = client
+        self._context = contextlib.ExitStack()
+        self._chunks: Iterator[bytes] | None = None
+        self._rest = memoryview(b"")
+        self._failed_since: float | None = None
+        self._attempts = 0
+
+    def read_into(self, buffer: memoryview) -> None:
+        done = 0
+        while done < len(buffer):
+            done += self._take(buffer[done:])
+
+    def skip(self, count: int) -> None:
+        room = memoryview(bytearray(min(count, _GAP_BYTES)))
+        while count:
+            count -= self._take(room[: min(count, len(room))])
+
+    def close(self) -> None:
+        self._chunks = None
+        self._rest = memoryview(b"")
+        with contextlib.suppress(Exception):
+            self._context.close()
+
+    def _take(self, buffer: memoryview) -> int:
+        """Some bytes, at least one; tried again until the client's patience ends."""
+        while True:
+            try:
+                if not len(self._rest):
+                    self._rest = self._next()
+                break
+            except CheckpointError:
+                raise
+            except Exception as error:  # noqa: BLE001 - transports raise many things; the client tells them apart
+                self.close()
+                now = time.monotonic()
+                self._failed_since = now if self._failed_since is None else self._failed_since
+                try:
+                    self._client.retry(self.file.url, self._failed_since, self._attempts, error)
+                except SourceError as told:
+                    raise CheckpointError(str(told)) from error
+                self._attempts += 1
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        self.position += count
+        return count
+
+    def _next(self) -> memoryview:
+        """The next chunk, of this response or of a new one; a chunk that came is a sign of life."""
+        if self._chunks is None:
+            self._open()
+        assert self._chunks is not None  # noqa: S101 - for the type checker
+        for chunk in self._chunks:
+            if chunk:
+                left = self.stop - self.position
+                self._failed_since, self._attempts = None, 0
+                self._client.traffic.add(num_bytes=min(len(chunk), left))
+                return memoryview(chunk)[:left]
+        raise ConnectionError("the connection was cut")
+
+    def _open(self) -> None:
+        response = self._context.enter_context(self._client.open_range(self.file, self.position, self.stop))
+        check_response(response, self.file, self.position, self.stop)
+        self.whole = response.status_code == _WHOLE
+        self._chunks = response.iter_raw()
+
+
+def check_response(response: Any, file: HubFile, start: int, stop: int) -> None:  # noqa: ANN401 - httpx.Response
+    """Demand the very bytes that were asked for: status 206, their range, their length, no compression.
+
+    A whole file is taken only where the part asked for begins it.
+
+    Raises:
+        NoRangesError: If a whole file comes instead of a part of it.
+        CheckpointError: If anything else is not as asked.
+    """
+    headers, size = response.headers, file.entry.size
+    length = headers.get("content-length")
+    if headers.get("content-encoding", "identity") not in ("", "identity"):
+        raise NoRangesError("the server compresses what should come as it is", file.url)
+    if response.status_code == _WHOLE:
+        if length is not None and int(length) != size:
+            raise CheckpointError(f"has {length} bytes on the server, {size} in its listing", file.url)
+        if start:
+            raise NoRangesError("the server sends whole files only", file.url)
+        return
+    found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
+    if response.status_code != _PARTIAL or found is None:
+        raise CheckpointError(f"the server answers {response.status_code} to a request for a part", file.url)
+    if found[3] not in ("*", str(size)):
+        raise CheckpointError(f"has {found[3]} bytes on the server, {size} in its listing", file.url)
+    if (int(found[1]), int(found[2]) + 1) != (start, stop) or (length is not None and int(length) != stop - start):
+        raise CheckpointError(f"the server sends bytes {found[1]} to {found[2]}, not {start} to {stop - 1}", file.url)
+
+
+def merge_spans(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Runs, (start, stop) each, that hold all spans, (offset, nbytes) each: small gaps are closed."""
+    runs: list[tuple[int, int]] = []
+    for offset, nbytes in sorted(spans):
+        if runs and offset <= runs[-1][1] + _GAP_BYTES:
+            runs[-1] = runs[-1][0], max(runs[-1][1], offset + nbytes)
+        else:
+            runs.append((offset, offset + nbytes))
+    return runs

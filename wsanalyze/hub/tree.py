@@ -1,0 +1,137 @@
+"""A revision of a repository as folders and files, known from its listing alone."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+from wsanalyze.errors import CheckpointError
+from wsanalyze.files.base import FileRef
+from wsanalyze.hub.address import HubAddress
+from wsanalyze.hub.client import HubClient, HubFile, Revision, TreeFile
+
+
+class HubTree:
+    """The files of one revision.
+
+    Args:
+        address: Its repository.
+        revision: The revision.
+        entries: Its files.
+        client: What reads those that are small.
+    """
+
+    def __init__(self, address: HubAddress, revision: Revision, entries: Sequence[TreeFile], client: HubClient) -> None:
+        self.address = address
+        self.revision = revision
+        self._client = client
+        self.files: dict[PurePosixPath, HubFile] = {}
+        self.folders: dict[PurePosixPath, dict[str, PurePosixPath]] = {PurePosixPath(): {}}
+        for entry in entries:
+            path = PurePosixPath(entry.path)
+            if path.is_absolute() or ".." in path.parts or not path.parts or path in self.folders:
+                continue  # no tree of git has any
+            self.files[path] = HubFile(address, revision.commit, entry, address.at(revision.name, entry.path))
+            while path.parts:
+                self.folders.setdefault(path.parent, {})[path.name] = path
+                path = path.parent
+
+    @property
+    def root(self) -> "HubPath":
+        """All of it."""
+        return HubPath(self, PurePosixPath())
+
+    def read_start(self, file: HubFile, nbytes: int) -> bytes:
+        """The first bytes of a small file; equal ones of another revision are not fetched again."""
+        return self._client.read_start(file, nbytes)
+
+
+class HubPath:
+    """A file or folder of a revision, with the part of pathlib's methods that finding checkpoints needs."""
+
+    def __init__(self, tree: HubTree, path: PurePosixPath) -> None:
+        self._tree = tree
+        self._path = path
+
+    def __str__(self) -> str:
+        return self._tree.address.at(self._tree.revision.name, "" if not self._path.parts else str(self._path))
+
+    def __repr__(self) -> str:
+        return f"HubPath({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HubPath) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __lt__(self, other: "HubPath") -> bool:
+        return str(self) < str(other)
+
+    def __truediv__(self, name: str) -> "HubPath":
+        return HubPath(self._tree, self._path / name)
+
+    @property
+    def name(self) -> str:
+        """Its last part; the name of the revision for all of it."""
+        return self._path.name or self._tree.revision.name
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of its last part."""
+        return self._path.suffix
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The repository and the parts of its path."""
+        return (self._tree.address.at(self._tree.revision.name), *self._path.parts)
+
+    @property
+    def parent(self) -> "HubPath":
+        """The folder that it lies in."""
+        return HubPath(self._tree, self._path.parent)
+
+    def exists(self) -> bool:
+        """Whether the revision holds it."""
+        return self.is_file() or self.is_dir()
+
+    def is_file(self) -> bool:
+        """Whether it is a file."""
+        return self._file is not None
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder."""
+        return self._path in self._tree.folders
+
+    def iterdir(self) -> Iterable["HubPath"]:
+        """What lies in it.
+
+        Raises:
+            FileNotFoundError: If it is no folder.
+        """
+        if not self.is_dir():
+            raise FileNotFoundError(2, "no such folder", str(self))
+        return (HubPath(self._tree, path) for path in self._tree.folders[self._path].values())
+
+    def read_start(self, nbytes: int) -> bytes:
+        """See `Listed.read_start`.
+
+        Raises:
+            CheckpointError: If it cannot be had.
+        """
+        if self._file is None:
+            raise CheckpointError("is no file of this revision", self)
+        return self._tree.read_start(self._file, nbytes)
+
+    def ref(self) -> FileRef:
+        """The file as it is listed.
+
+        Raises:
+            CheckpointError: If there is none.
+        """
+        if self._file is None:
+            raise CheckpointError("is no file of this revision", self)
+        entry = self._file.entry
+        return FileRef(str(self), entry.size, entry.digest, self._tree.revision.date_ns, remote=True)
+
+    @property
+    def _file(self) -> HubFile | None:
+        return self._tree.files.get(self._path)

@@ -1,0 +1,68 @@
+"""What people name as a source: folders, files and globs on disk, and addresses of the Hub; one base beside them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from wsanalyze.checkpoints.base import Checkpoint
+from wsanalyze.checkpoints.folder import FolderSource
+from wsanalyze.errors import SourceError
+from wsanalyze.hub.address import is_hub_address
+from wsanalyze.hub.session import HubSession
+
+_MAX_NAMED: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Checkpoints that were found, not opened yet.
+
+    Attributes:
+        sources: What the user named.
+        checkpoints: Those of all sources, in the order given.
+        base: The one that goes before all others, where one was named.
+        notes: Sentences on what the sources hold besides.
+    """
+
+    sources: tuple[str, ...]
+    checkpoints: tuple[Checkpoint, ...]
+    base: tuple[Checkpoint, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def locate_checkpoints(sources: Sequence[str], base: str | None = None, hub: HubSession | None = None) -> Located:
+    """Find the checkpoints of all sources; no weight is opened.
+
+    Args:
+        sources: Paths, globs and addresses of the Hub.
+        base: A source that holds one checkpoint, put before the first.
+        hub: What asks the Hub, where a source lies there.
+
+    Raises:
+        SourceError: If a source does not exist, holds no checkpoint, or is of a kind that is not read.
+    """
+    found: list[Checkpoint] = []
+    notes: list[str] = []
+    for source in sources:
+        located, said = _locate(source, hub)
+        if len(sources) > 1 and len(located) == 1 and is_hub_address(source) and located[0].label == "main":
+            located = [replace(located[0], label="main (final)")]  # asked for beside the others: it is their last
+        found += located
+        notes += said
+    first: Sequence[Checkpoint] = ()
+    if base is not None:
+        first, _ = _locate(base, hub)
+        if len(first) > 1:
+            names = ", ".join(checkpoint.label for checkpoint in first[:_MAX_NAMED])
+            raise SourceError(f"--base {base}: holds {len(first)} checkpoints, name one of them: {names}")
+    return Located(tuple(sources), tuple(found), tuple(first), tuple(notes))
+
+
+def _locate(source: str, hub: HubSession | None) -> tuple[Sequence[Checkpoint], Sequence[str]]:
+    if not source:
+        raise SourceError("a source is empty: name a folder of checkpoints")
+    if is_hub_address(source) and hub is not None:
+        return hub.locate(source)
+    if "://" in source:
+        raise SourceError(f"{source}: only files, folders and hf:// are read; download it first")
+    return FolderSource(source).checkpoints(), ()
