@@ -11,6 +11,8 @@ from safetensors.numpy import save_file
 
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.local import LocalFiles
+from wsanalyze.likeness.find import choose_original
+from wsanalyze.likeness.samples import Distances
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.sequence import SequenceOptions
 
@@ -246,3 +248,17 @@ def test_a_mislabelled_checkpoint_of_a_real_training_is_found(tmp_path, measure)
     (event,) = events(series, "impostor")
     assert series.checkpoints[event.checkpoint].label == "step_800"
     assert series.checkpoints[event.evidence["nearest"]].label == "step_100"
+
+
+@pytest.mark.parametrize("pace", [lambda t: 0.05, lambda t: 0.2 * 0.7**t, lambda t: 0.01 * 1.3**t])
+def test_of_copies_the_one_on_the_way_is_kept_wherever_the_other_stands(pace):
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        num = int(rng.integers(4, 14))
+        steps = [pace(t) * rng.normal(size=(8, 256)) for t in range(num - 1)]
+        samples = np.cumsum([rng.normal(size=(8, 256)), *steps], axis=0).astype(np.float32)
+        true, wrong = (int(place) for place in rng.choice(num, 2, replace=False))
+        samples[wrong] = samples[true]
+        others = [index for index in range(num) if index not in (true, wrong)]
+        kept = choose_original(sorted((true, wrong)), others, Distances(samples))
+        assert kept == true or abs(true - wrong) == 1  # side by side, both stand at the same place

@@ -190,15 +190,21 @@ def _structure(candidate: Candidate) -> bytes:
 
 
 def choose_original(members: Sequence[int], others: Sequence[int], distances: Distances) -> int:
-    """Which of equal checkpoints stands where it belongs: the one whose neighbours are nearest; else the first."""
+    """Which of equal checkpoints stands where it belongs: the one whose neighbours are nearest; else the first.
 
-    def farthest(index: int) -> float:
+    Nearest is the place at which the way through all checkpoints becomes the shortest: between two neighbours it grows
+    by the detour, at either end by the distance to the only one.
+    """
+
+    def detour(index: int) -> float:
         before = [other for other in others if other < index][-1:]
         after = [other for other in others if other > index][:1]
-        found = [distances.relative(index, other) for other in (*before, *after)]
-        return max((distance for distance in found if np.isfinite(distance)), default=0.0)
+        length = sum(distances.relative(index, other) for other in (*before, *after))
+        if before and after:
+            length -= distances.relative(before[0], after[0])
+        return length if np.isfinite(length) else np.inf
 
-    return min(members, key=lambda index: (farthest(index), index))
+    return min(members, key=lambda index: (detour(index), index))
 
 
 def _tell_copies(candidates: Sequence[Candidate], members: Sequence[int], kept: int, how: str) -> Event:
