@@ -250,7 +250,7 @@ def test_a_mislabelled_checkpoint_of_a_real_training_is_found(tmp_path, measure)
     assert series.checkpoints[event.evidence["nearest"]].label == "step_100"
 
 
-@pytest.mark.parametrize("pace", [lambda t: 0.05, lambda t: 0.2 * 0.7**t, lambda t: 0.01 * 1.3**t])
+@pytest.mark.parametrize("pace", [lambda _: 0.05, lambda t: 0.2 * 0.7**t, lambda t: 0.01 * 1.3**t])
 def test_of_copies_the_one_on_the_way_is_kept_wherever_the_other_stands(pace):
     rng = np.random.default_rng(0)
     for _ in range(40):
