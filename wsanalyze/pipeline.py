@@ -280,12 +280,18 @@ def _make_check(member: Member, hub: HubSession | None) -> Callable[[], None] | 
     if hub is None or not _is_remote(member) or all(file.url.endswith(".safetensors") for file in checkpoint.files):
         return None
 
+    checked: set[tuple[str, ...]] = set()
+
     def check() -> None:
-        here = hub.files.local_files(checkpoint.files)
-        if any(file.remote for file in here):
-            return  # no row lies in it
-        found, _ = read_checkpoint(hub.files, checkpoint.layout, here, checkpoint.prefixes)
+        here = zip(hub.files.local_files(checkpoint.files), checkpoint.prefixes, strict=True)
+        brought = [(file, prefix) for file, prefix in here if not file.remote]
+        fresh = tuple(file.url for file, _ in brought)
+        if fresh in checked or (checkpoint.layout != "files" and len(brought) < len(checkpoint.files)):
+            return
+        files, prefixes = zip(*brought, strict=True)
+        found, _ = read_checkpoint(hub.files, checkpoint.layout, files, prefixes)
         check_places(member.sets, found.infos, checkpoint.origin)
+        checked.add(fresh)
 
     return check
 

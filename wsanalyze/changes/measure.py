@@ -139,56 +139,40 @@ class _Measuring:
         if window is None or not any(files) or not window.plan(files, self._count_requests(bands, needed)):
             self._walk(bands, needed)
             return
-        checked: set[int] = set()
-        for index, pair in enumerate(np.flatnonzero(needed.any(axis=0)).tolist()):
+        pairs = np.flatnonzero(needed.any(axis=0)).tolist()
+        brought = _Count(self.progress, "downloading", sum({f: f.size for both in files for f in both}.values()))
+        measured = _Count(self.progress, "measuring", sum(sum(both.values()) for both in files))
+        for index, pair in enumerate(pairs):
             window.advance(index)
             for side in self.match.pairs[pair]:
-                self._bring(side, sides[side], files[index], checked, window)
+                self._bring(side, sides[side], files[index], window, brought)
             only = np.zeros_like(needed)
             only[:, pair] = needed[:, pair]
-            self._walk(self._plan(only), only)
+            self._walk(self._plan(only), only, measured)
         window.finish(list(_find_files(self.match, len(sides) - 1)))
 
-    def _bring(
-        self, index: int, side: Side, files: Mapping[FileRef, int], checked: set[int], window: FileWindow
-    ) -> None:
+    def _bring(self, index: int, side: Side, files: Mapping[FileRef, int], window: FileWindow, count: "_Count") -> None:
         """Bring those files of a side that are needed here, and see that its tensors lie in them as was thought."""
-        wanted = [file for file in _find_files(self.match, index) if file in files]
-        total, done = sum(file.size for file in wanted), 0
-
-        def on_bytes(num_bytes: int) -> None:
-            nonlocal done
-            done += num_bytes
-            self.progress(Progress(f"downloading {side.label}", min(done, total), total, "bytes"))
-
         try:
-            for file in wanted:
-                window.bring(file, on_bytes)
-            if side.check is not None and index not in checked:
+            for file in _find_files(self.match, index):
+                if file in files:
+                    window.bring(file, count.add)
+            if side.check is not None:
                 side.check()
         except CheckpointError as error:
             raise FailedCheckpointError(index, error) from error
-        checked.add(index)
 
     def _plan(self, needed: NDArray[np.bool_]) -> tuple[Band, ...]:
         bands = plan_bands(self.match, needed, self.memory_bytes)
         return _drop_measured(bands, self.match, self.identities, needed, self.store)
 
-    def _walk(self, bands: Sequence[Band], needed: NDArray[np.bool_]) -> None:
+    def _walk(self, bands: Sequence[Band], needed: NDArray[np.bool_], count: "_Count | None" = None) -> None:
         """The band walk over the cells needed."""
         match, store = self.match, self.store
         counts = {row: count_segments(match, row) for row in np.flatnonzero(needed.any(axis=1)).tolist()}
-        total = _count_bytes(bands, match, needed)
-        done = 0
-
-        def on_bytes(num_bytes: int) -> None:
-            nonlocal done
-            done += num_bytes
-            self.progress(Progress("measuring", done, total, "bytes"))
-
-        if total:
-            self.progress(Progress("measuring", 0, total, "bytes"))
-        for segment, pair, sums in stream_changes(bands, match, needed, self.source, self.kernel, on_bytes):
+        count = count or _Count(self.progress, "measuring", _count_bytes(bands, match, needed))
+        count.add(0)
+        for segment, pair, sums in stream_changes(bands, match, needed, self.source, self.kernel, count.add):
             before, after = (self.identities[side] for side in match.pairs[pair])
             name = match.rows[segment.row].name
             num_segments = counts[segment.row][pair]
@@ -207,6 +191,21 @@ class _Measuring:
             for band in rows
             for side in range(touched.shape[1])
         )
+
+
+class _Count:
+    """Counts bytes of one stage of the work and tells of them."""
+
+    def __init__(self, progress: ProgressCallback, stage: str, total: int) -> None:
+        self._progress = progress
+        self._stage = stage
+        self._total = total
+        self._done = 0
+
+    def add(self, num_bytes: int) -> None:
+        self._done = min(self._total, self._done + num_bytes)
+        if self._total:
+            self._progress(Progress(self._stage, self._done, self._total, "bytes"))
 
 
 def _pieces(match: RowMatch, row: int, side: int) -> tuple[Piece, ...]:
