@@ -97,25 +97,18 @@ def check_places(
 
     Args:
         expected: What was told, by set of weights and by name.
-        found: What the files say now that they are here.
+        found: What those files say that are here now.
         where: The checkpoint.
 
     Raises:
         CheckpointError: If one does not.
     """
 
-    def places(sets: Mapping[str, Mapping[str, TensorInfo]]) -> dict[tuple[str, str], object]:
-        return {
-            (weights, name): (
-                info.dtype,
-                info.shape,
-                [(p.offset, p.nbytes, p.strides, p.byteorder) for p in info.pieces],
-            )
-            for weights, infos in sets.items()
-            for name, info in infos.items()
-        }
+    def place(info: TensorInfo | None) -> object:
+        return info and (info.dtype, info.shape, [(p.offset, p.nbytes, p.strides, p.byteorder) for p in info.pieces])
 
-    if places(expected) != places(found):
+    names = [(weights, name) for weights, infos in found.items() for name in infos]
+    if any(place(found[weights][name]) != place(expected.get(weights, {}).get(name)) for weights, name in names):
         raise CheckpointError("its tensors do not lie where its directory says: pull it and analyze the folder", where)
 
 
