@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wsanalyze.errors import UsageError
+from wsanalyze.hub.session import HubOptions
 from wsanalyze.options import check_rename, parse_memory, parse_steps
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.progress import ProgressCallback, silent
@@ -30,6 +31,10 @@ def analyze(  # noqa: PLR0913 - one keyword for each option of the command line
     device: str = "auto",
     memory: str | int = "128MB",
     architecture: str | None = None,
+    repo_type: str = "model",
+    commits: bool = False,
+    fetch: str = "auto",
+    keep: bool = False,
     progress: ProgressCallback = silent,
 ) -> Run:
     """Measure how much every layer changes from one checkpoint to the next.
@@ -37,7 +42,8 @@ def analyze(  # noqa: PLR0913 - one keyword for each option of the command line
     What is in the run file already is not measured again, so a second call is quick and an interrupted one goes on.
 
     Args:
-        *sources: Folders of checkpoints, checkpoint files or folders, globs; together they make one sequence.
+        *sources: Folders of checkpoints, checkpoint files or folders, globs, addresses of the Hub as "hf://org/repo";
+            together they make one sequence.
         run: The run file that keeps the sums; by default one in the user's cache folder named after the sources.
         weights: "model", "ema", or "auto".
         params: "matrices" (the paper's rule), "all", or "auto": matrices unless none of them compares.
@@ -52,6 +58,11 @@ def analyze(  # noqa: PLR0913 - one keyword for each option of the command line
         device: "auto", "cpu", "cuda" or "cuda:N".
         memory: Memory for buffers, in bytes or as "64MB".
         architecture: "timm:NAME", whose definition gives kinds and depths; None for what config.json names.
+        repo_type: "model", "dataset" or "space": kind of repository on the Hub.
+        commits: On the Hub, the commits of one branch are the checkpoints, in place of branches and tags.
+        fetch: "files" to read whole files from the Hub, two checkpoints at a time, "ranges" for the bytes needed alone,
+            "auto" for what suits.
+        keep: Keep what is downloaded, in the Hub's cache.
         progress: Called with a `wsanalyze.progress.Progress` now and then.
 
     Returns:
@@ -80,6 +91,7 @@ def analyze(  # noqa: PLR0913 - one keyword for each option of the command line
         device,
         parse_memory(memory),
         architecture,
+        HubOptions(repo_type, commits, keep, fetch),
     )
     path = None if run is None else Path(run)
     return measure_run([os.fspath(source) for source in sources], path, options, progress=progress)
