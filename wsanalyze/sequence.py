@@ -218,7 +218,7 @@ class _Opening:
     def peek(self, checkpoint: Checkpoint) -> Mapping[str, TensorInfo]:
         """The tensors of a checkpoint of which only a sample is read; none where it cannot be opened."""
         try:
-            found = self._opener(checkpoint, self.source).tensors
+            found = open_checkpoint(checkpoint, self.source, {}).tensors
         except NoWeightsError:
             return {}
         return {} if found is None else next((strip_wrappers(infos) for infos in found.infos.values() if infos), {})
