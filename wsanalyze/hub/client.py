@@ -19,6 +19,7 @@ from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.address import HubAddress
 from wsanalyze.hub.failures import (
     GoneError,
+    UnreachableError,
     asked_wait,
     describe,
     explain,
@@ -129,6 +130,7 @@ class HubClient:
         self.traffic = Traffic()
         self._small: dict[str, bytes] = {}
         self._reached = False
+        self._lock = threading.Lock()
         self._random = random.Random(0)  # noqa: S311 - spreads waits, hides nothing
         utils().logging.set_verbosity_error()  # every failure comes back as one line of ours
 
@@ -200,7 +202,7 @@ class HubClient:
 
         try:
             return self._call(address.at(revision.name), read)
-        except GoneError:
+        except (GoneError, UnreachableError):
             raise
         except SourceError as error:
             raise CheckpointError(str(error)) from error
@@ -279,6 +281,8 @@ class HubClient:
             path = self._call(file.url, fetch)
         except OSError as error:
             raise explain_disk(error, target, file.url, file.entry.size) from error
+        except UnreachableError:
+            raise
         except SourceError as error:
             raise CheckpointError(str(error)) from error
         self.traffic.add(num_bytes=file.entry.size)
@@ -332,6 +336,8 @@ class HubClient:
 
         try:
             data = self._call(file.url, read)
+        except UnreachableError:
+            raise
         except SourceError as error:
             raise CheckpointError(str(error)) from error
         self.traffic.add(num_bytes=len(data))
@@ -359,8 +365,10 @@ class HubClient:
         patience = self._patience if self._reached or has_answer(error) else min(self._patience, _FIRST_PATIENCE)
         if wait > patience - (time.monotonic() - started):
             tries = "once" if attempt == 0 else f"{attempt + 1} times"
-            raise SourceError(f"{where}: {describe(error)}; asked {tries}: try again later") from error
-        self._progress(Progress("waiting for the Hub", 0, max(1, round(wait)), "seconds"))
+            kind = SourceError if has_answer(error) else UnreachableError
+            raise kind(f"{where}: {describe(error)}; asked {tries}: try again later") from error
+        with self._lock:
+            self._progress(Progress("waiting for the Hub", 0, max(1, round(wait)), "seconds"))
         time.sleep(wait)
 
     def _call(self, where: str, ask: Callable[..., _Result], *arguments: object, **options: object) -> _Result:
@@ -382,8 +390,9 @@ class HubClient:
         """The session of huggingface_hub, made to count its requests and to wait for none of them for ever."""
         session = utils().get_session()
         hooks = session.event_hooks["request"]
-        if self._note not in hooks:
-            hooks.append(self._note)
+        with self._lock:
+            if self._note not in hooks:
+                hooks.append(self._note)
         return session
 
     def _note(self, request: Any) -> None:  # noqa: ANN401 - httpx.Request

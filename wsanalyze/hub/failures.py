@@ -35,6 +35,10 @@ class GoneError(CheckpointError):
     """A file or revision is not on the Hub any more, or not to be read."""
 
 
+class UnreachableError(SourceError):
+    """The Hub, or the way to it, is gone for longer than is waited for: no checkpoint is to blame."""
+
+
 def explain(where: str, error: Exception) -> WsAnalyzeError | None:
     """What a failure means.
 
