@@ -17,6 +17,8 @@ import wsanalyze.tensors.header_cache as module
 from wsanalyze.checkpoints.base import Checkpoint
 from wsanalyze.files.base import FileRef
 from wsanalyze.series import Skip
+from wsanalyze.store import cache_file
+from wsanalyze.store.cache_file import FAULTS
 from wsanalyze.tensors.base import Piece, TensorInfo, TensorSet
 from wsanalyze.tensors.dtypes import DTYPES
 from wsanalyze.tensors.header_cache import HeaderCache
@@ -128,7 +130,7 @@ def test_every_field_of_a_tensor_is_known_to_structures():
 
 @pytest.mark.parametrize("text", ["3", '"x"', "[", "[" * 100_000, "[1, 2, 3]", '[true, [], [["model", [["a"]]]]]'])
 def test_a_text_that_is_no_structure_is_an_error_of_a_kind_that_the_cache_expects(text):
-    with pytest.raises(module._FAULTS):
+    with pytest.raises(FAULTS):
         restore_tensors(parse_structure(text))
 
 
@@ -357,7 +359,7 @@ def test_a_cache_that_cannot_be_written_is_still_read(path, monkeypatch):
 
 
 def test_a_cache_in_use_is_waited_for_once_and_left_alone(path, monkeypatch):
-    monkeypatch.setattr(module, "_BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(cache_file, "_BUSY_SECONDS", 0.01)
     fill(path)
     other = sqlite3.connect(path)
     other.execute("BEGIN EXCLUSIVE")
@@ -369,7 +371,7 @@ def test_a_cache_in_use_is_waited_for_once_and_left_alone(path, monkeypatch):
 
 
 def test_a_cache_that_is_locked_after_it_was_opened_is_given_up(path, monkeypatch):
-    monkeypatch.setattr(module, "_BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(cache_file, "_BUSY_SECONDS", 0.01)
     fill(path)
     with HeaderCache(path) as cache:
         other = sqlite3.connect(path)

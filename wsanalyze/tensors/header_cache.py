@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from wsanalyze.checkpoints.base import Checkpoint
+from wsanalyze.store.cache_file import FAULTS, CacheFile
 from wsanalyze.tensors.base import TensorSet
 from wsanalyze.tensors.headers import Headers
 from wsanalyze.tensors.structures import (
@@ -33,33 +34,12 @@ MAX_CACHE_BYTES: Final = 64_000_000
 _MAX_FILE_BYTES: Final = 256_000_000
 _FORMAT: Final = 1
 _APPLICATION_ID: Final = 0x57534831  # "WSH1"
-_BUSY_SECONDS: Final = 1.0
 # A file written twice within the clock's step has one stamp for two contents.
 _SETTLED_NS: Final = 2_000_000_000
-_SCHEMA: Final = f"""
-BEGIN IMMEDIATE;
+_TABLES: Final = """
 CREATE TABLE IF NOT EXISTS headers (key TEXT PRIMARY KEY, value TEXT, structure TEXT, checksum TEXT, added REAL);
 CREATE TABLE IF NOT EXISTS structures (digest TEXT PRIMARY KEY, value TEXT, added REAL);
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {_FORMAT};
-COMMIT;
 """
-# What a damaged file makes SQLite and Python say.
-_FAULTS: Final = (sqlite3.Error, OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
-# What SQLite says where nothing is wrong with the file itself.
-_NO_DAMAGE: Final = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_AUTH,
-    }
-)
-_PRIMARY_CODE: Final = 0xFF
 
 
 class HeaderCache:
@@ -72,15 +52,12 @@ class HeaderCache:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._database: sqlite3.Connection | None = None
+        self._file = CacheFile(path, _TABLES, _APPLICATION_ID, _FORMAT, _MAX_FILE_BYTES)
         self._shared: dict[Structure, tuple[str, TensorSet]] = {}
         self._digests: dict[str, TensorSet] = {}
         self._latest: tuple[TensorSet, tuple[str, TensorSet]] | None = None
         self._new: dict[str, tuple[str, str]] = {}
         self._new_structures: dict[str, str] = {}
-        with contextlib.suppress(*_FAULTS):
-            self._connect()
 
     def __enter__(self) -> Self:
         return self
@@ -92,28 +69,26 @@ class HeaderCache:
 
     def close(self) -> None:
         """Write what was added, and let go of the file."""
-        if self._database is None:
-            return
-        with contextlib.suppress(*_FAULTS):
-            if self._new:
-                self._write(self._database)
-        self._database.close()
-        self._database = None
+        if self._file.database is not None and self._new:
+            with contextlib.suppress(*FAULTS):
+                self._write(self._file.database)
+        self._file.close()
 
     def find(self, checkpoint: Checkpoint) -> Headers | None:
         """What the headers of a checkpoint said when its files were what they are now, or None."""
-        if self._database is None:
+        database = self._file.database
+        if database is None:
             return None
         try:
             key = _key(checkpoint)
             query = "SELECT value, structure, checksum FROM headers WHERE key = ?"
-            row = self._database.execute(query, (key,)).fetchone()
+            row = database.execute(query, (key,)).fetchone()
             if row is None or row[2] != digest_text(f"{key}{row[0]}{row[1]}"):
                 return None
-            tensors = self._load(row[1], self._database)
+            tensors = self._load(row[1], database)
             return None if tensors is None else Headers(tensors, *json.loads(row[0]))
-        except _FAULTS as error:
-            self._give_up(error)
+        except FAULTS as error:
+            self._file.give_up(error)
             return None
 
     def add(self, checkpoint: Checkpoint, headers: Headers) -> Headers:
@@ -126,7 +101,7 @@ class HeaderCache:
         if known is None:
             return headers
         digest, tensors = known
-        if self._database is not None and _is_settled(checkpoint):
+        if self._file.database is not None and _is_settled(checkpoint):
             value = json.dumps([dict(headers.facts), headers.format, headers.fingerprint, headers.proven])
             self._new[_key(checkpoint)] = value, digest
         return Headers(tensors, headers.facts, headers.format, headers.fingerprint, headers.proven)
@@ -160,28 +135,6 @@ class HeaderCache:
             self._digests[digest] = known[1]
         return self._digests[digest]
 
-    def _connect(self) -> None:
-        if self._path is None:
-            return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._database = _open(self._path)
-        except _FAULTS as error:
-            if not _is_damage(error):
-                raise
-            self._path.unlink(missing_ok=True)
-            self._database = _open(self._path)
-
-    def _give_up(self, error: BaseException) -> None:
-        """Do without the cache; a damaged one is thrown away: nothing is lost that cannot be read again."""
-        if self._database is not None:
-            self._database.close()
-            self._database = None
-        if _is_damage(error) and self._path is not None:
-            with contextlib.suppress(*_FAULTS):
-                self._path.unlink(missing_ok=True)
-                self._connect()
-
     def _write(self, database: sqlite3.Connection) -> None:
         now = time.time()
         used = {digest for _, digest in self._new.values()}
@@ -201,31 +154,6 @@ class HeaderCache:
         database.commit()
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    """Open a cache, made where there is none.
-
-    Raises:
-        ValueError: If it is none, or one of another version.
-    """
-    if path.exists() and path.stat().st_size > _MAX_FILE_BYTES:
-        raise ValueError("larger than a cache can become")
-    database = sqlite3.connect(path, timeout=_BUSY_SECONDS)
-    try:
-        if database.execute("PRAGMA page_count").fetchone() == (0,):
-            database.executescript(_SCHEMA)
-        _check_marks(database)
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _check_marks(database: sqlite3.Connection) -> None:
-    marks = [database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
-    if marks != [_APPLICATION_ID, _FORMAT]:
-        raise ValueError("not a cache, or one of another version")
-
-
 def _forget_oldest(database: sqlite3.Connection) -> None:
     """Keep the cache within its bounds: the checkpoints listed first go first."""
     database.execute(
@@ -243,14 +171,6 @@ def _forget_oldest(database: sqlite3.Connection) -> None:
         if total > MAX_CACHE_BYTES:
             database.execute("DELETE FROM structures WHERE digest = ?", (digest,))
             database.execute("DELETE FROM headers WHERE structure = ?", (digest,))
-
-
-def _is_damage(error: BaseException) -> bool:
-    """Whether an error says that the file is of no use, and not that somebody else uses it or it cannot be reached."""
-    if isinstance(error, sqlite3.Error):
-        code = getattr(error, "sqlite_errorcode", None)
-        return code is None or code & _PRIMARY_CODE not in _NO_DAMAGE
-    return isinstance(error, _FAULTS) and not isinstance(error, OSError)
 
 
 def _key(checkpoint: Checkpoint) -> str:
