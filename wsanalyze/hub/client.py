@@ -88,12 +88,14 @@ class HubFile:
         commit: Its commit.
         entry: What its tree says.
         url: How it is called in messages.
+        revision: The name that its commit was found by, where it has one besides its hash.
     """
 
     address: HubAddress
     commit: str
     entry: TreeFile
     url: str
+    revision: str = ""
 
 
 @dataclass(slots=True)
@@ -246,15 +248,6 @@ class HubClient:
             raise SourceError(f"{address}: nothing of it is in the cache, and HF_HUB_OFFLINE forbids to ask the Hub")
         return found
 
-    def remember(self, address: HubAddress, revision: Revision) -> None:
-        """Note in the user's cache which commit a name stands for, so that the name is known offline as well."""
-        if revision.name == revision.commit or revision.commit.startswith(revision.name):
-            return
-        target = self._storage(address) / "refs" / revision.name
-        with contextlib.suppress(OSError):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(revision.commit)
-
     def download(self, file: HubFile, folder: Path | None, on_bytes: Callable[[int], None]) -> Path:
         """Download a file with the Hub's own client, into a folder or, with None, into the user's cache.
 
@@ -286,6 +279,8 @@ class HubClient:
         except SourceError as error:
             raise CheckpointError(str(error)) from error
         self.traffic.add(num_bytes=file.entry.size)
+        if folder is None:
+            self._remember(file)
         return path
 
     @contextlib.contextmanager
@@ -370,6 +365,14 @@ class HubClient:
         with self._lock:
             self._progress(Progress("waiting for the Hub", 0, max(1, round(wait)), "seconds"))
         time.sleep(wait)
+
+    def _remember(self, file: HubFile) -> None:
+        """Note in the user's cache which commit a name stands for, as the client does: it is known offline then."""
+        if file.revision and not file.commit.startswith(file.revision):
+            target = self._storage(file.address) / "refs" / file.revision
+            with contextlib.suppress(OSError):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(file.commit)
 
     def _call(self, where: str, ask: Callable[..., _Result], *arguments: object, **options: object) -> _Result:
         started, attempt = time.monotonic(), 0
