@@ -27,12 +27,15 @@ def waits(hub, monkeypatch):
     from huggingface_hub import file_download
     from huggingface_hub.utils import _http
 
+    from wsanalyze.hub import client, ranges
+
     waited = []
     clock = hub.clock
     hub.clock = lambda: clock() + sum(waited)
-    patient = SimpleNamespace(**{**vars(time), "sleep": waited.append})
-    monkeypatch.setattr(_http, "time", patient)
-    monkeypatch.setattr(file_download, "time", patient)
+    passed = {"sleep": waited.append, "monotonic": lambda: time.monotonic() + sum(waited)}
+    patient = SimpleNamespace(**{**vars(time), **passed})
+    for module in (_http, file_download, client, ranges):
+        monkeypatch.setattr(module, "time", patient)
     return waited
 
 

@@ -137,7 +137,11 @@ class _Measuring:
         bands = self._plan(needed)
         files = [_count_files(bands, self.match, needed, pair) for pair in np.flatnonzero(needed.any(axis=0)).tolist()]
         if window is None or not any(files) or not window.plan(files, self._count_requests(bands, needed)):
+            if window is not None:
+                self._check(sides, np.flatnonzero(_find_touched(self.match, needed).any(axis=0)).tolist())
             self._walk(bands, needed)
+            if window is not None:
+                window.finish(list(_find_files(self.match, len(sides) - 1)))
             return
         pairs = np.flatnonzero(needed.any(axis=0)).tolist()
         brought = _Count(self.progress, "downloading", sum({f: f.size for both in files for f in both}.values()))
@@ -157,10 +161,19 @@ class _Measuring:
             for file in _find_files(self.match, index):
                 if file in files:
                     window.bring(file, count.add)
-            if side.check is not None:
-                side.check()
         except CheckpointError as error:
             raise FailedCheckpointError(index, error) from error
+        self._check({index: side}, [index])
+
+    def _check(self, sides: Sequence[Side] | Mapping[int, Side], indices: Sequence[int]) -> None:
+        """See that the tensors of files that are here lie in them as was thought from afar."""
+        for index in indices:
+            check = sides[index].check
+            try:
+                if check is not None:
+                    check()
+            except CheckpointError as error:
+                raise FailedCheckpointError(index, error) from error
 
     def _plan(self, needed: NDArray[np.bool_]) -> tuple[Band, ...]:
         bands = plan_bands(self.match, needed, self.memory_bytes)

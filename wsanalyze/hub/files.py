@@ -10,7 +10,7 @@ from wsanalyze.files.base import FileRef
 from wsanalyze.files.local import LocalFiles, stat_file
 from wsanalyze.hub.client import HubClient, HubFile
 from wsanalyze.hub.plan import Demand, choose_walk
-from wsanalyze.hub.ranges import RangeReader
+from wsanalyze.hub.ranges import NoRangesError, RangeReader
 from wsanalyze.hub.window import Window
 from wsanalyze.progress import Progress, ProgressCallback, silent
 
@@ -30,7 +30,6 @@ class HubFiles(LocalFiles):
         sealed: Whether nothing is asked of the network any more.
         fetch: How files are read: "files", "ranges" or "auto".
         progress: Told of what was chosen.
-        note: A sentence on what was chosen, "" where nothing was fetched.
     """
 
     def __init__(self, client: HubClient) -> None:
@@ -41,9 +40,22 @@ class HubFiles(LocalFiles):
         self.sealed = False
         self.fetch = "auto"
         self.progress: ProgressCallback = silent
-        self.note = ""
+        self._plan_text = ""
         self._known: dict[str, HubFile] = {}
         self._here: dict[str, FileRef | None] = {}
+        self._num_early = 0
+
+    @property
+    def note(self) -> str:
+        """A sentence on what was chosen and what came of it, "" where nothing was fetched."""
+        texts = [self._plan_text] if self._plan_text else []
+        if self._num_early:
+            files = "1 file was" if self._num_early == 1 else f"{self._num_early} files were"
+            texts.append(f"the server sends no parts of files, so {files} brought here whole before they were wanted")
+        if self.window is not None and self.window.num_dropped:
+            again = "1 of them was" if self.window.num_dropped == 1 else f"{self.window.num_dropped} of them were"
+            texts.append(f"{again} let go for want of room, to be brought again")
+        return "; ".join(texts)
 
     def add(self, files: Mapping[str, HubFile]) -> None:
         """Make files known by their addresses."""
@@ -76,7 +88,16 @@ class HubFiles(LocalFiles):
             return
         if self.sealed:
             raise CheckpointError("is not at hand any more", file.url)
-        self.ranges.read_into(self._known[file.url], file.start + offset, buffer)
+        if self.ranges.supported or file.url.endswith(_RANGED) or self.fetch == "ranges":
+            try:
+                self.ranges.read_into(self._known[file.url], file.start + offset, buffer)
+            except NoRangesError:
+                if self.fetch == "ranges" or self.window is None:
+                    raise
+            else:
+                return
+        self._bring_early(file)
+        self.read_into(file, offset, buffer)
 
     def verify(self, file: FileRef) -> None:
         """See `ByteSource.verify`: what is on the Hub is pinned to a commit."""
@@ -116,7 +137,7 @@ class HubFiles(LocalFiles):
             self.fetch,
             str(window.folder),
         )
-        self.note = choice.text
+        self._plan_text = self._plan_text or choice.text  # another one follows where a checkpoint fails
         self.progress(Progress("planning", len(missing), len(missing), "files", choice.text))
         return choice.whole_files
 
@@ -142,6 +163,24 @@ class HubFiles(LocalFiles):
     def local_files(self, files: Sequence[FileRef]) -> list[FileRef]:
         """The same files as they lie on disk, once they were brought here."""
         return [(self._find(file) or file) if file.remote else file for file in files]
+
+    def _bring_early(self, file: FileRef) -> None:
+        """Bring a file here whole, planned or not, since the server sends no parts of it."""
+        known = self._known[file.url]
+        if self.window is None:
+            raise NoRangesError("the server sends whole files only", file.url)
+        done, name = 0, known.entry.path.rpartition("/")[2]
+
+        def on_bytes(num_bytes: int) -> None:
+            nonlocal done
+            done += num_bytes
+            self.progress(Progress(f"downloading {name}", min(done, file.size), file.size, "bytes"))
+
+        path = self.window.bring_early(known, on_bytes)
+        LocalFiles.close(self)  # what was let go takes room while it is open
+        self._here.clear()
+        self._here[file.url] = replace(stat_file(path), url=str(path))
+        self._num_early += 1
 
     def _remote(self, files: Iterable[FileRef]) -> list[HubFile]:
         return [self._known[file.url] for file in files if file.remote]

@@ -4,17 +4,20 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.client import HubClient, HubFile
+from wsanalyze.hub.parts import FileParts
+from wsanalyze.hub.failures import UnreachableError
 
 _GAP_BYTES: Final = 65_536
 """What lies between two runs is fetched along with them where it is less than this: a request costs more."""
-_MIN_AHEAD: Final = 4096
-_MAX_AHEAD: Final = 262_144
-_AHEAD_SHARE: Final = 128
-_MAX_EXTENTS: Final = 8
+_MAX_FILES: Final = 512
+_MAX_KEPT_BYTES: Final = 64_000_000
+_LIFE_BYTES: Final = 65_536
+"""What must come until a connection that was cut counts as well again: one that is cut at every byte never ends."""
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _PARTIAL: Final = 206
 _WHOLE: Final = 200
@@ -28,7 +31,7 @@ class RangeReader:
     """Reads parts of files over the network.
 
     Reading what was announced goes through one response for each run, front to back. Other reads are those of
-    headers: a little more than asked is kept of both ends of a file.
+    headers and samples: they are kept, with a little more than was asked, and remembered once they made sense.
 
     Args:
         client: What asks.
@@ -42,11 +45,19 @@ class RangeReader:
         self._client = client
         self._runs: dict[str, list[tuple[int, int]]] = {}
         self._stream: _Stream | None = None
-        self._ends: dict[str, _Ends] = {}
+        self._parts: dict[str, FileParts] = {}
 
     def expect(self, file: HubFile, spans: Sequence[tuple[int, int]]) -> None:
         """Tell which spans of a file will be read next, front to back: (offset, nbytes) each, in any order."""
+        if not self._runs:
+            self._client.memory.save()  # reading them takes long, and may be stopped
         self._runs[file.url] = merge_spans(spans)
+
+    def confirm(self, file: HubFile) -> None:
+        """Remember what was read of a file, announced runs aside: nothing was wrong with it."""
+        parts = self._parts.get(file.entry.digest)
+        for start, data in parts.take_new() if parts else ():
+            self._client.memory.add_part(file.entry.digest, start, data)
 
     def forget(self) -> None:
         """Nothing that was announced will be read any more."""
@@ -54,9 +65,10 @@ class RangeReader:
         self._close()
 
     def close(self) -> None:
-        """Let go of the connection, and of what was kept of headers."""
+        """Let go of the connection, of what was kept of headers, and of the memory's file."""
         self.forget()
-        self._ends.clear()
+        self._parts.clear()
+        self._client.memory.close()
 
     def read_into(self, file: HubFile, offset: int, buffer: memoryview) -> None:
         """Fill `buffer` with the bytes from `offset` on.
@@ -70,28 +82,36 @@ class RangeReader:
         run = next((run for run in self._runs.get(file.url, ()) if run[0] <= offset and stop <= run[1]), None)
         if run is not None:
             self._read_run(file, offset, buffer, run[1])
-            return
-        ends = self._ends.pop(file.url, None) or _Ends(file, self)
-        self._ends[file.url] = ends  # the latest last
-        while len(self._ends) > _MAX_EXTENTS:
-            del self._ends[next(iter(self._ends))]
-        ends.read_into(offset, buffer)
+        elif self._runs:  # weights that nobody announced
+            self._fetch(file, offset, buffer)
+        else:
+            self._find_parts(file).read_into(offset, buffer, partial(self._fetch, file))
 
-    def fetch(self, file: HubFile, start: int, stop: int) -> bytes:
+    def _find_parts(self, file: HubFile) -> FileParts:
+        """What is kept of a file, the latest last; of equal files once."""
+        digest = file.entry.digest
+        parts = self._parts.pop(digest, None) or FileParts(file.entry.size, self._client.memory.find_parts(digest))
+        self._parts[digest] = parts
+        kept = sum(part.num_bytes for part in self._parts.values())
+        while len(self._parts) > 1 and (kept > _MAX_KEPT_BYTES or len(self._parts) > _MAX_FILES):
+            kept -= self._parts.pop(next(iter(self._parts))).num_bytes
+        return parts
+
+    def _fetch(self, file: HubFile, start: int, buffer: memoryview) -> None:
         """One request for a short range."""
-        data = bytearray(stop - start)
-        stream = _Stream(self._client, file, start, stop)
+        stream = _Stream(self._client, file, start, start + len(buffer))
         try:
-            stream.read_into(memoryview(data))
+            stream.read_into(buffer)
         except NoRangesError:
             self.supported = False
             raise
         finally:
             self.supported = self.supported and not stream.whole
             stream.close()
-        return bytes(data)
 
     def _read_run(self, file: HubFile, offset: int, buffer: memoryview, stop: int) -> None:
+        if not self.supported:
+            raise NoRangesError("the server sends whole files only", file.url)
         stream = self._stream
         if (
             stream is None
@@ -104,7 +124,8 @@ class RangeReader:
         try:
             stream.skip(offset - stream.position)
             stream.read_into(buffer)
-        except CheckpointError:
+        except CheckpointError as error:
+            self.supported = self.supported and not isinstance(error, NoRangesError)
             self._close()
             raise
         if stream.position == stream.stop:
@@ -114,37 +135,6 @@ class RangeReader:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
-
-
-class _Ends:
-    """The beginning and the end of one file, as far as they were read."""
-
-    def __init__(self, file: HubFile, reader: RangeReader) -> None:
-        self._file = file
-        self._reader = reader
-        self._head = b""
-        self._tail = b""
-        self._ahead = max(_MIN_AHEAD, min(_MAX_AHEAD, file.entry.size // _AHEAD_SHARE))
-
-    def read_into(self, offset: int, buffer: memoryview) -> None:
-        stop, size = offset + len(buffer), self._file.entry.size
-        if stop > len(self._head) and offset < size - len(self._tail):
-            if offset <= len(self._head) + self._ahead:
-                upto = min(size, max(stop, len(self._head) + self._ahead))
-                self._head += self._reader.fetch(self._file, len(self._head), upto)
-            elif stop >= size - len(self._tail) - self._ahead:
-                start = max(0, min(offset, size - len(self._tail) - self._ahead))
-                self._tail = self._reader.fetch(self._file, start, size - len(self._tail)) + self._tail
-            else:
-                buffer[:] = self._reader.fetch(self._file, offset, stop)
-                return
-        if stop <= len(self._head):
-            buffer[:] = self._head[offset:stop]
-        elif offset >= size - len(self._tail):
-            first = offset - (size - len(self._tail))
-            buffer[:] = self._tail[first : first + len(buffer)]
-        else:
-            buffer[:] = self._reader.fetch(self._file, offset, stop)
 
 
 class _Stream:
@@ -166,6 +156,7 @@ class _Stream:
         self._rest = memoryview(b"")
         self._failed_since: float | None = None
         self._attempts = 0
+        self._num_since = 0
 
     def read_into(self, buffer: memoryview) -> None:
         done = 0
@@ -196,8 +187,11 @@ class _Stream:
                 self.close()
                 now = time.monotonic()
                 self._failed_since = now if self._failed_since is None else self._failed_since
+                self._num_since = 0
                 try:
                     self._client.retry(self.file.url, self._failed_since, self._attempts, error)
+                except UnreachableError:
+                    raise
                 except SourceError as told:
                     raise CheckpointError(str(told)) from error
                 self._attempts += 1
@@ -208,14 +202,16 @@ class _Stream:
         return count
 
     def _next(self) -> memoryview:
-        """The next chunk, of this response or of a new one; a chunk that came is a sign of life."""
+        """The next chunk, of this response or of a new one."""
         if self._chunks is None:
             self._open()
         assert self._chunks is not None  # noqa: S101 - for the type checker
         for chunk in self._chunks:
             if chunk:
                 left = self.stop - self.position
-                self._failed_since, self._attempts = None, 0
+                self._num_since += len(chunk)
+                if self._num_since >= _LIFE_BYTES:
+                    self._failed_since, self._attempts = None, 0
                 self._client.traffic.add(num_bytes=min(len(chunk), left))
                 return memoryview(chunk)[:left]
         raise ConnectionError("the connection was cut")
@@ -258,7 +254,7 @@ def check_response(response: Any, file: HubFile, start: int, stop: int) -> None:
 def merge_spans(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Runs, (start, stop) each, that hold all spans, (offset, nbytes) each: small gaps are closed."""
     runs: list[tuple[int, int]] = []
-    for offset, nbytes in sorted(spans):
+    for offset, nbytes in sorted(span for span in spans if span[1]):
         if runs and offset <= runs[-1][1] + _GAP_BYTES:
             runs[-1] = runs[-1][0], max(runs[-1][1], offset + nbytes)
         else:

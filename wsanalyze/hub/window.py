@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from wsanalyze.hub.failures import explain_disk
 _BLOCK_BYTES: Final = 2**20
 _FILES: Final = "files"
 _COMING: Final = "coming"
+_PLAIN_DIGEST: Final = re.compile(r"(sha256|git):[0-9a-f]{40,64}")
+_SPARE_SHARE: Final = 0.1
+"""How much of the free disk is left alone by files that are brought here before it is known which are needed."""
 
 
 class Window:
@@ -26,7 +30,8 @@ class Window:
         keep: Whether files go into the user's cache of the Hub instead, and stay.
 
     Attributes:
-        room: Size of the two checkpoints that take the most, in bytes.
+        room: Size of the two checkpoints that take the most, or of what was here before where that is more, in bytes.
+        num_dropped: Files that were brought here to be opened and had to go again.
     """
 
     def __init__(self, client: HubClient, folder: Path, *, keep: bool = False) -> None:
@@ -35,10 +40,13 @@ class Window:
         self._client = client
         self._needed: list[dict[str, int]] = []
         self.room = 0
+        self._early: list[str] = []
+        self._early_room: float | None = None
+        self.num_dropped = 0
 
     def find(self, file: HubFile) -> Path | None:
         """Where a file is on disk, in the window or in the user's cache."""
-        own = self._place(file.entry.digest)
+        own = self._place(file)
         try:
             if own.stat().st_size == file.entry.size:
                 return own
@@ -52,8 +60,11 @@ class Window:
         Args:
             needed: For each change that is measured, the files of both its sides.
         """
-        self._needed = [{file.entry.digest: file.entry.size for file in files} for files in needed]
-        self.room = max((sum(files.values()) for files in self._needed), default=0)
+        self._needed = [{_name(file): file.entry.size for file in files} for files in needed]
+        held, wanted = self._held(), set().union(*self._needed)
+        stays = sum(size for name, size in held.items() if name in wanted)
+        self.room = max([stays, *(sum(files.values()) for files in self._needed)])
+        self._early.clear()
 
     @property
     def free_bytes(self) -> int:
@@ -74,28 +85,47 @@ class Window:
         return self._client.home if self.keep else self.folder
 
     def advance(self, index: int) -> None:
-        """Let go of what is not needed from the `index`th set on; equal files of later ones stay if there is room.
-
-        The room is that of the largest set: two checkpoints.
-        """
+        """Let go of what is not needed from the `index`th set on; equal files of later ones stay if there is room."""
         now, held = self._needed[index], self._held()
         following: dict[str, int] = {}
         for distance, files in enumerate(self._needed[index:]):
-            for digest in files:
-                following.setdefault(digest, distance)
-        total = sum(size for digest, size in (held | now).items() if digest in following)
-        for digest in sorted(held, key=lambda digest: following.get(digest, len(self._needed)), reverse=True):
-            if digest not in following or (total > self.room and digest not in now):
-                total -= held[digest] if digest in following else 0
-                self._drop(digest)
+            for name in files:
+                following.setdefault(name, distance)
+        total = sum(size for name, size in (held | now).items() if name in following)
+        for name in sorted(held, key=lambda name: following.get(name, len(self._needed)), reverse=True):
+            if name not in following or (total > self.room and name not in now):
+                total -= held[name] if name in following else 0
+                self._drop(name)
 
     def finish(self, newest: Sequence[HubFile]) -> None:
         """Let go of everything but the newest checkpoint, which the next one will be compared with."""
-        kept = {file.entry.digest for file in newest}
-        for digest in self._held():
-            if digest not in kept:
-                self._drop(digest)
+        kept = {_name(file) for file in newest}
+        for name in self._held():
+            if name not in kept:
+                self._drop(name)
         shutil.rmtree(self.folder / _COMING, ignore_errors=True)
+
+    def bring_early(self, file: HubFile, on_bytes: Callable[[int], None]) -> Path:
+        """Bring a file here before anything was planned; earlier ones of that kind go where there is no room for all.
+
+        Raises:
+            CheckpointError: See `bring`.
+            SourceError: See `bring`.
+        """
+        if found := self.find(file):
+            return found
+        if not self.keep:
+            if self._early_room is None:
+                self._early_room = (1 - _SPARE_SHARE) * self.free_bytes
+            while self._early and self._early_room < file.entry.size:
+                name = self._early.pop(0)
+                self._early_room += self._held().get(name, 0)
+                self.num_dropped += 1
+                self._drop(name)
+            self._early_room -= file.entry.size
+        path = self.bring(file, on_bytes)
+        self._early.append(_name(file))
+        return path
 
     def bring(self, file: HubFile, on_bytes: Callable[[int], None]) -> Path:
         """Bring one file here, unless it is.
@@ -107,40 +137,61 @@ class Window:
         if found := self.find(file):
             return found
         if self.keep:
-            path = self._client.download(file, None, on_bytes)
-            _check(path, file)
-            return path
-        coming, target = self.folder / _COMING, self._place(file.entry.digest)
+            return self._receive(file, None, on_bytes)
+        coming, target = self.folder / _COMING, self._place(file)
         try:
             shutil.rmtree(coming, ignore_errors=True)
             coming.mkdir(parents=True)
             target.parent.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(coming).free
+            _check_room(coming, file.entry.size)
+            self._receive(file, coming, on_bytes).replace(target)
         except OSError as error:
             raise explain_disk(error, self.folder, file.url, file.entry.size) from error
-        if free < file.entry.size:
-            raise explain_disk(OSError(errno.ENOSPC, ""), self.folder, file.url, file.entry.size)
-        try:
-            path = self._client.download(file, coming, on_bytes)
-            _check(path, file)
-            path.replace(target)
         finally:
             shutil.rmtree(coming, ignore_errors=True)
         return target
 
-    def _place(self, digest: str) -> Path:
-        return self.folder / _FILES / digest.replace(":", "-")
+    def _receive(self, file: HubFile, folder: Path | None, on_bytes: Callable[[int], None]) -> Path:
+        path = self._client.download(file, folder, on_bytes)
+        try:
+            problem = check_digest(path, file)
+        except OSError as error:
+            raise explain_disk(error, folder or self._client.home, file.url, file.entry.size) from error
+        if problem is not None:
+            path.resolve().unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            raise CheckpointError(problem, file.url)
+        return path
+
+    def _place(self, file: HubFile) -> Path:
+        return self.folder / _FILES / _name(file)
 
     def _held(self) -> dict[str, int]:
-        """The digests and sizes of the files in the window."""
+        """The names and sizes of the files in the window."""
         try:
             with os.scandir(self.folder / _FILES) as found:
-                return {entry.name.replace("-", ":", 1): entry.stat().st_size for entry in found}
+                return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in found}
         except OSError:
             return {}
 
-    def _drop(self, digest: str) -> None:
-        self._place(digest).unlink(missing_ok=True)
+    def _drop(self, name: str) -> None:
+        try:
+            (self.folder / _FILES / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise explain_disk(error, self.folder, name, 0) from error
+
+
+def _check_room(folder: Path, nbytes: int) -> None:
+    if shutil.disk_usage(folder).free < nbytes:
+        raise OSError(errno.ENOSPC, "")
+
+
+def _name(file: HubFile) -> str:
+    """What a file is called here: its digest, or a hash of it where it is none, since servers may say anything."""
+    digest = file.entry.digest
+    if not _PLAIN_DIGEST.fullmatch(digest):
+        digest = f"other-{hashlib.sha256(digest.encode('utf-8', 'surrogateescape')).hexdigest()}"
+    return digest.replace(":", "-")
 
 
 def check_digest(path: Path, file: HubFile) -> str | None:
@@ -163,11 +214,3 @@ def check_digest(path: Path, file: HubFile) -> str | None:
     if digest.hexdigest() != expected:
         return "its bytes are not those that the Hub lists (other sha): damaged on the way or on the server"
     return None
-
-
-def _check(path: Path, file: HubFile) -> None:
-    problem = check_digest(path, file)
-    if problem is not None:
-        path.resolve().unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
-        raise CheckpointError(problem, file.url)

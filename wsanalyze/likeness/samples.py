@@ -60,7 +60,7 @@ def plan_samples(sides: Sequence[Mapping[str, TensorInfo]]) -> SamplePlan:
         A plan over matrices, or over vectors where there are no matrices; it is empty where most checkpoints have no
         tensor in common.
     """
-    counts = Counter((n, i.shape) for side in sides for n, i in side.items() if _can_sample(i))
+    counts = Counter((n, i.shape) for side in sides for n, i in side.items() if can_sample(i))
     common = [(name, shape) for (name, shape), count in counts.items() if 2 * count > len(sides)]
     matrices = [(name, shape) for name, shape in common if len(shape) >= _MIN_AXES]
     # By name: the plan must not depend on which checkpoint comes first.
@@ -91,7 +91,7 @@ def read_sample(plan: SamplePlan, tensors: Mapping[str, TensorInfo], source: Byt
     reader = ElementReader(source)
     for row, (name, shape) in enumerate(plan.shapes.items()):
         info = tensors.get(name)
-        if info is None or info.shape != shape or not _can_sample(info):
+        if info is None or info.shape != shape or not can_sample(info):
             continue
         runs = choose_runs(info.numel, plan.num_elements)
         if count_bytes(info, runs) > _MAX_TENSOR_BYTES:
@@ -153,7 +153,7 @@ class Distances:
         return float(np.median(moved)) if len(moved) else 0.0
 
 
-def _can_sample(info: TensorInfo) -> bool:
+def can_sample(info: TensorInfo) -> bool:
     """Whether it holds real weights of which a few can be read by their position."""
     return info.contiguous and info.type.floating and not info.dtype.startswith("complex") and info.numel > 0
 
