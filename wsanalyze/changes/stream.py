@@ -78,7 +78,8 @@ def _walk_band(
     pair_before = {before: pair for pair, (before, _) in enumerate(match.pairs)}
     pair_after = {after: pair for pair, (_, after) in enumerate(match.pairs)}
     loaded: list[NDArray[Any] | None] = [None] * len(band.segments)
-    for side in range(len(match.pairs) + 1):
+    touched = sorted({side for pair in np.flatnonzero(needed.any(axis=0)).tolist() for side in match.pairs[pair]})
+    for side in touched:
         ending, starting = pair_after.get(side), pair_before.get(side)
         wanted = [
             (ending is not None and needed[segment.row, ending])
