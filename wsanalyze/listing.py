@@ -268,7 +268,7 @@ def _suspect_copies(members: Sequence[Member]) -> dict[int, str]:
     found: dict[int, str] = {}
     alike: dict[tuple[object, ...], list[int]] = {}
     for index, member in enumerate(members):
-        if member.alive:
+        if member.alive and not any(file.remote for file in member.checkpoint.files):  # hashes told of those
             alike.setdefault((member.fingerprint, member.checkpoint.nbytes), []).append(index)
     for group in alike.values():
         first: dict[object, str] = {}

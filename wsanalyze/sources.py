@@ -1,5 +1,6 @@
 """What people name as a source: folders, files and globs on disk, and addresses of the Hub; one base beside them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -7,9 +8,10 @@ from typing import Final
 from wsanalyze.checkpoints.base import Checkpoint
 from wsanalyze.checkpoints.folder import FolderSource
 from wsanalyze.errors import SourceError
-from wsanalyze.hub.address import is_hub_address
+from wsanalyze.hub.address import is_hub_address, parse_address, read_page
 from wsanalyze.hub.session import HubSession
 
+_MAIN: Final = "main"
 _MAX_NAMED: Final = 4
 
 
@@ -43,19 +45,38 @@ def locate_checkpoints(sources: Sequence[str], base: str | None = None, hub: Hub
     """
     found: list[Checkpoint] = []
     notes: list[str] = []
+    placed = False
     for source in sources:
         located, said = _locate(source, hub)
-        if len(sources) > 1 and len(located) == 1 and is_hub_address(source) and located[0].label == "main":
-            located = [replace(located[0], label="main (final)")]  # asked for beside the others: it is their last
+        if len(sources) > 1 and len(located) == 1 and is_hub_address(source) and located[0].label == _MAIN:
+            located = [replace(located[0], label=f"{_MAIN} (final)")]  # asked for beside the others: it is their last
+            placed = True
         found += located
         notes += said
+    if placed:
+        notes = [note for note in notes if not note.startswith(f"{_MAIN} is left out: ")]
     first: Sequence[Checkpoint] = ()
     if base is not None:
         first, _ = _locate(base, hub)
         if len(first) > 1:
             names = ", ".join(checkpoint.label for checkpoint in first[:_MAX_NAMED])
             raise SourceError(f"--base {base}: holds {len(first)} checkpoints, name one of them: {names}")
-    return Located(tuple(sources), tuple(found), tuple(first), tuple(notes))
+    return Located(tuple(sources), tuple(_tell_apart(found)), tuple(first), tuple(dict.fromkeys(notes)))
+
+
+def _tell_apart(found: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
+    """Name the repository of those on the Hub that others are called like: they lie in no folder that could tell."""
+    counts = Counter(label for label, _ in {(checkpoint.label, checkpoint.origin) for checkpoint in found})
+    return [
+        replace(checkpoint, label=f"{checkpoint.label} ({_name_repository(checkpoint.origin)})")
+        if counts[checkpoint.label] > 1 and is_hub_address(checkpoint.origin)
+        else checkpoint
+        for checkpoint in found
+    ]
+
+
+def _name_repository(origin: str) -> str:
+    return parse_address(origin).repo
 
 
 def _locate(source: str, hub: HubSession | None) -> tuple[Sequence[Checkpoint], Sequence[str]]:
@@ -63,6 +84,8 @@ def _locate(source: str, hub: HubSession | None) -> tuple[Sequence[Checkpoint], 
         raise SourceError("a source is empty: name a folder of checkpoints")
     if is_hub_address(source) and hub is not None:
         return hub.locate(source)
+    if (address := read_page(source)) is not None:
+        raise SourceError(f"{source}: is a page of the Hub; its checkpoints are read as {address}")
     if "://" in source:
         raise SourceError(f"{source}: only files, folders and hf:// are read; download it first")
     return FolderSource(source).checkpoints(), ()

@@ -58,14 +58,15 @@ class FolderSource:
             # pathlib's glob wants the fixed part apart from the pattern, which a user's string does not say.
             matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True), key=natural_key)]  # noqa: PTH207
             # The same in a format that is not read does not hinder what is.
-            found = _find_matches(matches) or [_make_from_file(m) for m in matches if explain_name(m.name)]
+            found = find_matches(matches) or [_make_from_file(m) for m in matches if explain_name(m.name)]
             if found:
                 return found
             raise SourceError(f"{self.path}: the pattern matches no checkpoint")
         raise SourceError(f"{self.path}: no such file or folder")
 
 
-def _find_matches(matches: Iterable[TreePath]) -> list[Checkpoint]:
+def find_matches(matches: Iterable[TreePath]) -> list[Checkpoint]:
+    """The checkpoints in those files and folders that fit a pattern; others may fit it too."""
     return [
         checkpoint
         for match in matches

@@ -1,30 +1,31 @@
 """Sequences on the Hub: which revisions, commits or folders of a repository are the checkpoints of one run."""
 
-import fnmatch
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
 from wsanalyze.checkpoints.base import Checkpoint
-from wsanalyze.checkpoints.folder import find_checkpoints
-from wsanalyze.checkpoints.names import names_step, natural_key, read_name
+from wsanalyze.checkpoints.folder import find_checkpoints, find_matches
 from wsanalyze.errors import CheckpointError, NoCheckpointError, SourceError
 from wsanalyze.hub.address import HubAddress
+from wsanalyze.hub.choose import (
+    LAST,
+    MAIN,
+    Choice,
+    choose_refs,
+    is_revision,
+    list_names,
+    name_commits,
+    settle_address,
+)
 from wsanalyze.hub.client import HubClient, HubFile, Revision, TreeFile
-from wsanalyze.hub.tree import HubTree
+from wsanalyze.hub.tree import HubPath, HubTree
 from wsanalyze.progress import Progress, ProgressCallback, silent
 
-MAIN: Final = "main"
 _NUM_WORKERS: Final = 8
-_MAX_NAMED: Final = 4
-_MIN_SHARED_STEPS: Final = 2
-_STEP_IN_TITLE: Final = re.compile(r"(?<![a-zA-Z])(?:global[_ -]?)?steps?[ =:_#-]*(\d{1,12})(?![\d.])", re.IGNORECASE)
-_ENDED: Final = re.compile(r"\b(end of training|final)\b", re.IGNORECASE)
-_COUNTED: Final = re.compile(
-    r"(?:global[_-]?steps?|steps?|iter(?:ation)?s?|it|(?:num[_-]?)?updates?|ba)[-_=.]?\d.*", re.IGNORECASE
-)
+_MIN_HASH_CHARS: Final = 7
+_OFFLINE: Final = "HF_HUB_OFFLINE forbids to ask the Hub"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,29 @@ class HubSequence:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A revision and the checkpoints in it."""
+
+    revision: Revision
+    checkpoints: list[Checkpoint]
+    files: Mapping[str, HubFile]
+
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        return tuple(file.stamp for checkpoint in self.checkpoints for file in checkpoint.files)
+
+    @property
+    def name(self) -> str:
+        return self.revision.label or self.revision.name
+
+    def called(self, label: str) -> "_Held":
+        """The same under another name, where it is one checkpoint that is called after its revision."""
+        old = self.name
+        renamed = [replace(c, label=label) if c.label == old else c for c in self.checkpoints]
+        return replace(self, revision=replace(self.revision, label=label), checkpoints=renamed)
+
+
 class HubSource:
     """Checkpoints of one address on the Hub.
 
@@ -53,12 +77,19 @@ class HubSource:
     """
 
     def __init__(
-        self, address: HubAddress, client: HubClient, *, commits: bool = False, progress: ProgressCallback = silent
+        self,
+        address: HubAddress,
+        client: HubClient,
+        *,
+        commits: bool = False,
+        progress: ProgressCallback = silent,
     ) -> None:
         self._address = address
         self._client = client
         self._commits = commits
         self._progress = progress
+        self._trees: dict[str, list[TreeFile] | CheckpointError] = {}
+        self._beside = False
 
     def find(self) -> HubSequence:
         """Find the checkpoints; reads listings and shard indices, and no weight.
@@ -66,104 +97,73 @@ class HubSource:
         Raises:
             SourceError: If there is no such repository or revision, no checkpoint in it, or more than one sequence.
         """
-        trees: dict[Revision, list[TreeFile] | CheckpointError]
-        if self._client.offline:
-            cached = self._client.list_cached(self._address)
-            chosen, main, notes = self._choose(list(cached), [])
-            trees = {revision: cached[revision] for revision in (*chosen, *main)}
-        else:
-            chosen, main, notes = self._choose_online()
-            trees = self._list_trees([*chosen, *main])
-        found: list[Checkpoint] = []
-        files: dict[str, HubFile] = {}
-        empty: list[str] = []
-        seen: tuple[str, ...] = ()
-        for revision in chosen:
-            tree = trees[revision]
-            if isinstance(tree, CheckpointError):
-                found.append(self._broken(revision, str(tree)))
-                continue
-            listed = HubTree(self._address, revision, tree, self._client)
-            checkpoints = self._find_in(listed, alone=len(chosen) == 1)
-            stamps = tuple(file.stamp for checkpoint in checkpoints for file in checkpoint.files)
-            if self._commits and stamps and stamps == seen:
-                continue  # a commit that changed no weight
-            seen = stamps
-            if not checkpoints:
-                empty.append(revision.label or revision.name)
-            found += checkpoints
-            files |= {file.url: file for file in listed.files.values()}
-        if not found:
-            where = "its commits" if self._commits else "its revisions" if len(chosen) > 1 else revision.name
+        choice = self._choose_cached() if self._client.offline else self._choose()
+        wanted = [*choice.revisions, *([choice.main] if choice.main else [])]
+        self._list_trees(wanted)
+        alone = len(wanted) == 1 or (len(choice.revisions) == 1 and choice.main is None)
+        listed = [self._look_in(revision, alone=alone) for revision in choice.revisions]
+        notes = list(choice.notes)
+        held = [one for one in listed if one.checkpoints]
+        if self._commits:
+            held, said = _tell_commits_apart(held)
+            notes += said
+        if choice.main is not None:
+            last, said = self._place_main(self._look_in(choice.main, alone=False), held, alone=len(listed) == 1)
+            held += last
+            notes += said
+        if not held:
+            where = "its commits" if self._commits else "its revisions" if len(wanted) > 1 else wanted[0].name
             raise SourceError(f"{self._address}: holds no checkpoint (.safetensors, .bin, .pt, .ckpt) in {where}")
-        if empty:
-            verb = "holds" if len(empty) == 1 else "hold"
-            notes.append(f"{_list(empty)} {verb} no weights and {'is' if len(empty) == 1 else 'are'} left out")
-        notes += [note for ref in main if (note := self._place_main(ref, trees[ref], found)) is not None]
-        return HubSequence(tuple(found), files, tuple(notes))
+        if empty := [one.name for one in listed if not one.checkpoints]:
+            verb, are = ("holds", "is") if len(empty) == 1 else ("hold", "are")
+            notes.append(f"{list_names(empty)} {verb} no weights and {are} left out")
+        if self._beside:
+            given = self._address.at(self._address.revision, "FOLDER")
+            notes.append(f"checkpoints in folders are left out beside those in none ({given} reads them)")
+        files = {url: file for one in held for url, file in one.files.items()}
+        return HubSequence(tuple(c for one in held for c in one.checkpoints), files, tuple(notes))
 
-    def _choose_online(self) -> tuple[list[Revision], list[Revision], list[str]]:
+    def _choose(self) -> Choice:
         address, client = self._address, self._client
+        branches: list[Revision] = []
+        tags: list[Revision] = []
+        if not address.is_commit and (not self._commits or address.is_glob or address.folder):
+            branches, tags = ([ref for ref in refs if is_revision(ref)] for refs in client.list_refs(address))
+            address = self._address = settle_address(address, (*branches, *tags))
         if self._commits:
             if address.is_glob:
                 raise SourceError(f"{address}: --commits takes one branch, not a pattern")
-            commits = client.list_commits(address, address.revision or MAIN)
-            return [_name_commit(commit, index) for index, commit in enumerate(commits)], [], []
+            found = client.list_commits(address, address.revision or MAIN)
+            return Choice(tuple(replace(commit, label=f"commit-{index}") for index, commit in enumerate(found)))
         if address.revision and not address.is_glob:
-            branches, tags = client.list_refs(address) if not address.is_commit else ([], [])
             named = [ref for ref in (*branches, *tags) if ref.name == address.revision]
-            return [named[0] if named else client.find_revision(address, address.revision)], [], []
-        return self._choose(*client.list_refs(address))
+            return Choice((named[0] if named else client.find_revision(address, address.revision),))
+        return choose_refs(address, branches, tags)
 
-    def _choose(
-        self, branches: Sequence[Revision], tags: Sequence[Revision]
-    ) -> tuple[list[Revision], list[Revision], list[str]]:
-        """Which branches and tags are the sequence, whether `main` is to be placed beside it, and what is left out."""
-        address = self._address
-        held = {branch.commit for branch in branches}
-        names = {branch.name for branch in branches}
-        refs = [*branches, *(tag for tag in tags if tag.name not in names)]
-        if address.revision:
-            chosen = [ref for ref in refs if fnmatch.fnmatchcase(ref.name, address.revision)]
-            chosen = [ref for ref in chosen if ref.name in names or ref.commit not in held or not names_step(ref.name)]
-            if not chosen:
-                some = _list(sorted((ref.name for ref in refs), key=natural_key))
-                raise SourceError(f"{address}: no branch or tag is called so; there {_are(len(refs))} {some}")
-            return sorted(chosen, key=_place), [], []
-        steps = [ref for ref in refs if _is_step(ref.name) and (ref.name in names or ref.commit not in held)]
-        main = [ref for ref in branches if ref.name == MAIN] or list(branches[:1])
-        if len(steps) < 2 and main:  # noqa: PLR2004 - a sequence
-            steps = [ref for ref in steps if ref.commit != main[0].commit]
-            return [*sorted(steps, key=_place), *main], [], []
-        if not steps:
-            raise SourceError(f"{address}: the repository has no branch")
-        self._refuse_parallel(steps)
-        others = [ref.name for ref in refs if not _is_step(ref.name) and ref.name != MAIN]
-        verb = f"{_are(len(others))} left out: no {'step' if len(others) == 1 else 'steps'} by name"
-        notes = [f"{_list(others)} {verb} (@ takes a revision or a pattern)"] if others else []
-        return sorted(steps, key=_place), [ref for ref in branches if ref.name == MAIN], notes
+    def _choose_cached(self) -> Choice:
+        """The same of what the user's cache holds, where the Hub may not be asked."""
+        if self._commits:
+            raise SourceError(f"{self._address}: --commits needs the history of the branch, and {_OFFLINE}")
+        cached = self._client.list_cached(self._address)
+        self._trees = {revision.commit: entries for revision, entries in cached.items()}
+        named = [revision for revision in cached if revision.name != revision.commit]
+        address = self._address = settle_address(self._address, named)
+        wanted = address.revision
+        if wanted and not address.is_glob:
+            held = [one for one in cached if one.name == wanted] or [
+                one for one in cached if len(wanted) >= _MIN_HASH_CHARS and one.commit.startswith(wanted)
+            ]
+            if not held:
+                raise SourceError(f"{address}: is not in the cache, and {_OFFLINE}")
+            return Choice((replace(held[0], name=wanted),))
+        if not named and len(cached) > 1:
+            some = list_names(revision.commit[:10] for revision in cached)
+            raise SourceError(f"{address}: the cache does not know names of its revisions: choose of {some} with @")
+        return choose_refs(address, named or list(cached), [])
 
-    def _refuse_parallel(self, refs: Sequence[Revision]) -> None:
-        """Branches that hold the same steps under names that begin in different ways are several runs."""
-        runs: dict[str, set[int]] = {}
-        for ref in refs:
-            step = read_name(ref.name).units.get("step")
-            if step is not None:
-                runs.setdefault(_COUNTED.sub("", ref.name), set()).add(step)
-        if sum(len(steps) for steps in runs.values()) - len(set().union(*runs.values())) < _MIN_SHARED_STEPS:
-            return
-        shared = {run: steps for run, steps in runs.items() if any(len(steps & s) for r, s in runs.items() if r != run)}
-        if all(_in_turn(run) for run in shared):
-            return  # stages of one training, which each count from the beginning
-        patterns = [self._address.at(f"{run}*", self._address.folder) for run in sorted(shared, key=natural_key)]
-        raise SourceError(
-            f"{self._address}: holds {len(shared)} runs side by side, not one sequence; choose one of them: "
-            f"{', '.join(repr(pattern) for pattern in patterns[:8])}"
-        )
-
-    def _list_trees(self, revisions: Sequence[Revision]) -> dict[Revision, list[TreeFile] | CheckpointError]:
-        """The trees of all revisions, a few at a time; of those on one commit once."""
-        commits = {revision.commit: revision for revision in revisions}
+    def _list_trees(self, revisions: Sequence[Revision]) -> None:
+        """Fetch the trees of all revisions that are not known, a few at a time; of those on one commit once."""
+        commits = {revision.commit: revision for revision in revisions if revision.commit not in self._trees}
 
         def read(revision: Revision) -> list[TreeFile] | CheckpointError:
             try:
@@ -171,25 +171,35 @@ class HubSource:
             except CheckpointError as error:
                 return error
 
-        found: dict[str, list[TreeFile] | CheckpointError] = {}
         with ThreadPoolExecutor(_NUM_WORKERS) as pool:
-            for commit, tree in zip(commits, pool.map(read, commits.values()), strict=True):
-                found[commit] = tree
-                self._progress(Progress("listing revisions", len(found), len(commits), "revisions"))
-        return {revision: found[revision.commit] for revision in revisions}
+            for done, (commit, tree) in enumerate(zip(commits, pool.map(read, commits.values()), strict=True), 1):
+                self._trees[commit] = tree
+                self._progress(Progress("listing revisions", done, len(commits), "revisions"))
+
+    def _look_in(self, revision: Revision, *, alone: bool) -> _Held:
+        tree = self._trees[revision.commit]
+        if isinstance(tree, CheckpointError):
+            return _Held(revision, [self._broken(revision, str(tree))], {})
+        try:
+            listed = HubTree(self._address, revision, tree, self._client)
+            found = self._find_in(listed, alone=alone)
+        except CheckpointError as error:
+            if alone:
+                raise
+            return _Held(revision, [self._broken(revision, str(error))], {})
+        return _Held(revision, found, {file.url: file for file in listed.files.values()})
 
     def _find_in(self, tree: HubTree, *, alone: bool) -> list[Checkpoint]:
         """The checkpoint of a revision, named after it; where the revision is all there is, those in its folders."""
-        place = tree.root
-        for part in self._address.folder.split("/") if self._address.folder else ():
-            place = place / part
-        revision = tree.revision
-        if not place.exists():
+        revision, folder = tree.revision, self._address.folder
+        places = tree.find(folder) if folder else [tree.root]
+        if not places:
             if alone:
+                place = self._address.at(revision.name, folder)
                 raise SourceError(f"{place}: no such file or folder in this revision")
             return []
         try:
-            found = find_checkpoints(place)
+            found = find_checkpoints(places[0]) if len(places) == 1 else find_matches(places)
         except NoCheckpointError:
             if alone:
                 raise
@@ -198,66 +208,60 @@ class HubSource:
             if alone:
                 raise
             return [self._broken(revision, str(error))]
-        if alone and (len(found) > 1 or self._address.folder):
+        if alone and (len(found) > 1 or folder):
             return found
         if len(found) > 1:
-            names = _list([checkpoint.label for checkpoint in found])
-            advice = f"give the folder too, as in {self._address.at(self._address.revision or '*', found[0].label)}"
-            return [self._broken(revision, f"{place}: holds {len(found)} checkpoints ({names}): {advice}")]
-        origin = self._address.at(revision.name, self._address.folder)
-        return [replace(found[0], label=revision.label or revision.name, origin=origin)]
+            found = self._choose_among(found, places, revision)
+        name = revision.label or revision.name
+        return [replace(one, label=name, origin=self._address.at(revision.name, folder)) for one in found]
+
+    def _choose_among(
+        self, found: Sequence[Checkpoint], places: Sequence[HubPath], revision: Revision
+    ) -> list[Checkpoint]:
+        """Of several checkpoints in one revision of many, that which lies in none of their folders."""
+        own = [checkpoint for checkpoint in found if checkpoint.files and checkpoint.place in places]
+        if len(own) == 1:
+            self._beside = True
+            return own
+        names = list_names([checkpoint.label for checkpoint in found])
+        place = self._address.at(revision.name, self._address.folder)
+        advice = f"give the folder too, as in {self._address.at(self._address.revision, found[0].label)}"
+        return [self._broken(revision, f"{place}: holds {len(found)} checkpoints ({names}): {advice}")]
 
     def _broken(self, revision: Revision, problem: str) -> Checkpoint:
         origin = self._address.at(revision.name)
         return Checkpoint(None, revision.label or revision.name, origin, (), (), problem=problem)
 
-    def _place_main(
-        self, main: Revision, tree: list[TreeFile] | CheckpointError, found: Sequence[Checkpoint]
-    ) -> str | None:
-        """Why `main` is no checkpoint of the sequence: it is one of them, or nothing says which step it is.
+    def _place_main(self, main: _Held, held: Sequence[_Held], *, alone: bool) -> tuple[list[_Held], list[str]]:
+        """Whether `main` is a checkpoint of the sequence: not if it is one of them, or nothing says which step it is.
+
+        Args:
+            main: It, and what it holds.
+            held: The checkpoints named like steps.
+            alone: Whether there is one of those only; then `main` is what came of it.
 
         Returns:
-            A sentence, or None where there is nothing to be left out.
+            It where it takes part, and sentences on it.
         """
-        if isinstance(tree, CheckpointError):
-            return f"{MAIN} is left out: {tree}"
-        held = self._find_in(HubTree(self._address, main, tree, self._client), alone=False)
-        stamps = {file.stamp for checkpoint in held for file in checkpoint.files}
-        if not stamps:
-            return None
-        for checkpoint in reversed(found):
-            if stamps == {file.stamp for file in checkpoint.files}:
-                return f"{MAIN} is left out: it holds the files of {checkpoint.label}"
+        if not main.stamps:
+            problems = [checkpoint.problem for checkpoint in main.checkpoints if checkpoint.problem]
+            return [], [f"{MAIN} is left out: {problem}" for problem in problems[:1]]
+        for one in reversed(held):
+            if set(main.stamps) == set(one.stamps):
+                return [], [f"{MAIN} is left out: it holds the files of {one.name}"]
+        if alone:
+            return [main.called(LAST)], [f"{MAIN} is taken for the last checkpoint"]
         given = self._address.at(MAIN, self._address.folder)
-        return f"{MAIN} is left out: no name says which step it is (give {given} as well to take it for the last)"
+        return [], [f"{MAIN} is left out: no name says which step it is (give {given} as well to take it for the last)"]
 
 
-def _name_commit(commit: Revision, index: int) -> Revision:
-    """A commit, called after the step in its message where there is one, else after its place in history."""
-    step = _STEP_IN_TITLE.search(commit.title)
-    label = f"step-{int(step[1])}" if step else "final" if _ENDED.search(commit.title) else f"commit-{index}"
-    return replace(commit, label=label)
-
-
-def _is_step(name: str) -> bool:
-    return names_step(name) or "number" in read_name(name).units
-
-
-def _in_turn(run: str) -> bool:
-    """Whether what stands before the steps is a stage of one training."""
-    return "ingredient" not in run and bool(read_name(run).stage)
-
-
-def _place(revision: Revision) -> tuple[object, ...]:
-    return natural_key(revision.name)
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
-
-
-def _list(names: Iterable[str]) -> str:
-    names = list(names)
-    if len(names) > _MAX_NAMED:
-        return f"{', '.join(names[:_MAX_NAMED])} and {len(names) - _MAX_NAMED} more"
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+def _tell_commits_apart(held: Sequence[_Held]) -> tuple[list[_Held], list[str]]:
+    """The commits that changed weights, called after their steps, and sentences on that."""
+    kept: list[_Held] = []
+    for one in held:
+        if not kept or not one.stamps or one.stamps != kept[-1].stamps:
+            kept.append(one)
+    if not kept:
+        return [], []
+    labels, note = name_commits([one.revision for one in kept])
+    return [one.called(label) for one, label in zip(kept, labels, strict=True)], [note] if note else []

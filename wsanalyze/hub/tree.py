@@ -1,12 +1,18 @@
 """A revision of a repository as folders and files, known from its listing alone."""
 
+import fnmatch
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
+from typing import Final
 
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import FileRef
 from wsanalyze.hub.address import HubAddress
 from wsanalyze.hub.client import HubClient, HubFile, Revision, TreeFile
+
+_MAX_BYTES: Final = 2**53
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|git:[0-9a-f]{40}|stat:.*", re.DOTALL)
 
 
 class HubTree:
@@ -17,6 +23,9 @@ class HubTree:
         revision: The revision.
         entries: Its files.
         client: What reads those that are small.
+
+    Raises:
+        CheckpointError: If the listing is none that the Hub makes: sizes and hashes decide what is read and compared.
     """
 
     def __init__(self, address: HubAddress, revision: Revision, entries: Sequence[TreeFile], client: HubClient) -> None:
@@ -27,9 +36,15 @@ class HubTree:
         self.folders: dict[PurePosixPath, dict[str, PurePosixPath]] = {PurePosixPath(): {}}
         for entry in entries:
             path = PurePosixPath(entry.path)
-            if path.is_absolute() or ".." in path.parts or not path.parts or path in self.folders:
+            if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in entry.path:
                 continue  # no tree of git has any
-            self.files[path] = HubFile(address, revision.commit, entry, address.at(revision.name, entry.path))
+            if path in self.files or path in self.folders or any(parent in self.files for parent in path.parents):
+                raise CheckpointError("is listed twice", address.at(revision.name, entry.path))
+            if type(entry.size) is not int or not 0 <= entry.size < _MAX_BYTES or not _DIGEST.fullmatch(entry.digest):
+                raise CheckpointError("is listed without its size or hash", address.at(revision.name, entry.path))
+            self.files[path] = HubFile(
+                address, revision.commit, entry, address.at(revision.name, entry.path), revision.name
+            )
             while path.parts:
                 self.folders.setdefault(path.parent, {})[path.name] = path
                 path = path.parent
@@ -38,6 +53,19 @@ class HubTree:
     def root(self) -> "HubPath":
         """All of it."""
         return HubPath(self, PurePosixPath())
+
+    def find(self, pattern: str) -> "list[HubPath]":
+        """What bears a name, as `checkpoint-500`, or fits a pattern, as `checkpoint-*`: files or folders, in order."""
+        path = PurePosixPath(pattern)
+        if path in self.files or path in self.folders:
+            return [HubPath(self, path)]
+        depth = len(path.parts)
+        fitting = (
+            held
+            for held in (*self.files, *self.folders)
+            if len(held.parts) == depth and all(map(fnmatch.fnmatchcase, held.parts, path.parts))
+        )
+        return [HubPath(self, held) for held in sorted(fitting)]
 
     def read_start(self, file: HubFile, nbytes: int) -> bytes:
         """The first bytes of a small file; equal ones of another revision are not fetched again."""
