@@ -67,12 +67,15 @@ _trend_options = _options(
     click.option("--group", metavar="BY", help="Add rows together by module, block or kind."),
     click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Seed of whatever is random."),
 )
-_sequence_options = _options(
-    click.option("--layers", metavar="REGEX", help="Only rows whose name the expression is found in."),
+_choice_options = _options(
     click.option("--steps", metavar="A:B", help="Only these steps, both ends included."),
     click.option(
         "--every", metavar="N", type=click.IntRange(min=1), default=1, help="Every Nth checkpoint, first and last kept."
     ),
+)
+_sequence_options = _options(
+    click.option("--layers", metavar="REGEX", help="Only rows whose name the expression is found in."),
+    _choice_options,
     click.option("--order", type=click.Choice(["auto", "given"]), default="auto", help="By step, or as given."),
     click.option(
         "--params", type=click.Choice(["matrices", "all"]), help="Only matrices (the default), or all parameters."
@@ -214,6 +217,39 @@ def list_checkpoints(source: tuple[str, ...], **options: Any) -> int:  # noqa: A
     if not found.num_unreadable:
         return 0
     return STATUS_PARTLY if shown else _tell(describe_unreadable(found), STATUS_PARTLY)
+
+
+@cli.command()
+@click.argument("repo")
+@click.argument("folder", metavar="DIR")
+@click.option("--dry-run", is_flag=True, help="Only print what would be fetched: checkpoints, files, bytes.")
+@_choice_options
+@_hub_options
+@_common_options
+def pull(repo: str, folder: str, **options: Any) -> int:  # noqa: ANN401 - click's values
+    """Download a training run from the Hub into a folder that analyze reads.
+
+    REPO is hf://org/repo, hf://org/repo@revision (or a quoted glob of revisions), or org/repo alone. Fetches the
+    weights of the same revisions that analyze would choose, each file once, and only what is not in DIR yet.
+    """
+    from wsanalyze.console import ProgressDisplay
+    from wsanalyze.hub.session import HubOptions
+    from wsanalyze.options import parse_steps
+    from wsanalyze.pull import PullOptions, pull_sequence
+    from wsanalyze.reports.text import printable
+
+    hub = HubOptions(options["repo_type"], options["commits"])
+    wanted = PullOptions(parse_steps(options["steps"]), options["every"], hub)
+    with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"]) as progress:
+        pulled = pull_sequence(repo, Path(folder), wanted, dry_run=options["dry_run"], progress=progress)
+    for text in pulled.failures:
+        _tell(text, STATUS_PARTLY)
+    if not options["quiet"]:
+        for note in pulled.plan.notes:
+            click.echo(printable(note), err=True)
+        for line in pulled.lines():
+            click.echo(printable(line))
+    return STATUS_PARTLY if pulled.failures else 0
 
 
 @cli.command()

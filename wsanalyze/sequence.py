@@ -15,7 +15,7 @@ from wsanalyze.layers.names import strip_wrappers
 from wsanalyze.layers.renames import rename_tensors
 from wsanalyze.likeness.equal_files import EqualFiles, leave_equal_files_out
 from wsanalyze.opening import Fingerprints, OpenedCheckpoint, Opener, open_checkpoint
-from wsanalyze.progress import Progress, ProgressCallback
+from wsanalyze.progress import Progress, ProgressCallback, silent
 from wsanalyze.series import Event, Skip
 from wsanalyze.sources import Located
 from wsanalyze.tensors.base import WEIGHTS, TensorInfo, TensorSet
@@ -238,11 +238,34 @@ def _order_near(located: Located, options: SequenceOptions, opening: _Opening) -
     return _select(ordered.checkpoints, options), ordered.notes, ()
 
 
-def _order_far(located: Located, options: SequenceOptions, opening: _Opening) -> _Ordered:
-    """Order by names, leave copies out by their hashes and thin; then open only what is left."""
+def choose_checkpoints(
+    located: Located, options: SequenceOptions, source: ByteSource
+) -> tuple[list[Checkpoint], tuple[str, ...], tuple[EqualFiles, ...]]:
+    """Which checkpoints of those far away are the sequence, before any is opened.
+
+    Args:
+        located: The checkpoints.
+        options: Which of them are wanted.
+        source: Where bytes come from: a few tell which of several copies stands where it belongs.
+
+    Returns:
+        The checkpoints in order, sentences on how it was found, and those whose files are the same.
+
+    Raises:
+        SourceError: If they are several sequences.
+    """
+    return _choose_far(located, options, _Opening(partial(_open_plainly, {}), source, silent))
+
+
+def _choose_far(located: Located, options: SequenceOptions, opening: _Opening) -> _Ordered:
     ordered = order_checkpoints(located.checkpoints, {}, given=options.given_order)
     marked, equal = leave_equal_files_out(ordered.checkpoints, opening.peek, opening.source)
-    selected = _select(marked, options)
+    return _select(marked, options), ordered.notes, equal
+
+
+def _order_far(located: Located, options: SequenceOptions, opening: _Opening) -> _Ordered:
+    """Order by names, leave copies out by their hashes and thin; then open only what is left."""
+    selected, notes, equal = _choose_far(located, options, opening)
     opening.open([*(c for c in selected if c.duplicate_of is None), *located.base])
     chosen = []
     for checkpoint in selected:
@@ -251,7 +274,7 @@ def _order_far(located: Located, options: SequenceOptions, opening: _Opening) ->
             chosen.append(replace(found.checkpoint, step=checkpoint.step, stage=checkpoint.stage))
         elif checkpoint.duplicate_of is not None:
             chosen.append(checkpoint)
-    return chosen, ordered.notes, equal
+    return chosen, notes, equal
 
 
 def _open_plainly(fingerprints: Fingerprints, checkpoint: Checkpoint, source: ByteSource) -> OpenedCheckpoint:

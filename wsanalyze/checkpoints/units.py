@@ -23,7 +23,7 @@ from wsanalyze.checkpoints.weight_files import ASIDE, Unit, is_bare_name, is_wei
 from wsanalyze.errors import CheckpointError
 
 _ADAPTER: Final = "adapter_model"
-_INDEX_SUFFIXES: Final = (".safetensors.index.json", ".bin.index.json")
+INDEX_SUFFIXES: Final = (".safetensors.index.json", ".bin.index.json")
 _SHARD: Final = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(?P<suffix>\.[A-Za-z]+)$")
 _VARIANT: Final = re.compile(r"\.(fp16|bf16|fp32|non_ema)$")
 _PLAIN_NAME: Final = re.compile(r"[^/\\:\x00-\x1f\x7f\ud800-\udfff]{1,200}")
@@ -48,7 +48,7 @@ def _list_all(folder: TreePath) -> dict[str, Unit]:
     if distributed := list_distributed(folder, entries):
         return {distributed.label: distributed}
     zero3 = list_zero3(folder, entries)
-    units = [_read_index(path) for path in entries if path.name.endswith(_INDEX_SUFFIXES) and path.is_file()]
+    units = [_read_index(path) for path in entries if path.name.endswith(INDEX_SUFFIXES) and path.is_file()]
     slices = list_slices(folder, entries)
     taken = {file for unit in (*units, *slices) for file in unit.files}
     candidates = [path for path in entries if path not in taken and is_weight_file(path)]
@@ -152,7 +152,7 @@ def _tell_missing(names: Sequence[str], total: int, folder: TreePath) -> str | N
 
 def _read_index(index: TreePath) -> Unit:
     """The files that a shard index names: plain names inside its folder and nothing else, all of them there."""
-    label = next((index.name[: -len(suffix)] for suffix in _INDEX_SUFFIXES if index.name.endswith(suffix)), index.name)
+    label = next((index.name[: -len(suffix)] for suffix in INDEX_SUFFIXES if index.name.endswith(suffix)), index.name)
     try:
         files = tuple(index.parent / name for name in _read_shard_names(index))
     except CheckpointError as error:

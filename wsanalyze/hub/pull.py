@@ -1,0 +1,282 @@
+"""A folder on disk that files of the Hub are brought to for good: whole ones under their names, or nothing.
+
+Files come into a hidden folder on the same disk, are checked there and renamed: at any moment, a name stands for all
+bytes of a file. A note remembers what was checked.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from wsanalyze.errors import CheckpointError, SourceError
+from wsanalyze.hub.client import HubClient, HubFile
+from wsanalyze.hub.window import check_digest
+
+NOTE_NAME: Final = ".wsanalyze-pull.json"
+_HIDDEN: Final = ".wsanalyze-pull"
+_FORMAT: Final = 1
+_MAX_NOTE_BYTES: Final = 200_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a file was when it was checked."""
+
+    digest: str
+    size: int
+    mtime_ns: int
+
+    def is_of(self, found: os.stat_result) -> bool:
+        return (self.size, self.mtime_ns) == (found.st_size, found.st_mtime_ns)
+
+
+class PullFolder:
+    """Files of one repository in a folder; nothing is made before `prepare`.
+
+    Args:
+        path: The folder.
+        client: What downloads.
+        origin: What the folder is for, in a word: another origin is refused.
+
+    Raises:
+        SourceError: If it is no folder, cannot be looked at, or holds what comes from elsewhere.
+    """
+
+    def __init__(self, path: Path, client: HubClient, origin: str) -> None:
+        self.path = path
+        self._client = client
+        self._origin = origin
+        self._hidden = path / _HIDDEN
+        self._known: dict[str, _Known] = {}
+        self._left: dict[str, str] = {}
+        self._places: dict[str, Path] = {}
+        with self._explained():
+            if path.exists() and not path.is_dir():
+                raise SourceError(f"{path}: is no folder")
+            self._read_note()
+
+    def holds(self, name: str, file: HubFile) -> bool:
+        """Whether a file is there already, byte for byte; what was not checked before is read.
+
+        Args:
+            name: Its path below the folder.
+            file: What it is on the Hub.
+
+        Raises:
+            CheckpointError: If another stands there that was not put there by us, or was changed since.
+        """
+        path, known = self.path / name, self._known.get(name)
+        if self._left.get(name) == file.entry.digest:
+            return True
+        if not os.path.lexists(path):
+            return False
+        found = _stat(path)
+        if found is not None:
+            if known is not None and known.is_of(found) and known.digest != file.entry.digest:
+                return False  # ours, of another revision
+            checked = known is not None and known.is_of(found)
+            if checked or (found.st_size == file.entry.size and self._check(path, file) is None):
+                self._note(name, file, found)
+                return True
+        raise CheckpointError("is not the file that the Hub lists, and is not overwritten: move it away", path)
+
+    def find(self, file: HubFile) -> Path | None:
+        """Where the bytes of a file are in the folder already, under whatever name."""
+        place = self._places.get(file.entry.digest)
+        if place is not None and _size_of(place) == file.entry.size:
+            return place
+        stored = self._stored(file)
+        return stored if _size_of(stored) == file.entry.size else None
+
+    def can_link(self, file: HubFile) -> bool:
+        """Whether a file in the user's cache lies on the same disk, so that it takes no room."""
+        cached = self._client.find_cached(file)
+        found = None if cached is None else _stat(cached)
+        return found is not None and found.st_dev == _nearest(self.path).stat().st_dev
+
+    @property
+    def free_bytes(self) -> int:
+        """Room on the disk of the folder."""
+        with self._explained():
+            return shutil.disk_usage(_nearest(self.path)).free
+
+    def prepare(self) -> None:
+        """Make the folder, and clear away what a download that was cut short left behind."""
+        with self._explained():
+            shutil.rmtree(self._coming, ignore_errors=True)
+            self._store.mkdir(parents=True, exist_ok=True)
+            self._write_note()
+
+    def fetch(self, file: HubFile, on_bytes: Callable[[int], None]) -> int:
+        """Bring the bytes of a file into the folder, not under its name yet: from the user's cache, else the Hub.
+
+        Returns:
+            How many bytes were asked of the Hub.
+
+        Raises:
+            CheckpointError: If they cannot be had, or are not those that were listed.
+            SourceError: If they cannot be written.
+        """
+        if self.find(file) is not None:
+            return 0
+        target = self._stored(file)
+        cached = self._client.find_cached(file)
+        if cached is not None:
+            if self._check(cached, file) is not None:  # its own client would take it as it is
+                raise CheckpointError(f"is damaged in the cache of the Hub: remove {cached}", file.url)
+            with self._explained():
+                self._link(cached.resolve(), target)
+            on_bytes(file.entry.size)
+            return 0
+        with self._explained():
+            self._coming.mkdir(exist_ok=True)
+        try:
+            path = self._client.download(file, self._coming, on_bytes)
+        except SourceError as error:
+            if isinstance(error.__cause__, OSError):
+                raise self._explain(error.__cause__) from error
+            raise
+        problem = self._check(path, file)
+        with self._explained():
+            if problem is None:
+                path.replace(target)
+            shutil.rmtree(self._coming, ignore_errors=True)
+        if problem is not None:
+            raise CheckpointError(problem, file.url)
+        return file.entry.size
+
+    def place(self, name: str, file: HubFile) -> None:
+        """Give a file that was fetched its name, as a link where others have its bytes too.
+
+        Raises:
+            SourceError: If it cannot be written.
+        """
+        target, source = self.path / name, self.find(file)
+        if source is None:
+            raise CheckpointError("was taken away while it was pulled", target)
+        with self._explained():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source == self._stored(file):
+                source.replace(target)
+            else:
+                self._link(source, target)
+            self._note(name, file, target.stat())
+
+    def leave_out(self, name: str) -> None:
+        """Take a file away again that is not wanted, and note that it was there."""
+        known = self._known.pop(name, None)
+        if known is not None:
+            self._left[name] = known.digest
+            self._places.pop(known.digest, None)
+        with self._explained():
+            (self.path / name).unlink(missing_ok=True)
+
+    def save(self) -> None:
+        """Write down what was checked."""
+        with self._explained():
+            self._write_note()
+
+    def finish(self) -> None:
+        """Clear away everything hidden but the note."""
+        self.save()
+        shutil.rmtree(self._hidden, ignore_errors=True)
+
+    @property
+    def _store(self) -> Path:
+        return self._hidden / "files"
+
+    @property
+    def _coming(self) -> Path:
+        return self._hidden / "coming"
+
+    def _stored(self, file: HubFile) -> Path:
+        return self._store / _plain(file.entry.digest)
+
+    def _check(self, path: Path, file: HubFile) -> str | None:
+        try:
+            return check_digest(path, file)
+        except OSError as error:
+            return f"cannot be read ({(error.strerror or str(error)).lower()})"
+
+    def _link(self, source: Path, target: Path) -> None:
+        """A second name of a file, or a copy where the disk has no links; whole from its first moment on."""
+        waiting = self._store / "waiting"
+        waiting.unlink(missing_ok=True)
+        try:
+            os.link(source, waiting)
+        except OSError:
+            shutil.copyfile(source, waiting)
+        waiting.replace(target)
+        waiting.unlink(missing_ok=True)  # a rename to another name of the same file leaves both
+
+    def _note(self, name: str, file: HubFile, found: os.stat_result) -> None:
+        self._known[name] = _Known(file.entry.digest, found.st_size, found.st_mtime_ns)
+        self._places[file.entry.digest] = self.path / name
+
+    def _read_note(self) -> None:
+        note = self.path / NOTE_NAME
+        if _size_of(note) > _MAX_NOTE_BYTES:
+            return
+        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError, FileNotFoundError):
+            data = json.loads(note.read_text("utf-8"))
+            if data["format"] != _FORMAT:
+                return
+            origin, files, left = str(data["origin"]), dict(data["files"]), dict(data["left"])
+            known = {str(n): _Known(str(d), int(size), int(mtime)) for n, (d, size, mtime) in files.items()}
+            if origin != self._origin:
+                raise SourceError(f"{self.path}: holds what was pulled from {origin}: name another folder")
+            self._known, self._left = known, {str(name): str(digest) for name, digest in left.items()}
+            for name, one in known.items():
+                found = _stat(self.path / name)
+                if found is not None and one.is_of(found):
+                    self._places[one.digest] = self.path / name
+
+    def _write_note(self) -> None:
+        files = {name: [known.digest, known.size, known.mtime_ns] for name, known in self._known.items()}
+        data = {"format": _FORMAT, "origin": self._origin, "files": files, "left": self._left}
+        waiting = self._store / "note"
+        waiting.write_text(json.dumps(data), "utf-8")
+        waiting.replace(self.path / NOTE_NAME)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            raise self._explain(error) from error
+
+    def _explain(self, error: OSError | ValueError) -> SourceError:
+        text = (getattr(error, "strerror", None) or str(error)).lower()
+        return SourceError(f"{self.path}: cannot be written ({text}); what is there stays, the same command goes on")
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder itself, or the first above it that there is."""
+    folder = folder.absolute()
+    return next((path for path in (folder, *folder.parents) if path.exists()), folder)
+
+
+def _plain(digest: str) -> str:
+    """A name for what the Hub says of a file, whatever it says."""
+    return hashlib.blake2b(digest.encode("utf-8", "backslashreplace"), digest_size=20).hexdigest()
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """What a regular file is; None where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+def _size_of(path: Path) -> int:
+    found = _stat(path)
+    return -1 if found is None else found.st_size
