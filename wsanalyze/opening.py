@@ -51,6 +51,7 @@ def open_checkpoint(checkpoint: Checkpoint, source: ByteSource, fingerprints: Fi
         for file, content in zip(checkpoint.files, contents, strict=True):
             facts = read_facts(content) | facts
             if file.remote:  # its stamp is a hash of all its bytes
+                source.verify(file)
                 parts.append(file.stamp)
                 continue
             summed = summed and not content.unsummed(source, file)

@@ -17,6 +17,7 @@ def variables(endpoint, folder, *, token=None, offline=False):
     fixed = {
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(Path(folder) / "hf-home"),
+        "XDG_CACHE_HOME": str(Path(folder) / "cache"),
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_UPDATE_CHECK": "1",

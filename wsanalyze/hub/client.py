@@ -29,6 +29,7 @@ from wsanalyze.hub.failures import (
     transport_library,
 )
 from wsanalyze.hub.library import library, storage_name, utils
+from wsanalyze.hub.memory import HubMemory, has_digest
 from wsanalyze.progress import Progress, ProgressCallback, silent
 
 PATIENCE_SECONDS: Final = 900.0
@@ -39,7 +40,6 @@ _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 30.0
 _CONNECT_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 30.0
-_MAX_KEPT_BYTES: Final = 16_000_000
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 _Result = TypeVar("_Result")
@@ -119,18 +119,25 @@ class HubClient:
     Args:
         progress: Told of waits.
         patience_seconds: How long a call is tried again.
+        memory: The file that remembers what cannot change; None to remember nothing beyond this object.
 
     Attributes:
         traffic: What was asked for so far.
+        memory: What was asked for earlier, and cannot change.
     """
 
-    def __init__(self, progress: ProgressCallback = silent, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        progress: ProgressCallback = silent,
+        patience_seconds: float = PATIENCE_SECONDS,
+        memory: Path | None = None,
+    ) -> None:
         self._hub = library()
         self._api = self._hub.HfApi()
         self._progress = progress
         self._patience = patience_seconds
         self.traffic = Traffic()
-        self._small: dict[str, bytes] = {}
+        self.memory = HubMemory(None if self.offline else memory, self._hub.constants.ENDPOINT)
         self._reached = False
         self._lock = threading.Lock()
         self._random = random.Random(0)  # noqa: S311 - spreads waits, hides nothing
@@ -186,11 +193,14 @@ class HubClient:
         ]
 
     def list_tree(self, address: HubAddress, revision: Revision) -> list[TreeFile]:
-        """All files of a revision's commit, from its tree alone.
+        """All files of a revision's commit, from its tree alone; of one commit it is asked for once.
 
         Raises:
             CheckpointError: If the tree cannot be had.
         """
+        of = address.kind, address.repo, revision.commit
+        if (known := self.memory.find_tree(*of)) is not None:
+            return [TreeFile(*entry) for entry in known]
 
         def read() -> list[TreeFile]:
             entries = self._api.list_repo_tree(
@@ -203,11 +213,13 @@ class HubClient:
             ]
 
         try:
-            return self._call(address.at(revision.name), read)
+            files = self._call(address.at(revision.name), read)
         except (GoneError, UnreachableError):
             raise
         except SourceError as error:
             raise CheckpointError(str(error)) from error
+        self.memory.add_tree(*of, [(file.path, file.size, file.digest) for file in files])
+        return files
 
     def find_cached(self, file: HubFile) -> Path | None:
         """The copy of a file that is in the user's cache of the Hub already, under whatever revision."""
@@ -269,6 +281,7 @@ class HubClient:
                 )
             )
 
+        self.memory.save()  # this takes long, and may be stopped
         target = folder or self.home
         try:
             path = self._call(file.url, fetch)
@@ -308,36 +321,27 @@ class HubClient:
         """The first bytes of a small file: a shard index, a configuration. Those of equal bytes are asked for once.
 
         Raises:
-            CheckpointError: If they cannot be had.
+            CheckpointError: If they cannot be had, or are not those that the tree lists.
         """
         size = min(nbytes, file.entry.size)
-        known = self._small.get(file.entry.digest, b"")
-        if len(known) >= size:
-            return known[:size]
+        for start, known in self.memory.find_parts(file.entry.digest):
+            if start == 0 and len(known) >= size:
+                return known[:size]
         if cached := self.find_cached(file):
             with cached.open("rb") as handle:
                 return handle.read(size)
-
-        def read() -> bytes:
-            data = bytearray()
-            with self.open_range(file, 0, size) as response:
-                for chunk in response.iter_bytes():
-                    data += chunk
-                    if len(data) >= size:
-                        break
-            if len(data) < size:
-                raise transport_library().ReadError("the connection was cut")
-            return bytes(data[:size])
-
         try:
-            data = self._call(file.url, read)
+            data = self._call(file.url, self._read_start, file, size)
         except UnreachableError:
             raise
         except SourceError as error:
             raise CheckpointError(str(error)) from error
         self.traffic.add(num_bytes=len(data))
-        if len(data) <= _MAX_KEPT_BYTES:
-            self._small[file.entry.digest] = data
+        if size == file.entry.size and not has_digest(data, file.entry.digest):
+            raise CheckpointError(
+                "its bytes are not those that the Hub lists (other sha): damaged on the way or on the server", file.url
+            )
+        self.memory.add_part(file.entry.digest, 0, data)
         return data
 
     def retry(self, where: str, started: float, attempt: int, error: Exception) -> None:
@@ -365,6 +369,17 @@ class HubClient:
         with self._lock:
             self._progress(Progress("waiting for the Hub", 0, max(1, round(wait)), "seconds"))
         time.sleep(wait)
+
+    def _read_start(self, file: HubFile, size: int) -> bytes:
+        data = bytearray()
+        with self.open_range(file, 0, size) as response:
+            for chunk in response.iter_bytes():
+                data += chunk
+                if len(data) >= size:
+                    break
+        if len(data) < size:
+            raise transport_library().ReadError("the connection was cut")
+        return bytes(data[:size])
 
     def _remember(self, file: HubFile) -> None:
         """Note in the user's cache which commit a name stands for, as the client does: it is known offline then."""

@@ -100,11 +100,13 @@ class HubFiles(LocalFiles):
         self.read_into(file, offset, buffer)
 
     def verify(self, file: FileRef) -> None:
-        """See `ByteSource.verify`: what is on the Hub is pinned to a commit."""
+        """See `ByteSource.verify`: what is on the Hub is pinned to a commit, and remembered if it made sense."""
         if not file.remote:
             super().verify(file)
         elif local := self._find(file):
             super().verify(local)
+        else:
+            self.ranges.confirm(self._known[file.url])
 
     def close(self) -> None:
         """See `ByteSource.close`."""

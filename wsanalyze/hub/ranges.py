@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.client import HubClient, HubFile
-from wsanalyze.hub.parts import FileParts
 from wsanalyze.hub.failures import UnreachableError
+from wsanalyze.hub.parts import FileParts
 
 _GAP_BYTES: Final = 65_536
 """What lies between two runs is fetched along with them where it is less than this: a request costs more."""
@@ -90,6 +90,8 @@ class RangeReader:
     def _find_parts(self, file: HubFile) -> FileParts:
         """What is kept of a file, the latest last; of equal files once."""
         digest = file.entry.digest
+        if self._parts and digest == next(reversed(self._parts)):
+            return self._parts[digest]
         parts = self._parts.pop(digest, None) or FileParts(file.entry.size, self._client.memory.find_parts(digest))
         self._parts[digest] = parts
         kept = sum(part.num_bytes for part in self._parts.values())

@@ -42,6 +42,7 @@ class HubSession:
     def __init__(self, options: HubOptions = HubOptions(), progress: ProgressCallback = silent) -> None:
         from wsanalyze.hub.client import HubClient
         from wsanalyze.hub.files import HubFiles
+        from wsanalyze.hub.memory import default_memory_path
 
         if options.kind not in KINDS:
             raise UsageError(f"--repo-type takes {', '.join(KINDS[:-1])} or {KINDS[-1]}, not {options.kind!r}")
@@ -49,7 +50,7 @@ class HubSession:
             raise UsageError(f"--fetch takes {', '.join(FETCHES[:-1])} or {FETCHES[-1]}, not {options.fetch!r}")
         self._options = options
         self._progress = progress
-        self.client = HubClient(progress)
+        self.client = HubClient(progress, memory=default_memory_path())
         self.files = HubFiles(self.client)
 
     def locate(self, source: str) -> tuple[Sequence[Checkpoint], Sequence[str]]:
@@ -60,9 +61,11 @@ class HubSession:
         """
         from wsanalyze.hub.source import HubSource
 
-        found = HubSource(
-            self.parse(source), self.client, commits=self._options.commits, progress=self._progress
-        ).find()
+        address = self.parse(source)
+        try:
+            found = HubSource(address, self.client, commits=self._options.commits, progress=self._progress).find()
+        finally:
+            self.client.memory.close()
         self.files.add(found.files)
         return found.checkpoints, found.notes
 

@@ -111,6 +111,8 @@ def _sample(
         try:
             for row, name in enumerate(names):
                 samples[index, row] = _read_middle(tensors[name], source)
+            for file in checkpoints[index].files:
+                source.verify(file)
         except (CheckpointError, KeyError):
             samples[index] = np.nan
     for members in sets:
