@@ -3,19 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import FileRef
 from wsanalyze.files.local import LocalFiles, stat_file
 from wsanalyze.hub.client import HubClient, HubFile
 from wsanalyze.hub.plan import Demand, choose_walk
-from wsanalyze.hub.ranges import NoRangesError, RangeReader
+from wsanalyze.hub.ranges import HEADED, NoRangesError, RangeReader
 from wsanalyze.hub.window import Window
 from wsanalyze.progress import Progress, ProgressCallback, silent
-
-_RANGED: Final = ".safetensors"
-"""Files whose headers say from afar where every byte lies."""
 
 
 class HubFiles(LocalFiles):
@@ -37,6 +33,7 @@ class HubFiles(LocalFiles):
         self.client = client
         self.window: Window | None = None
         self.ranges = RangeReader(client)
+        self.ranges.read_whole = self._read_whole
         self.sealed = False
         self.fetch = "auto"
         self.progress: ProgressCallback = silent
@@ -44,6 +41,8 @@ class HubFiles(LocalFiles):
         self._known: dict[str, HubFile] = {}
         self._here: dict[str, FileRef | None] = {}
         self._num_early = 0
+        self._is_planned = False
+        self._opened_whole: set[str] = set()
 
     @property
     def note(self) -> str:
@@ -80,7 +79,7 @@ class HubFiles(LocalFiles):
             super().read_into(file, offset, buffer)
             return
         local = self._find(file)
-        if local is not None:
+        if local is not None and file.url not in self._opened_whole:
             try:
                 super().read_into(local, file.start + offset, buffer)
             except CheckpointError as error:
@@ -88,25 +87,16 @@ class HubFiles(LocalFiles):
             return
         if self.sealed:
             raise CheckpointError("is not at hand any more", file.url)
-        if self.ranges.supported or file.url.endswith(_RANGED) or self.fetch == "ranges":
-            try:
-                self.ranges.read_into(self._known[file.url], file.start + offset, buffer)
-            except NoRangesError:
-                if self.fetch == "ranges" or self.window is None:
-                    raise
-            else:
-                return
-        self._bring_early(file)
-        self.read_into(file, offset, buffer)
+        self.ranges.read_into(self._known[file.url], file.start + offset, buffer)
 
     def verify(self, file: FileRef) -> None:
         """See `ByteSource.verify`: what is on the Hub is pinned to a commit, and remembered if it made sense."""
         if not file.remote:
             super().verify(file)
-        elif local := self._find(file):
+            return
+        if local := self._find(file):
             super().verify(local)
-        else:
-            self.ranges.confirm(self._known[file.url])
+        self.ranges.confirm(self._known[file.url])
 
     def close(self) -> None:
         """See `ByteSource.close`."""
@@ -116,6 +106,8 @@ class HubFiles(LocalFiles):
     def plan(self, pairs: Sequence[Mapping[FileRef, int]], num_runs: int) -> bool:
         """See `FileWindow.plan`."""
         window = self._window()
+        self._is_planned = True
+        self._opened_whole.clear()
         window.plan([self._remote(files) for files in pairs])
         missing = {file.stamp: file for files in pairs for file in files if not self.at_hand(file)}
         if not missing:
@@ -133,7 +125,7 @@ class HubFiles(LocalFiles):
                 num_runs=num_runs,
                 pair_bytes=window.room,
                 free_bytes=window.free_bytes + window.held_bytes,
-                can_range=self.ranges.supported and all(file.url.endswith(_RANGED) for file in missing.values()),
+                can_range=self.ranges.supported and all(file.url.endswith(HEADED) for file in missing.values()),
                 keep=window.keep,
             ),
             self.fetch,
@@ -166,23 +158,30 @@ class HubFiles(LocalFiles):
         """The same files as they lie on disk, once they were brought here."""
         return [(self._find(file) or file) if file.remote else file for file in files]
 
-    def _bring_early(self, file: FileRef) -> None:
-        """Bring a file here whole, planned or not, since the server sends no parts of it."""
-        known = self._known[file.url]
-        if self.window is None:
-            raise NoRangesError("the server sends whole files only", file.url)
-        done, name = 0, known.entry.path.rpartition("/")[2]
+    def _read_whole(self, known: HubFile, offset: int, buffer: memoryview) -> None:
+        """Read from a file that is brought here whole for it, planned or not, since the server sends no parts of it."""
+        if self.fetch == "ranges" or self.window is None:
+            raise NoRangesError("the server sends whole files only (--fetch files reads them)", known.url)
+        local = self._here.get(known.url)
+        if local is None:
+            local = self._here[known.url] = self._bring_early(known, self.window)
+            if not self._is_planned:
+                self._opened_whole.add(known.url)  # read on through `ranges`, which remembers headers
+        super().read_into(local, offset, buffer)
+
+    def _bring_early(self, known: HubFile, window: Window) -> FileRef:
+        done, size, name = 0, known.entry.size, known.entry.path.rpartition("/")[2]
 
         def on_bytes(num_bytes: int) -> None:
             nonlocal done
             done += num_bytes
-            self.progress(Progress(f"downloading {name}", min(done, file.size), file.size, "bytes"))
+            self.progress(Progress(f"downloading {name}", min(done, size), size, "bytes"))
 
-        path = self.window.bring_early(known, on_bytes)
-        LocalFiles.close(self)  # what was let go takes room while it is open
+        LocalFiles.close(self)  # what is let go takes room while it is open
         self._here.clear()
-        self._here[file.url] = replace(stat_file(path), url=str(path))
+        path = window.bring_early(known, on_bytes)
         self._num_early += 1
+        return replace(stat_file(path), url=str(path))
 
     def _remote(self, files: Iterable[FileRef]) -> list[HubFile]:
         return [self._known[file.url] for file in files if file.remote]

@@ -3,7 +3,7 @@
 import contextlib
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -23,6 +23,10 @@ _PARTIAL: Final = 206
 _WHOLE: Final = 200
 
 
+HEADED: Final = ".safetensors"
+"""Files that begin with a header which says where every byte lies."""
+
+
 class NoRangesError(CheckpointError):
     """The server sends whole files only."""
 
@@ -38,10 +42,12 @@ class RangeReader:
 
     Attributes:
         supported: Whether the server sends parts of files; True until it does not.
+        read_whole: What reads from a whole file where it does not: fills a buffer with the bytes from an offset on.
     """
 
     def __init__(self, client: HubClient) -> None:
         self.supported = True
+        self.read_whole: Callable[[HubFile, int, memoryview], None] | None = None
         self._client = client
         self._runs: dict[str, list[tuple[int, int]]] = {}
         self._stream: _Stream | None = None
@@ -101,19 +107,29 @@ class RangeReader:
 
     def _fetch(self, file: HubFile, start: int, buffer: memoryview) -> None:
         """One request for a short range."""
+        # A server that sends whole files only can be cut off behind the beginning, which is all that some headers take.
+        if not self.supported and (start or not file.entry.path.endswith(HEADED)):
+            self._read_whole(file, start, buffer)
+            return
         stream = _Stream(self._client, file, start, start + len(buffer))
         try:
             stream.read_into(buffer)
         except NoRangesError:
             self.supported = False
-            raise
+            self._read_whole(file, start, buffer)
         finally:
             self.supported = self.supported and not stream.whole
             stream.close()
 
+    def _read_whole(self, file: HubFile, start: int, buffer: memoryview) -> None:
+        if self.read_whole is None:
+            raise NoRangesError("the server sends whole files only", file.url)
+        self.read_whole(file, start, buffer)
+
     def _read_run(self, file: HubFile, offset: int, buffer: memoryview, stop: int) -> None:
         if not self.supported:
-            raise NoRangesError("the server sends whole files only", file.url)
+            self._read_whole(file, offset, buffer)
+            return
         stream = self._stream
         if (
             stream is None
@@ -126,8 +142,12 @@ class RangeReader:
         try:
             stream.skip(offset - stream.position)
             stream.read_into(buffer)
-        except CheckpointError as error:
-            self.supported = self.supported and not isinstance(error, NoRangesError)
+        except NoRangesError:
+            self.supported = False
+            self._close()
+            self._read_whole(file, offset, buffer)
+            return
+        except CheckpointError:
             self._close()
             raise
         if stream.position == stream.stop:
