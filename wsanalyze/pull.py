@@ -12,7 +12,7 @@ from wsanalyze.checkpoints.trainer_state import read_global_step
 from wsanalyze.errors import CheckpointError, SourceError, WsAnalyzeError
 from wsanalyze.hub.address import SCHEME, is_hub_address
 from wsanalyze.hub.client import HubFile
-from wsanalyze.hub.layout import STATE, Placed, list_files, place_all
+from wsanalyze.hub.layout import STATE, Placed, keep_apart, list_files, place_all
 from wsanalyze.hub.pull import PullFolder
 from wsanalyze.hub.session import HubOptions, HubSession
 from wsanalyze.progress import Progress, ProgressCallback, silent
@@ -134,6 +134,11 @@ def pull_sequence(
     plan = _make_plan(address, target, options, session, progress)
     if not dry_run:
         needed = plan.wanted_bytes + sum(f.entry.size for f in plan.cached if not target.can_link(f))
+        needed += sum(
+            one.files[one.apart].entry.size
+            for one, missing in zip(plan.placed, plan.missing, strict=True)
+            if f"{one.folder}/{one.apart}" in missing
+        )
         if needed > target.free_bytes:
             raise SourceError(
                 f"{folder}: {format_bytes(needed)} are needed and {format_bytes(target.free_bytes)} are free: "
@@ -172,6 +177,7 @@ def _make_plan(
         if not (found or failures):
             raise SourceError(f"{address}: no checkpoint with weights is left to pull")
         all_placed, differs = place_all(found, target.path.absolute().name, session.client) if found else ([], None)
+        all_placed = keep_apart(all_placed, {one.kept: one.copies for one in equal})
     finally:
         session.files.close()
     placed, missing = [], []
@@ -223,9 +229,11 @@ class _Puller:
         except BaseException:
             with suppress(WsAnalyzeError):
                 self._target.save()
+            self._target.close()
             raise
         if failures:
             self._target.save()
+            self._target.close()
         else:
             self._target.finish()
         return names, failures
@@ -234,7 +242,7 @@ class _Puller:
         for file in missing.values():
             self._target.fetch(file, self._count)
         for name, file in missing.items():  # all at once, so that half a checkpoint is seldom to be seen
-            self._target.place(name, file)
+            self._target.place(name, file, apart=name == f"{one.folder}/{one.apart}")
         state = f"{one.folder}/{STATE}"
         if STATE in one.files and (self._target.path / state).exists():
             noted = read_global_step(self._target.path / one.folder).get("global_step")

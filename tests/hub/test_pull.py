@@ -20,8 +20,9 @@ from wsanalyze.checkpoints.folder import FolderSource
 from wsanalyze.checkpoints.order import order_checkpoints
 from wsanalyze.cli import main
 from wsanalyze.errors import SourceError
+from wsanalyze.hub.client import HubClient
 from wsanalyze.hub.layout import name_folders
-from wsanalyze.hub.pull import NOTE_NAME
+from wsanalyze.hub.pull import NOTE_NAME, PullFolder
 from wsanalyze.hub.session import HubOptions
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.pull import PullOptions, pull_sequence
@@ -122,6 +123,27 @@ def test_equal_files_are_fetched_once_and_linked(hub, tmp_path):
         (200, "checkpoint-200", "the same file as checkpoint-100"),
         (300, "checkpoint-300", None),
     ]
+
+
+def test_of_copies_that_one_is_kept_there_that_is_kept_here(hub, tmp_path):
+    repo = publish(hub, tmp_path, range(0, 800, 100))
+    repo.commit("step100", {"model.safetensors": as_bytes(tmp_path / "made", walk(8)[5]), "config.json": "{}"})
+    assert pull(tmp_path / "run").failures == ()
+    assert [name for name, _ in weights_sent(hub)].count("model.safetensors") == 7
+    theirs = analyze(f"hf://{REPO}", tmp_path / "far.wsa")
+    assert [c.step for c in theirs.checkpoints if c.status == "duplicate"] == [100]
+    assert_same(analyze(tmp_path / "run", tmp_path / "near.wsa"), theirs)
+
+
+def test_two_pulls_into_one_folder_take_turns(hub, tmp_path, capsys):
+    publish(hub, tmp_path)
+    other = PullFolder(tmp_path / "run", HubClient(), f"hf://{REPO}")
+    other.prepare()
+    assert main(["pull", REPO, str(tmp_path / "run"), "--quiet"]) == 1
+    assert "another wsanalyze pull is writing there" in capsys.readouterr().err
+    other.close()
+    assert main(["pull", REPO, str(tmp_path / "run"), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_where_disks_have_no_links_files_are_copied(hub, tmp_path, monkeypatch):
@@ -492,6 +514,7 @@ def test_plain_names_stay():
     assert name_folders(names) == names
 
 
+@pytest.mark.usefixtures("hub")
 @pytest.mark.parametrize("source", ["./org/model", "org", "a/b/c/d@", "s3://org/model", "/a/b/c", ""])
 def test_what_is_no_address(tmp_path, source, capsys):
     assert main(["pull", source, str(tmp_path / "run")]) in (1, 2)

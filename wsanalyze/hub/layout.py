@@ -5,8 +5,8 @@ Names come from whoever made the repository: none of them leaves the folder, and
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -42,11 +42,13 @@ class Placed:
         checkpoint: The checkpoint.
         folder: Name of its folder.
         files: Its files by their paths below that folder, with "/" between the parts; what is read first stands first.
+        apart: The one of them that is a file of its own even where another checkpoint has its bytes too, or "".
     """
 
     checkpoint: Checkpoint
     folder: str
     files: Mapping[str, HubFile]
+    apart: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -124,6 +126,24 @@ def place_all(
         if problem is None:
             return placed, None
     return placed, problem
+
+
+def keep_apart(placed: Sequence[Placed], equal: Mapping[str, Collection[str]]) -> list[Placed]:
+    """Say which files must not be links: where all of them are, the first of equal checkpoints is taken, right or not.
+
+    Args:
+        placed: The checkpoints in order.
+        equal: For the origin of each checkpoint that is to be kept of several equal ones, the origins of the others.
+    """
+    found: list[Placed] = []
+    for one in placed:
+        copies = equal.get(one.checkpoint.origin, ())
+        before = any(other.checkpoint.origin in copies for other in found)
+        digests = {file.stamp for file in one.checkpoint.files}
+        weights = {path: file for path, file in one.files.items() if file.entry.digest in digests}
+        apart = min(weights, key=lambda path: weights[path].entry.size) if before else ""
+        found.append(replace(one, apart=apart))
+    return found
 
 
 def name_folders(names: Sequence[str]) -> list[str]:

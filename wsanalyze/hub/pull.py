@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ class PullFolder:
         self._known: dict[str, _Known] = {}
         self._left: dict[str, str] = {}
         self._places: dict[str, Path] = {}
+        self._lock: sqlite3.Connection | None = None
         with self._explained():
             if path.exists() and not path.is_dir():
                 raise SourceError(f"{path}: is no folder")
@@ -108,10 +110,15 @@ class PullFolder:
             return shutil.disk_usage(_nearest(self.path)).free
 
     def prepare(self) -> None:
-        """Make the folder, and clear away what a download that was cut short left behind."""
+        """Make the folder, keep others from writing there, and clear away what a download that was cut short left.
+
+        Raises:
+            SourceError: If it cannot be written, or another process pulls into it.
+        """
         with self._explained():
-            shutil.rmtree(self._coming, ignore_errors=True)
             self._store.mkdir(parents=True, exist_ok=True)
+            self._lock_out()
+            shutil.rmtree(self._coming, ignore_errors=True)
             self._write_note()
 
     def fetch(self, file: HubFile, on_bytes: Callable[[int], None]) -> int:
@@ -152,10 +159,16 @@ class PullFolder:
             raise CheckpointError(problem, file.url)
         return file.entry.size
 
-    def place(self, name: str, file: HubFile) -> None:
+    def place(self, name: str, file: HubFile, *, apart: bool = False) -> None:
         """Give a file that was fetched its name, as a link where others have its bytes too.
 
+        Args:
+            name: Its path below the folder.
+            file: What it is on the Hub.
+            apart: Whether it is to be no link.
+
         Raises:
+            CheckpointError: If its bytes are not there any more.
             SourceError: If it cannot be written.
         """
         target, source = self.path / name, self.find(file)
@@ -166,7 +179,7 @@ class PullFolder:
             if source == self._stored(file):
                 source.replace(target)
             else:
-                self._link(source, target)
+                self._link(source, target, copy=apart)
             self._note(name, file, target.stat())
 
     def leave_out(self, name: str) -> None:
@@ -186,7 +199,25 @@ class PullFolder:
     def finish(self) -> None:
         """Clear away everything hidden but the note."""
         self.save()
+        shutil.rmtree(self._store, ignore_errors=True)
+        self.close()
         shutil.rmtree(self._hidden, ignore_errors=True)
+
+    def close(self) -> None:
+        """Let others write there."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _lock_out(self) -> None:
+        """A lock that ends with the process, however that ends; where the disk knows of none, there is none."""
+        try:
+            self._lock = sqlite3.connect(self._hidden / "lock", timeout=0, isolation_level=None)
+            self._lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            self.close()
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY:
+                raise SourceError(f"{self.path}: another wsanalyze pull is writing there: wait for it") from error
 
     @property
     def _store(self) -> Path:
@@ -205,13 +236,16 @@ class PullFolder:
         except OSError as error:
             return f"cannot be read ({(error.strerror or str(error)).lower()})"
 
-    def _link(self, source: Path, target: Path) -> None:
+    def _link(self, source: Path, target: Path, *, copy: bool = False) -> None:
         """A second name of a file, or a copy where the disk has no links; whole from its first moment on."""
         waiting = self._store / "waiting"
         waiting.unlink(missing_ok=True)
         try:
-            os.link(source, waiting)
+            if not copy:
+                os.link(source, waiting)
         except OSError:
+            copy = True
+        if copy:
             shutil.copyfile(source, waiting)
         waiting.replace(target)
         waiting.unlink(missing_ok=True)  # a rename to another name of the same file leaves both
