@@ -26,6 +26,8 @@ from wsanalyze.hub.failures import (
     explain_disk,
     has_answer,
     is_of_disk,
+    is_of_one_file,
+    is_resized,
     transport_library,
 )
 from wsanalyze.hub.library import library, storage_name, utils
@@ -38,6 +40,7 @@ _FIRST_PATIENCE: Final = 10.0
 """The same while the Hub was not reached at all: a network that is not there does not come by waiting."""
 _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 30.0
+_MAX_RESIZED: Final = 3
 _CONNECT_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 30.0
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -362,9 +365,10 @@ class HubClient:
         if wait is None:
             wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0**attempt) * self._random.uniform(0.75, 1.25)
         patience = self._patience if self._reached or has_answer(error) else min(self._patience, _FIRST_PATIENCE)
-        if wait > patience - (time.monotonic() - started):
+        hopeless = is_resized(error) and attempt >= _MAX_RESIZED
+        if hopeless or wait > patience - (time.monotonic() - started):
             tries = "once" if attempt == 0 else f"{attempt + 1} times"
-            kind = SourceError if has_answer(error) else UnreachableError
+            kind = SourceError if is_of_one_file(error) else UnreachableError
             raise kind(f"{where}: {describe(error)}; asked {tries}: try again later") from error
         with self._lock:
             self._progress(Progress("waiting for the Hub", 0, max(1, round(wait)), "seconds"))

@@ -17,6 +17,7 @@ RETRIED_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NOT_CACHED: Final = "is not in the cache, and HF_HUB_OFFLINE forbids to ask the Hub"
 _MAX_WAIT_DIGITS: Final = 5  # a day has 86,400 seconds
 _MAX_TEXT_CHARS: Final = 200
+_BROKEN: Final = 500
 _DISK: Final = frozenset(
     {
         errno.ENOSPC,
@@ -63,15 +64,24 @@ def explain(where: str, error: Exception) -> WsAnalyzeError | None:
 
 def is_passing(error: Exception) -> bool:
     """Whether a failure may pass by itself: of the network, a busy server, a transfer that was cut."""
-    errors, cause = library().errors, error.__cause__ or error.__context__
-    if isinstance(error, errors.LocalEntryNotFoundError):  # "cannot find the file on the Hub", whatever happened
-        return not isinstance(cause, Exception) or is_passing(cause)
+    error = _unwrap(error)
+    if isinstance(error, library().errors.LocalEntryNotFoundError):
+        return True
     status = _status(error)
     if status is not None:
         return status in RETRIED_STATUSES
-    cut = isinstance(error, OSError) and "Consistency check failed" in str(error)
     transport: type[Exception] = transport_library().TransportError
-    return cut or isinstance(error, transport | ConnectionError | TimeoutError | RuntimeError)
+    return is_resized(error) or isinstance(error, transport | ConnectionError | TimeoutError | RuntimeError)
+
+
+def is_resized(error: Exception) -> bool:
+    """Whether a file came with another size than the server said: a transfer that was cut, or another file."""
+    return isinstance(error, OSError) and "Consistency check failed" in str(error)
+
+
+def is_of_one_file(error: Exception) -> bool:
+    """Whether a failure that did not pass is that of the file asked for, and tells nothing of others."""
+    return is_resized(error) or _status(_unwrap(error)) == _BROKEN
 
 
 def explain_disk(error: OSError, folder: Path, name: str, nbytes: int) -> WsAnalyzeError:
@@ -99,12 +109,12 @@ def is_of_disk(error: OSError) -> bool:
 
 def has_answer(error: Exception) -> bool:
     """Whether a server answered at all."""
-    return _status(error) is not None
+    return _status(_unwrap(error)) is not None
 
 
 def asked_wait(error: Exception) -> float | None:
     """How long the server asks to wait, in seconds; None where it does not say."""
-    headers = getattr(getattr(error, "response", None), "headers", None)
+    headers = getattr(getattr(_unwrap(error), "response", None), "headers", None)
     if headers is None:
         return None
     limit = utils().parse_ratelimit_headers(headers)
@@ -116,7 +126,10 @@ def asked_wait(error: Exception) -> float | None:
 
 def describe(error: Exception) -> str:
     """A failure in a few words; without addresses, since those of downloads are signed, and without tokens."""
+    error = _unwrap(error)
     status = _status(error)
+    if is_resized(error):
+        return "it comes with another size than the one that is listed"
     if status is not None:
         reason = getattr(getattr(error, "response", None), "reason_phrase", "")
         return f"the server answers {status}{f' ({reason})' if reason else ''}"
@@ -161,6 +174,13 @@ def _explain_answer(where: str, error: Exception) -> WsAnalyzeError | None:
 
 def _host() -> str:
     return urlsplit(library().constants.ENDPOINT).hostname or "the Hub"
+
+
+def _unwrap(error: Exception) -> Exception:
+    """What happened where the client says "cannot find the file on the Hub", whatever it was."""
+    cause = error.__cause__ or error.__context__
+    wrapped = isinstance(error, library().errors.LocalEntryNotFoundError) and isinstance(cause, Exception)
+    return cause if wrapped and isinstance(cause, Exception) else error
 
 
 def _status(error: Exception) -> int | None:
