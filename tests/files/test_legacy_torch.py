@@ -3,6 +3,8 @@
 import io
 import itertools
 import pickle
+import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -52,6 +54,59 @@ def test_storages_lie_where_torch_put_them(read):
 def test_pickles_longer_than_the_first_look(read, monkeypatch, window):
     monkeypatch.setattr(legacy_torch, "FIRST_WINDOW_BYTES", window)
     assert len(read(save({f"layer.{i}": torch.ones(i) for i in range(60)})).storages) == 60
+
+
+class Noting(LocalFiles):
+    """Local files that note how far they were read."""
+
+    def __init__(self):
+        super().__init__()
+        self.furthest = 0
+
+    def read_into(self, file, offset, buffer):
+        self.furthest = max(self.furthest, offset + len(buffer))
+        super().read_into(file, offset, buffer)
+
+
+WHOLE = torch.arange(1000.0)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        STATE,
+        {f"layer.{i}": torch.ones(i, dtype=d) for i, d in enumerate([torch.float32, torch.bfloat16, torch.int64] * 9)},
+        {"whole": WHOLE, "view": WHOLE[10:20], "turned": WHOLE.view(10, 100).T},
+        {"z": torch.ones(3, dtype=torch.complex64), "bool": torch.ones(5, dtype=torch.bool), "none": torch.ones(0)},
+    ],
+)
+def test_of_a_remote_file_nothing_behind_the_pickles_is_read(tmp_path, monkeypatch, tree):
+    data = save({**tree, "large": torch.ones(100_000)})
+    (tmp_path / "x.pt").write_bytes(data)
+    near = stat_file(tmp_path / "x.pt")
+    pickled = sum(map(len, split(data)[0]))
+    monkeypatch.setattr(legacy_torch, "FIRST_WINDOW_BYTES", pickled)
+    with Noting() as source:
+        far = read_contents(source, replace(near, remote=True))
+        assert source.furthest <= max(pickled, 512)
+        assert far.storages == read_contents(source, near).storages
+
+
+SIX = b"K\x06"
+CLAIMS = [b"K\x05", b"K\x07", b"J\xff\xff\xff\xff", b"\x8a\x08" + bytes(7) + b"\x10", b"X\1\0\0\0006", b"N", b"\x88"]
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_sizes_that_do_not_fill_a_remote_file_are_not_believed(tmp_path, claim):
+    """What each storage says itself counts then."""
+    pickles, storages = split(save({"a": torch.arange(6.0)}))
+    pickles[3], count = re.subn(rb"(cpuq.)" + SIX, lambda found: found[1] + claim, pickles[3], flags=re.DOTALL)
+    assert count == 1
+    (tmp_path / "x.pt").write_bytes(b"".join([*pickles, storages]))
+    near = stat_file(tmp_path / "x.pt")
+    with LocalFiles() as source:
+        far = read_contents(source, replace(near, remote=True))
+        assert far.storages == read_contents(source, near).storages
 
 
 def numel(count):

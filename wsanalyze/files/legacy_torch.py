@@ -45,6 +45,8 @@ ITEMSIZES: Final = {
 }
 """Bytes of one element, by the class that the pickle names for a storage."""
 
+_Types = dict[str, tuple[Global, Any]]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LegacyTorch:
@@ -97,12 +99,14 @@ def read_legacy_torch(source: ByteSource, file: FileRef) -> LegacyTorch:
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise CheckpointError("has a damaged list of storages", file.url)
     types = _find_types(tree)
-    if system.get("little_endian") is False and any(storage.name.startswith("Complex") for storage in types.values()):
+    swapped = system.get("little_endian") is False
+    if swapped and any(storage.name.startswith("Complex") for storage, _ in types.values()):
         # torch turned all 8 bytes of a complex number around at once, and so swapped its halves.
         raise CheckpointError(
             "holds complex numbers of a big-endian machine: load it there, save it as it is now", file.url
         )
-    return LegacyTorch(tree, _list_storages(source, file, keys, types, position))
+    predicted = _predict_storages(file, keys, types, position) if file.remote else None
+    return LegacyTorch(tree, predicted or _list_storages(source, file, keys, types, position))
 
 
 def _read_pickles(source: ByteSource, file: FileRef) -> tuple[list[Any], int]:
@@ -126,20 +130,22 @@ def _read_pickles(source: ByteSource, file: FileRef) -> tuple[list[Any], int]:
             return found, position
 
 
-def _find_types(tree: Any) -> dict[str, Global]:  # noqa: ANN401 - a pickled tree
-    """For each storage that a tree refers to, by key, its class; where several do, the first one counts.
+def _find_types(tree: Any) -> _Types:  # noqa: ANN401 - a pickled tree
+    """For each storage that a tree refers to, by key, its class and size; where several do, the first one counts.
 
     The tree is walked in the order of the pickle, each part of it once, without recursion.
     """
-    types: dict[str, Global] = {}
+    types: _Types = {}
     seen: set[int] = set()
     stack: list[Any] = [tree]
     while stack:
         value = stack.pop()
         if isinstance(value, PersistentId):
             match value.value:
+                case ("storage", Global() as storage, str() as key, _, numel, *_):
+                    types.setdefault(key, (storage, numel))
                 case ("storage", Global() as storage, str() as key, *_):
-                    types.setdefault(key, storage)
+                    types.setdefault(key, (storage, None))
             continue
         if not isinstance(value, dict | list | tuple | Call) or id(value) in seen:
             continue
@@ -154,8 +160,29 @@ def _parts(value: dict[Any, Any] | list[Any] | tuple[Any, ...] | Call) -> Sequen
     return list(value.values()) if isinstance(value, dict) else value
 
 
+def _predict_storages(
+    file: FileRef, keys: Sequence[str], types: _Types, position: int
+) -> dict[str, tuple[int, int]] | None:
+    """Tell where the storages of a remote file lie by the sizes in its pickle: to read each takes a request.
+
+    It is provisional: what is there is seen when the file itself is at hand and is opened once more.
+
+    Returns:
+        As `_list_storages`; None where such storages would not cover the file exactly.
+    """
+    storages: dict[str, tuple[int, int]] = {}
+    for key in keys:
+        storage, numel = types.get(key, (None, None))
+        itemsize = ITEMSIZES.get(storage.name) if storage else None
+        if key in storages or itemsize is None or type(numel) is not int or not 0 <= numel <= _MAX_NUMEL:
+            return None
+        storages[key] = position + _COUNT_BYTES, numel * itemsize
+        position += _COUNT_BYTES + numel * itemsize
+    return storages if position == file.size else None
+
+
 def _list_storages(
-    source: ByteSource, file: FileRef, keys: Sequence[str], types: Mapping[str, Global], position: int
+    source: ByteSource, file: FileRef, keys: Sequence[str], types: _Types, position: int
 ) -> dict[str, tuple[int, int]]:
     """Go from one storage to the next: each says how many elements it has.
 
@@ -166,7 +193,7 @@ def _list_storages(
     for key in keys:
         if key in storages:
             raise CheckpointError(f"lists storage {key!r} twice", file.url)
-        itemsize = ITEMSIZES.get(types[key].name) if key in types else None
+        itemsize = ITEMSIZES.get(types[key][0].name) if key in types else None
         if itemsize is None:
             raise CheckpointError(f"holds storage {key!r} of a type that is not known", file.url)
         if position + _COUNT_BYTES > file.size:
