@@ -110,7 +110,8 @@ def measure_changes(
         )
         identities = [side.identity for side in chosen]
         try:
-            _Measuring(match, identities, source, kernel, store, memory_bytes, progress).run(chosen, window)
+            measuring = _Measuring(match, identities, source, kernel, store, memory_bytes, progress, window is not None)
+            measuring.run(chosen, window)
         except FailedCheckpointError as failure:
             index = alive.pop(failure.side)
             failures[index] = failure
@@ -130,6 +131,7 @@ class _Measuring:
     store: RunFile
     memory_bytes: int
     progress: ProgressCallback
+    far: bool
 
     def run(self, sides: Sequence[Side], window: FileWindow | None) -> None:
         """Measure what is not stored: all of it band by band, or pair by pair where files are brought here for it."""
@@ -185,7 +187,11 @@ class _Measuring:
         counts = {row: count_segments(match, row) for row in np.flatnonzero(needed.any(axis=1)).tolist()}
         count = count or _Count(self.progress, "measuring", _count_bytes(bands, match, needed))
         count.add(0)
+        last = None
         for segment, pair, sums in stream_changes(bands, match, needed, self.source, self.kernel, count.add):
+            if self.far and last not in (None, pair):
+                store.commit()  # costs less than bytes that come again
+            last = pair
             before, after = (self.identities[side] for side in match.pairs[pair])
             name = match.rows[segment.row].name
             num_segments = counts[segment.row][pair]
