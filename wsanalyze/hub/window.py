@@ -18,7 +18,7 @@ _FILES: Final = "files"
 _COMING: Final = "coming"
 _PLAIN_DIGEST: Final = re.compile(r"(sha256|git):[0-9a-f]{40,64}")
 _SPARE_SHARE: Final = 0.1
-"""How much of the free disk is left alone by files that are brought here before it is known which are needed."""
+"""How much of the free disk is left alone by files that stay here though there is no need to."""
 
 
 class Window:
@@ -30,7 +30,7 @@ class Window:
         keep: Whether files go into the user's cache of the Hub instead, and stay.
 
     Attributes:
-        room: Size of the two checkpoints that take the most, or of what was here before where that is more, in bytes.
+        room: Size of the two checkpoints that take the most, or of what came early where that is more, in bytes.
         num_dropped: Files that were brought here to be opened and had to go again.
     """
 
@@ -41,7 +41,6 @@ class Window:
         self._needed: list[dict[str, int]] = []
         self.room = 0
         self._early: list[str] = []
-        self._early_room: float | None = None
         self.num_dropped = 0
 
     def find(self, file: HubFile) -> Path | None:
@@ -61,10 +60,12 @@ class Window:
             needed: For each change that is measured, the files of both its sides.
         """
         self._needed = [{_name(file): file.entry.size for file in files} for files in needed]
-        held, wanted = self._held(), set().union(*self._needed)
-        stays = sum(size for name, size in held.items() if name in wanted)
-        self.room = max([stays, *(sum(files.values()) for files in self._needed)])
-        self._early.clear()
+        self.room = max((sum(files.values()) for files in self._needed), default=0)
+        if self._early:  # more than two checkpoints may be here, and are not to come twice
+            held, wanted = self._held(), set().union(*self._needed)
+            missing = max(sum(files[name] for name in files.keys() - held) for files in self._needed)
+            stays = sum(size for name, size in held.items() if name in wanted)
+            self.room = max(self.room, stays + min(missing, self._spare_bytes))
 
     @property
     def free_bytes(self) -> int:
@@ -73,6 +74,11 @@ class Window:
         while not folder.exists() and folder.parent != folder:
             folder = folder.parent
         return shutil.disk_usage(folder).free
+
+    @property
+    def _spare_bytes(self) -> int:
+        """Room that may be taken by what need not be here."""
+        return int((1 - _SPARE_SHARE) * self.free_bytes)
 
     @property
     def held_bytes(self) -> int:
@@ -114,15 +120,10 @@ class Window:
         """
         if found := self.find(file):
             return found
-        if not self.keep:
-            if self._early_room is None:
-                self._early_room = (1 - _SPARE_SHARE) * self.free_bytes
-            while self._early and self._early_room < file.entry.size:
-                name = self._early.pop(0)
-                self._early_room += self._held().get(name, 0)
-                self.num_dropped += 1
-                self._drop(name)
-            self._early_room -= file.entry.size
+        while self._early and self._spare_bytes < file.entry.size:
+            name = self._early.pop(0)
+            self.num_dropped += name in self._held()
+            self._drop(name)
         path = self.bring(file, on_bytes)
         self._early.append(_name(file))
         return path
