@@ -252,6 +252,8 @@ def ranges_of(hub):
     """The bytes that went out, by file and revision: (start, stop) each, in order."""
     sent = {}
     for record in hub.log.records("data"):
+        if record.range is None:
+            continue
         start, stop = map(int, record.range.removeprefix("bytes=").split("-"))
         sent.setdefault((record.commit, record.file), []).append((start, stop + 1))
     return {key: sorted(spans) for key, spans in sent.items()}
@@ -277,6 +279,15 @@ def test_a_second_time_only_the_refs_are_asked_for(hub, tmp_path, form, fetch):
     second = analyze(on_hub(), tmp_path / "far.wsa", fetch=fetch)
     assert [record.path.partition("?")[0] for record in hub.log] == [f"/api/models/{REPO}/refs"]
     same_sums(second, first)
+
+
+def test_samples_of_checkpoints_that_are_not_chosen_are_remembered_too(hub, tmp_path):
+    publish(hub, tmp_path / "run", with_copies(8))
+    analyze(on_hub(), tmp_path / "far.wsa", fetch="files", every=20)
+    assert len(ranges_of(hub)) > 2
+    hub.log.clear()
+    analyze(on_hub(), tmp_path / "far.wsa", fetch="files", every=20)
+    assert len(hub.log) == 1
 
 
 def test_a_new_checkpoint_costs_its_tree_and_its_bytes(hub, tmp_path):
