@@ -22,6 +22,8 @@ from wsanalyze.tensors.base import WEIGHTS, TensorInfo, TensorSet
 from wsanalyze.tensors.derived import DerivedTensors, derive_tensors
 
 _MAX_NAMED: Final = 4
+_PREPARED: Final = 64
+"""Checkpoints whose headers are asked for at once."""
 _Derived = dict[tuple[int, TreePath | None], DerivedTensors]
 
 
@@ -209,6 +211,9 @@ class _Opening:
         """Open all of them; one without weights is left out."""
         for index, checkpoint in enumerate(checkpoints):
             self._progress(Progress("reading headers", index, len(checkpoints), "checkpoints"))
+            if index % _PREPARED == 0:
+                ahead = checkpoints[index : index + _PREPARED]
+                self.source.prepare([file for one in ahead for file in one.files if one.problem is None])
             try:
                 self.opened[checkpoint.origin] = self._opener(checkpoint, self.source)
             except NoWeightsError as error:

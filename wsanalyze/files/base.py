@@ -66,6 +66,9 @@ class ByteSource(Protocol):
             CheckpointError: If the file ends before, cannot be read, or is not the one that was listed.
         """
 
+    def prepare(self, files: Sequence[FileRef]) -> None:
+        """Be told of files whose headers will be read next; only a matter of speed."""
+
     def expect(self, file: FileRef, spans: Sequence[tuple[int, int]]) -> None:
         """Be told which spans of a file, (offset, nbytes) each, will be read next, in the order of their offsets.
 

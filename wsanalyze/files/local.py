@@ -52,6 +52,9 @@ class LocalFiles:
             except OSError as error:
                 raise CheckpointError(f"cannot be read ({_explain(error)})", file.url) from error
 
+    def prepare(self, files: Sequence[FileRef]) -> None:
+        """See `ByteSource.prepare`: the disk is quick."""
+
     def expect(self, file: FileRef, spans: Sequence[tuple[int, int]]) -> None:
         """See `ByteSource.expect`: the system reads ahead by itself."""
 

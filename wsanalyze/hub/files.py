@@ -34,6 +34,7 @@ class HubFiles(LocalFiles):
         self.window: Window | None = None
         self.ranges = RangeReader(client)
         self.ranges.read_whole = self._read_whole
+        self.ranges.may_read_whole = self._may_read_whole
         self.sealed = False
         self.fetch = "auto"
         self.progress: ProgressCallback = silent
@@ -50,7 +51,8 @@ class HubFiles(LocalFiles):
         texts = [self._plan_text] if self._plan_text else []
         if self._num_early:
             files = "1 file was" if self._num_early == 1 else f"{self._num_early} files were"
-            texts.append(f"the server sends no parts of files, so {files} brought here whole before they were wanted")
+            why = "their headers are all over them" if self.ranges.supported else "the server sends no parts of files"
+            texts.append(f"{why}, so {files} brought here whole to be opened")
         if self.window is not None and self.window.num_dropped:
             again = "1 of them was" if self.window.num_dropped == 1 else f"{self.window.num_dropped} of them were"
             texts.append(f"{again} let go for want of room, to be brought again")
@@ -67,6 +69,10 @@ class HubFiles(LocalFiles):
     def at_hand(self, file: FileRef) -> bool:
         """Whether a file is on disk."""
         return not file.remote or self._find(file) is not None
+
+    def prepare(self, files: Sequence[FileRef]) -> None:
+        """See `ByteSource.prepare`."""
+        self.ranges.prepare([self._known[f.url] for f in files if f.remote and self._find(f) is None])
 
     def expect(self, file: FileRef, spans: Sequence[tuple[int, int]]) -> None:
         """See `ByteSource.expect`."""
@@ -160,7 +166,7 @@ class HubFiles(LocalFiles):
 
     def _read_whole(self, known: HubFile, offset: int, buffer: memoryview) -> None:
         """Read from a file that is brought here whole for it, planned or not, since the server sends no parts of it."""
-        if self.fetch == "ranges" or self.window is None:
+        if self.window is None or not self._may_read_whole():
             raise NoRangesError("the server sends whole files only (--fetch files reads them)", known.url)
         local = self._here.get(known.url)
         if local is None:
@@ -168,6 +174,9 @@ class HubFiles(LocalFiles):
             if not self._is_planned:
                 self._opened_whole.add(known.url)  # read on through `ranges`, which remembers headers
         super().read_into(local, offset, buffer)
+
+    def _may_read_whole(self) -> bool:
+        return self.fetch != "ranges" and self.window is not None
 
     def _bring_early(self, known: HubFile, window: Window) -> FileRef:
         done, size, name = 0, known.entry.size, known.entry.path.rpartition("/")[2]

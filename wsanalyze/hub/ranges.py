@@ -3,7 +3,9 @@
 import contextlib
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
@@ -18,6 +20,10 @@ _MAX_FILES: Final = 512
 _MAX_KEPT_BYTES: Final = 64_000_000
 _LIFE_BYTES: Final = 65_536
 """What must come until a connection that was cut counts as well again: one that is cut at every byte never ends."""
+_MAX_FETCHES: Final = 24
+"""Requests for headers and samples of one file after which it is brought here whole: of some formats, as of
+torch.distributed's, every tensor has a header of its own."""
+_NUM_WORKERS: Final = 8
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _PARTIAL: Final = 206
 _WHOLE: Final = 200
@@ -43,6 +49,7 @@ class RangeReader:
     Attributes:
         supported: Whether the server sends parts of files; True until it does not.
         read_whole: What reads from a whole file where it does not: fills a buffer with the bytes from an offset on.
+        may_read_whole: Whether that is there now, for files whose headers are all over them.
     """
 
     def __init__(self, client: HubClient) -> None:
@@ -52,12 +59,31 @@ class RangeReader:
         self._runs: dict[str, list[tuple[int, int]]] = {}
         self._stream: _Stream | None = None
         self._parts: dict[str, FileParts] = {}
+        self.may_read_whole: Callable[[], bool] = lambda: False
+        self._num_fetches: Counter[str] = Counter()
 
     def expect(self, file: HubFile, spans: Sequence[tuple[int, int]]) -> None:
         """Tell which spans of a file will be read next, front to back: (offset, nbytes) each, in any order."""
         if not self._runs:
             self._client.memory.save()  # reading them takes long, and may be stopped
         self._runs[file.url] = merge_spans(spans)
+
+    def prepare(self, files: Sequence[HubFile]) -> None:
+        """Fetch the ends of files that headers are found at, several at a time; what fails is told when it is read."""
+        wanted = [(file, self._find_parts(file)) for file in files]
+        wanted = [(file, parts) for file, parts in wanted if file.entry.size and not parts.num_bytes]
+
+        def fetch(file: HubFile, parts: FileParts) -> None:
+            offsets = [0] if file.entry.path.endswith(HEADED) else [file.entry.size - 1, 0]
+            for offset in offsets if self.supported else ():
+                with contextlib.suppress(CheckpointError):
+                    parts.read_into(offset, memoryview(bytearray(1)), partial(self._fetch_part, file))
+
+        for file, parts in wanted[:1]:  # does the server send parts at all?
+            fetch(file, parts)
+        with ThreadPoolExecutor(_NUM_WORKERS) as pool:
+            for _ in pool.map(lambda pair: fetch(*pair), wanted[1:]):
+                pass
 
     def confirm(self, file: HubFile) -> None:
         """Remember what was read of a file, announced runs aside: nothing was wrong with it."""
@@ -111,12 +137,22 @@ class RangeReader:
         if not self.supported and (start or not file.entry.path.endswith(HEADED)):
             self._read_whole(file, start, buffer)
             return
+        self._num_fetches[file.url] += not self._runs
+        if self._num_fetches[file.url] > _MAX_FETCHES and self.may_read_whole():
+            self._read_whole(file, start, buffer)
+            return
+        try:
+            self._fetch_part(file, start, buffer)
+        except NoRangesError:
+            self._read_whole(file, start, buffer)
+
+    def _fetch_part(self, file: HubFile, start: int, buffer: memoryview) -> None:
         stream = _Stream(self._client, file, start, start + len(buffer))
         try:
             stream.read_into(buffer)
         except NoRangesError:
             self.supported = False
-            self._read_whole(file, start, buffer)
+            raise
         finally:
             self.supported = self.supported and not stream.whole
             stream.close()

@@ -80,6 +80,10 @@ class SampleTap:
             if run.take(start, buffer):
                 self._touched.add(run.side)
 
+    def prepare(self, files: Sequence[FileRef]) -> None:
+        """See `ByteSource.prepare`."""
+        self._source.prepare(files)
+
     def expect(self, file: FileRef, spans: Sequence[tuple[int, int]]) -> None:
         """See `ByteSource.expect`."""
         self._source.expect(file, spans)
@@ -208,6 +212,9 @@ class _Kept:
         if run is None or len(run.data) != len(buffer):
             raise CheckpointError("was not sampled", file.url)
         buffer[:] = run.data.data
+
+    def prepare(self, files: Sequence[FileRef]) -> None:
+        del files
 
     def expect(self, file: FileRef, spans: Sequence[tuple[int, int]]) -> None:
         del file, spans
