@@ -240,7 +240,7 @@ def pull(repo: str, folder: str, **options: Any) -> int:  # noqa: ANN401 - click
 
     hub = HubOptions(options["repo_type"], options["commits"])
     wanted = PullOptions(parse_steps(options["steps"]), options["every"], hub)
-    with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"]) as progress:
+    with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"], warm_up=False) as progress:
         pulled = pull_sequence(repo, Path(folder), wanted, dry_run=options["dry_run"], progress=progress)
     for text in pulled.failures:
         _tell(text, STATUS_PARTLY)

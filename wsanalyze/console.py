@@ -36,15 +36,16 @@ class ProgressDisplay:
     Args:
         quiet: Show nothing.
         no_color: Use no colour.
+        warm_up: Import meanwhile what finding trends needs.
     """
 
-    def __init__(self, *, quiet: bool = False, no_color: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, no_color: bool = False, warm_up: bool = True) -> None:
         self._quiet = quiet
         self._no_color = no_color
         self._bars: RichProgress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._last_line = time.monotonic()
-        self._warmed_up = False
+        self._warmed_up = not warm_up
 
     def __call__(self, progress: Progress, /) -> None:
         """Show how far the work is."""

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -209,33 +209,33 @@ class _Puller:
 
     def run(self) -> tuple[list[str], list[str]]:
         """Fetch and place everything: the names of what is there, and what failed."""
+        self._target.prepare()
+        with closing(self._target):
+            try:
+                names, failures = self._pull_all()
+                if not failures:
+                    self._target.clear()
+            finally:
+                with suppress(WsAnalyzeError):
+                    self._target.save()
+        return names, failures
+
+    def _pull_all(self) -> tuple[list[str], list[str]]:
         names: list[str] = []
         failures: list[str] = []
         unreached = 0
-        self._target.prepare()
-        try:
-            for one, missing in zip(self._plan.placed, self._plan.missing, strict=True):
-                if missing and unreached >= _MAX_UNREACHED:
-                    failures.append(f"{one.checkpoint.label} is left out: it was not asked for any more")
-                    continue
-                try:
-                    self._pull(one, missing)
-                except CheckpointError as error:
-                    failures.append(f"{one.checkpoint.label} is left out: {error}")
-                    unreached = unreached + 1 if isinstance(error.__cause__, SourceError) else 0
-                else:
-                    names.append(one.folder)
-                    unreached = 0 if missing else unreached
-        except BaseException:
-            with suppress(WsAnalyzeError):
-                self._target.save()
-            self._target.close()
-            raise
-        if failures:
-            self._target.save()
-            self._target.close()
-        else:
-            self._target.finish()
+        for one, missing in zip(self._plan.placed, self._plan.missing, strict=True):
+            if missing and unreached >= _MAX_UNREACHED:
+                failures.append(f"{one.checkpoint.label} is left out: it was not asked for any more")
+                continue
+            try:
+                self._pull(one, missing)
+            except CheckpointError as error:
+                failures.append(f"{one.checkpoint.label} is left out: {error}")
+                unreached = unreached + 1 if isinstance(error.__cause__, SourceError) else 0
+            else:
+                names.append(one.folder)
+                unreached = 0 if missing else unreached
         return names, failures
 
     def _pull(self, one: Placed, missing: Mapping[str, HubFile]) -> None:

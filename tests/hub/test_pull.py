@@ -1,5 +1,6 @@
 """Pulling a training run into a folder, with the real client against the test Hub."""
 
+import itertools
 import json
 import os
 import shutil
@@ -12,8 +13,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from wsanalyze.checkpoints.folder import FolderSource
@@ -21,7 +20,6 @@ from wsanalyze.checkpoints.order import order_checkpoints
 from wsanalyze.cli import main
 from wsanalyze.errors import SourceError
 from wsanalyze.hub.client import HubClient
-from wsanalyze.hub.layout import name_folders
 from wsanalyze.hub.pull import NOTE_NAME, PullFolder
 from wsanalyze.hub.session import HubOptions
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
@@ -239,6 +237,35 @@ def test_a_killed_pull_goes_on(hub, tmp_path):
     assert not [name for name in files_in(tmp_path / "run") if name.startswith(".")]
 
 
+def test_whenever_it_is_stopped_names_stand_for_whole_files(hub, tmp_path, monkeypatch):
+    repo = publish(hub, tmp_path, (0, 100, 200), copies=(100,))
+    whole = {content.data for content in repo.contents.values()}
+    real, moment, done = os.replace, 0, False
+    while not done:
+        moment += 1
+        run, calls = tmp_path / f"run{moment}", itertools.count(1)
+
+        def stop(*names, calls=calls, moment=moment):
+            if next(calls) == moment:
+                raise KeyboardInterrupt
+            real(*names)
+
+        hub.log.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", stop)
+            try:
+                pull(run)
+                done = True
+            except KeyboardInterrupt:
+                pass
+        named = [run / name for name in files_in(run) if not name.startswith(".")] if run.exists() else []
+        assert {path.read_bytes() for path in named} <= whole
+        assert len(pull(run).names) == 3
+        assert [label for _, label, _ in order(run)] == ["checkpoint-0", "checkpoint-100", "checkpoint-200"]
+        assert len(weights_sent(hub)) <= 3 + (not done)  # what was on its way comes again
+    assert moment > 6
+
+
 def test_a_dry_run_makes_nothing(hub, tmp_path, capsys):
     publish(hub, tmp_path, copies=(200,))
     assert main(["pull", REPO, str(tmp_path / "run"), "--dry-run"]) == 0
@@ -318,6 +345,24 @@ def test_repositories_that_cannot_be_read(hub, tmp_path, capsys, options, words)
     said = capsys.readouterr().err
     assert words in said.splitlines()[-1]
     assert said.count("wsanalyze: ") == 1
+
+
+@pytest.mark.parametrize("token", [None, "hf_reader"])
+def test_private_repositories_and_data_sets(hub, tmp_path, monkeypatch, capsys, token):
+    hub.tokens.add("hf_reader")
+    repo = hub.add_repo("org/data", "dataset", private=True)
+    for step, state in enumerate(walk(3)):
+        repo.commit(f"step{step}", {"model.safetensors": as_bytes(tmp_path / "made", state)})
+    if token:
+        monkeypatch.setenv("HF_TOKEN", token)
+    run = str(tmp_path / "run")
+    assert main(["pull", "org/data", run, "--repo-type", "dataset", "--steps", "1:", "--quiet"]) == (0 if token else 1)
+    said = "".join(capsys.readouterr())
+    assert "hf_reader" not in said
+    if token:
+        assert [label for _, label, _ in order(run)] == ["checkpoint-1", "checkpoint-2"]
+    else:
+        assert "run hf auth login or set HF_TOKEN" in said
 
 
 def test_revisions_without_weights_are_named(hub, tmp_path, capsys):
@@ -489,29 +534,6 @@ def test_hostile_paths_are_refused(hub, tmp_path):
     assert len(pulled.failures) == 4
     assert len(pulled.names) == 1
     assert {p.parent.parent for p in (tmp_path / "run").rglob("*.safetensors")} == {tmp_path / "run"}
-
-
-@given(
-    st.lists(
-        st.text(max_size=300) | st.sampled_from(["..", ".", "", "/", "../../x", "con", "NUL.x", "a", "A", "optimizer"])
-    )
-)
-def test_names_of_folders_are_safe_and_differ(names):
-    folders = name_folders(names)
-    assert len({name.lower() for name in folders}) == len(names)
-    for name in folders:
-        assert 0 < len(name) <= 120
-        assert name.isascii()
-        assert name.isprintable()
-        assert not set(name) & set('/\\:*?"<>| ')
-        assert name[0] not in ".-_~"
-        assert name[-1] != "."
-        assert name.split(".")[0].lower() not in ("con", "nul", "aux", "prn")
-
-
-def test_plain_names_stay():
-    names = ["step100", "stage1-step5000-tokens21B", "epoch=3", "v1.0", "main", "step_7+ema"]
-    assert name_folders(names) == names
 
 
 @pytest.mark.usefixtures("hub")

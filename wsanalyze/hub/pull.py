@@ -118,8 +118,12 @@ class PullFolder:
         with self._explained():
             self._store.mkdir(parents=True, exist_ok=True)
             self._lock_out()
-            shutil.rmtree(self._coming, ignore_errors=True)
-            self._write_note()
+            try:
+                shutil.rmtree(self._coming, ignore_errors=True)
+                self._write_note()
+            except BaseException:
+                self.close()
+                raise
 
     def fetch(self, file: HubFile, on_bytes: Callable[[int], None]) -> int:
         """Bring the bytes of a file into the folder, not under its name yet: from the user's cache, else the Hub.
@@ -196,18 +200,19 @@ class PullFolder:
         with self._explained():
             self._write_note()
 
-    def finish(self) -> None:
-        """Clear away everything hidden but the note."""
-        self.save()
+    def clear(self) -> None:
+        """Let go of what was fetched and has no name: nothing, unless it was for what is not wanted any more."""
         shutil.rmtree(self._store, ignore_errors=True)
-        self.close()
-        shutil.rmtree(self._hidden, ignore_errors=True)
 
     def close(self) -> None:
-        """Let others write there."""
+        """Let others write there; what is hidden goes where nothing is kept in it for the next time."""
+        with contextlib.suppress(OSError):
+            self._store.rmdir()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+        if not self._store.exists():
+            shutil.rmtree(self._hidden, ignore_errors=True)
 
     def _lock_out(self) -> None:
         """A lock that ends with the process, however that ends; where the disk knows of none, there is none."""
@@ -215,7 +220,9 @@ class PullFolder:
             self._lock = sqlite3.connect(self._hidden / "lock", timeout=0, isolation_level=None)
             self._lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.Error as error:
-            self.close()
+            if self._lock is not None:
+                self._lock.close()
+            self._lock = None
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY:
                 raise SourceError(f"{self.path}: another wsanalyze pull is writing there: wait for it") from error
 
@@ -238,7 +245,7 @@ class PullFolder:
 
     def _link(self, source: Path, target: Path, *, copy: bool = False) -> None:
         """A second name of a file, or a copy where the disk has no links; whole from its first moment on."""
-        waiting = self._store / "waiting"
+        waiting = self._hidden / "waiting"
         waiting.unlink(missing_ok=True)
         try:
             if not copy:
@@ -275,7 +282,7 @@ class PullFolder:
     def _write_note(self) -> None:
         files = {name: [known.digest, known.size, known.mtime_ns] for name, known in self._known.items()}
         data = {"format": _FORMAT, "origin": self._origin, "files": files, "left": self._left}
-        waiting = self._store / "note"
+        waiting = self._hidden / "note"
         waiting.write_text(json.dumps(data), "utf-8")
         waiting.replace(self.path / NOTE_NAME)
 
