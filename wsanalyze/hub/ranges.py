@@ -23,6 +23,7 @@ _LIFE_BYTES: Final = 65_536
 _MAX_FETCHES: Final = 24
 """Requests for headers and samples of one file after which it is brought here whole: of some formats, as of
 torch.distributed's, every tensor has a header of its own."""
+_ZIP: Final = b"PK\x03\x04"
 _NUM_WORKERS: Final = 8
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _PARTIAL: Final = 206
@@ -74,10 +75,13 @@ class RangeReader:
         wanted = [(file, parts) for file, parts in wanted if file.entry.size and not parts.num_bytes]
 
         def fetch(file: HubFile, parts: FileParts) -> None:
-            offsets = [0] if file.entry.path.endswith(HEADED) else [file.entry.size - 1, 0]
-            for offset in offsets if self.supported else ():
-                with contextlib.suppress(CheckpointError):
-                    parts.read_into(offset, memoryview(bytearray(1)), partial(self._fetch_part, file))
+            if not self.supported:
+                return
+            with contextlib.suppress(CheckpointError):
+                first = bytearray(min(len(_ZIP), file.entry.size))
+                parts.read_into(0, memoryview(first), partial(self._fetch_part, file))
+                if first == _ZIP:  # its directory lies at its end
+                    parts.read_into(file.entry.size - 1, memoryview(bytearray(1)), partial(self._fetch_part, file))
 
         for file, parts in wanted[:1]:  # does the server send parts at all?
             fetch(file, parts)
