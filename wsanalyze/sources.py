@@ -1,6 +1,5 @@
 """What people name as a source: folders, files and globs on disk, and addresses of the Hub; one base beside them."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -65,18 +64,20 @@ def locate_checkpoints(sources: Sequence[str], base: str | None = None, hub: Hub
 
 
 def _tell_apart(found: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
-    """Name the repository of those on the Hub that others are called like: they lie in no folder that could tell."""
-    counts = Counter(label for label, _ in {(checkpoint.label, checkpoint.origin) for checkpoint in found})
+    """Name the repository of those on the Hub that others elsewhere are called like: no folder tells them apart."""
+    places: dict[str, set[str]] = {}
+    for checkpoint in found:
+        places.setdefault(checkpoint.label, set()).add(_name_repository(checkpoint))
     return [
-        replace(checkpoint, label=f"{checkpoint.label} ({_name_repository(checkpoint.origin)})")
-        if counts[checkpoint.label] > 1 and is_hub_address(checkpoint.origin)
+        replace(checkpoint, label=f"{checkpoint.label} ({repository})")
+        if len(places[checkpoint.label]) > 1 and (repository := _name_repository(checkpoint))
         else checkpoint
         for checkpoint in found
     ]
 
 
-def _name_repository(origin: str) -> str:
-    return parse_address(origin).repo
+def _name_repository(checkpoint: Checkpoint) -> str:
+    return parse_address(checkpoint.origin).repo if is_hub_address(checkpoint.origin) else ""
 
 
 def _locate(source: str, hub: HubSession | None) -> tuple[Sequence[Checkpoint], Sequence[str]]:

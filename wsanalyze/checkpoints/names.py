@@ -25,6 +25,7 @@ _ALIAS: Final = re.compile(
     r"(?<![a-zA-Z])(last|latest|final|newest|current|best|recovery|init|initial|initialized)(?![a-z])", re.IGNORECASE
 )
 _STEP_FOLDER: Final = re.compile(r"(checkpoint|ckpt|chkpt|cp)[-_=.]?\d+(e\d{1,2})?|[-_=.]?\d+", re.IGNORECASE)
+_HASH: Final = re.compile(r"(?=.*[a-f].*[a-f])(?=.*\d)[0-9a-f]{7,40}")
 _MONTHS: Final = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DATES: Final = (
     re.compile(r"(?<!\d)(?P<day>\d{1,2})[-_ ]?(?P<name>[A-Za-z]{3})[a-z]*[-_ ]?(?P<year>(?:19|20)\d\d)(?!\d)"),
@@ -56,7 +57,9 @@ class NameFacts:
 
 def read_name(name: str) -> NameFacts:
     """Find the numbers that a name carries, with the units that it gives them."""
-    units = {}
+    units: dict[str, int] = {}
+    if _HASH.fullmatch(name):  # of a commit: its e85 is no epoch
+        return NameFacts(units, "", "", None)
     for unit, pattern in _KEYED:
         if found := pattern.search(name):
             number = int(Decimal(found[1]) * _read_scale(found[2] or ""))

@@ -90,6 +90,7 @@ class HubSource:
         self._progress = progress
         self._trees: dict[str, list[TreeFile] | CheckpointError] = {}
         self._beside = False
+        self._strange = 0
 
     def find(self) -> HubSequence:
         """Find the checkpoints; reads listings and shard indices, and no weight.
@@ -117,6 +118,9 @@ class HubSource:
         if empty := [one.name for one in listed if not one.checkpoints]:
             verb, are = ("holds", "is") if len(empty) == 1 else ("hold", "are")
             notes.append(f"{list_names(empty)} {verb} no weights and {are} left out")
+        if self._strange:
+            are = "1 name is" if self._strange == 1 else f"{self._strange} names are"
+            notes.append(f"{are} left out that no branch or tag of git can have")
         if self._beside:
             given = self._address.at(self._address.revision, "FOLDER")
             notes.append(f"checkpoints in folders are left out beside those in none ({given} reads them)")
@@ -128,7 +132,9 @@ class HubSource:
         branches: list[Revision] = []
         tags: list[Revision] = []
         if not address.is_commit and (not self._commits or address.is_glob or address.folder):
-            branches, tags = ([ref for ref in refs if is_revision(ref)] for refs in client.list_refs(address))
+            listed = client.list_refs(address)
+            branches, tags = ([ref for ref in refs if is_revision(ref)] for refs in listed)
+            self._strange = sum(map(len, listed)) - len(branches) - len(tags)
             address = self._address = settle_address(address, (*branches, *tags))
         if self._commits:
             if address.is_glob:

@@ -35,6 +35,8 @@ class HubTree:
         self.files: dict[PurePosixPath, HubFile] = {}
         self.folders: dict[PurePosixPath, dict[str, PurePosixPath]] = {PurePosixPath(): {}}
         for entry in entries:
+            if not isinstance(entry.path, str):
+                raise CheckpointError("lists a file without a name", address.at(revision.name))
             path = PurePosixPath(entry.path)
             if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in entry.path:
                 continue  # no tree of git has any
