@@ -237,6 +237,59 @@ def test_a_killed_pull_goes_on(hub, tmp_path):
     assert not [name for name in files_in(tmp_path / "run") if name.startswith(".")]
 
 
+KILLED = """
+import os, signal, sys
+from huggingface_hub import file_download
+from wsanalyze.cli import main
+
+real = file_download.http_get
+
+def fetch(url, file, **options):
+    class Half:
+        def __getattr__(self, name):
+            return getattr(file, name)
+
+        def write(self, data):
+            file.write(data[: len(data) // 2])
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    real(url, Half() if options["expected_size"] > 9000 else file, **options)
+
+file_download.http_get = fetch
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("fault", [None, "ignore_ranges", "damaged"])
+def test_of_a_file_that_was_cut_by_a_kill_the_rest_is_fetched(hub, tmp_path, fault):
+    repo = publish(hub, tmp_path, (0, 100))
+    run = tmp_path / "run"
+    where = hub.environment(tmp_path / "home")
+    killed = subprocess.run([sys.executable, "-c", KILLED, "pull", REPO, str(run)], env=where, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (partial,) = run.rglob("*.incomplete")
+    size = repo.find("step0").files["model.safetensors"].size
+    assert partial.stat().st_size == size // 2
+    if fault == "damaged":
+        partial.write_bytes(b"x" * (size // 2))
+    elif fault:
+        getattr(hub.faults, fault)()
+    hub.log.clear()
+    pulled = pull(run)
+    assert pulled.failures == ()
+    assert len(order(run)) == 2
+    sent = sum(record.sent for record in hub.log.records("data") if record.file == "model.safetensors")
+    if fault is None:
+        assert sent == 2 * size - size // 2
+        assert pulled.num_bytes == sent
+    else:
+        assert 2 * size <= sent <= 3 * size
+    assert files_in(run) == sorted(
+        f"checkpoint-{s}/{n}" for s in (0, 100) for n in ("config.json", "model.safetensors")
+    )
+
+
 def test_whenever_it_is_stopped_names_stand_for_whole_files(hub, tmp_path, monkeypatch):
     repo = publish(hub, tmp_path, (0, 100, 200), copies=(100,))
     whole = {content.data for content in repo.contents.values()}

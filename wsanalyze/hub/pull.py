@@ -18,6 +18,7 @@ from typing import Final
 
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.client import HubClient, HubFile
+from wsanalyze.hub.partial import complete_partial, keep_partial
 from wsanalyze.hub.window import check_digest
 
 NOTE_NAME: Final = ".wsanalyze-pull.json"
@@ -119,24 +120,22 @@ class PullFolder:
             self._store.mkdir(parents=True, exist_ok=True)
             self._lock_out()
             try:
+                keep_partial(self._coming, self._store)
                 shutil.rmtree(self._coming, ignore_errors=True)
                 self._write_note()
             except BaseException:
                 self.close()
                 raise
 
-    def fetch(self, file: HubFile, on_bytes: Callable[[int], None]) -> int:
+    def fetch(self, file: HubFile, on_bytes: Callable[[int], None]) -> None:
         """Bring the bytes of a file into the folder, not under its name yet: from the user's cache, else the Hub.
-
-        Returns:
-            How many bytes were asked of the Hub.
 
         Raises:
             CheckpointError: If they cannot be had, or are not those that were listed.
             SourceError: If they cannot be written.
         """
         if self.find(file) is not None:
-            return 0
+            return
         target = self._stored(file)
         cached = self._client.find_cached(file)
         if cached is not None:
@@ -145,8 +144,14 @@ class PullFolder:
             with self._explained():
                 self._link(cached.resolve(), target)
             on_bytes(file.entry.size)
-            return 0
+            return
         with self._explained():
+            partial = complete_partial(file, self._store, self._client, on_bytes)
+            if partial is not None:
+                if self._check(partial, file) is None:
+                    partial.replace(target)
+                    return
+                partial.unlink()  # the client may fill a file in any order
             self._coming.mkdir(exist_ok=True)
         try:
             path = self._client.download(file, self._coming, on_bytes)
@@ -161,7 +166,6 @@ class PullFolder:
             shutil.rmtree(self._coming, ignore_errors=True)
         if problem is not None:
             raise CheckpointError(problem, file.url)
-        return file.entry.size
 
     def place(self, name: str, file: HubFile, *, apart: bool = False) -> None:
         """Give a file that was fetched its name, as a link where others have its bytes too.
