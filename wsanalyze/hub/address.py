@@ -58,8 +58,9 @@ class HubAddress:
 
     def readings(self) -> Iterator["HubAddress"]:
         """Itself, and what else it means if the revision has slashes in it: `@exp/step1/folder`."""
+        yield self
         parts = self.folder.split("/") if self.revision and self.folder else []
-        for count in range(len(parts) + 1):
+        for count in range(1, len(parts) + 1):
             revision, folder = "/".join((self.revision, *parts[:count])), "/".join(parts[count:])
             yield replace(self, revision=revision, folder=folder)
 
