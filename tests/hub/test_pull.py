@@ -20,7 +20,8 @@ from wsanalyze.checkpoints.order import order_checkpoints
 from wsanalyze.cli import main
 from wsanalyze.errors import SourceError
 from wsanalyze.hub.client import HubClient
-from wsanalyze.hub.pull import NOTE_NAME, PullFolder
+from wsanalyze.hub.pull import PullFolder
+from wsanalyze.hub.pull_note import NOTE_NAME
 from wsanalyze.hub.session import HubOptions
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.pull import PullOptions, pull_sequence

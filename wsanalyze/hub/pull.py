@@ -6,37 +6,20 @@ bytes of a file. A note remembers what was checked.
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 import sqlite3
-import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.client import HubClient, HubFile
 from wsanalyze.hub.partial import complete_partial, keep_partial
+from wsanalyze.hub.pull_note import PullNote, size_of, stat_regular
 from wsanalyze.hub.window import check_digest
 
-NOTE_NAME: Final = ".wsanalyze-pull.json"
 _HIDDEN: Final = ".wsanalyze-pull"
-_FORMAT: Final = 1
-_MAX_NOTE_BYTES: Final = 200_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What a file was when it was checked."""
-
-    digest: str
-    size: int
-    mtime_ns: int
-
-    def is_of(self, found: os.stat_result) -> bool:
-        return (self.size, self.mtime_ns) == (found.st_size, found.st_mtime_ns)
 
 
 class PullFolder:
@@ -54,16 +37,12 @@ class PullFolder:
     def __init__(self, path: Path, client: HubClient, origin: str) -> None:
         self.path = path
         self._client = client
-        self._origin = origin
         self._hidden = path / _HIDDEN
-        self._known: dict[str, _Known] = {}
-        self._left: dict[str, str] = {}
-        self._places: dict[str, Path] = {}
         self._lock: sqlite3.Connection | None = None
         with self._explained():
             if path.exists() and not path.is_dir():
                 raise SourceError(f"{path}: is no folder")
-            self._read_note()
+            self._note = PullNote(path, origin)
 
     def holds(self, name: str, file: HubFile) -> bool:
         """Whether a file is there already, byte for byte; what was not checked before is read.
@@ -75,33 +54,33 @@ class PullFolder:
         Raises:
             CheckpointError: If another stands there that was not put there by us, or was changed since.
         """
-        path, known = self.path / name, self._known.get(name)
-        if self._left.get(name) == file.entry.digest:
+        path = self.path / name
+        if self._note.is_left(name, file.entry.digest):
             return True
         if not os.path.lexists(path):
             return False
-        found = _stat(path)
+        found = stat_regular(path)
         if found is not None:
-            if known is not None and known.is_of(found) and known.digest != file.entry.digest:
+            known = self._note.digest_of(name, found)
+            if known not in (None, file.entry.digest):
                 return False  # ours, of another revision
-            checked = known is not None and known.is_of(found)
-            if checked or (found.st_size == file.entry.size and self._check(path, file) is None):
-                self._note(name, file, found)
+            if known or (found.st_size == file.entry.size and self._check(path, file) is None):
+                self._note.add(name, file.entry.digest, found)
                 return True
         raise CheckpointError("is not the file that the Hub lists, and is not overwritten: move it away", path)
 
     def find(self, file: HubFile) -> Path | None:
         """Where the bytes of a file are in the folder already, under whatever name."""
-        place = self._places.get(file.entry.digest)
-        if place is not None and _size_of(place) == file.entry.size:
+        place = self._note.find(file.entry.digest)
+        if place is not None and size_of(place) == file.entry.size:
             return place
         stored = self._stored(file)
-        return stored if _size_of(stored) == file.entry.size else None
+        return stored if size_of(stored) == file.entry.size else None
 
     def can_link(self, file: HubFile) -> bool:
         """Whether a file in the user's cache lies on the same disk, so that it takes no room."""
         cached = self._client.find_cached(file)
-        found = None if cached is None else _stat(cached)
+        found = None if cached is None else stat_regular(cached)
         return found is not None and found.st_dev == _nearest(self.path).stat().st_dev
 
     @property
@@ -188,14 +167,11 @@ class PullFolder:
                 source.replace(target)
             else:
                 self._link(source, target, copy=apart)
-            self._note(name, file, target.stat())
+            self._note.add(name, file.entry.digest, target.stat())
 
     def leave_out(self, name: str) -> None:
         """Take a file away again that is not wanted, and note that it was there."""
-        known = self._known.pop(name, None)
-        if known is not None:
-            self._left[name] = known.digest
-            self._places.pop(known.digest, None)
+        self._note.leave(name)
         with self._explained():
             (self.path / name).unlink(missing_ok=True)
 
@@ -261,34 +237,8 @@ class PullFolder:
         waiting.replace(target)
         waiting.unlink(missing_ok=True)  # a rename to another name of the same file leaves both
 
-    def _note(self, name: str, file: HubFile, found: os.stat_result) -> None:
-        self._known[name] = _Known(file.entry.digest, found.st_size, found.st_mtime_ns)
-        self._places[file.entry.digest] = self.path / name
-
-    def _read_note(self) -> None:
-        note = self.path / NOTE_NAME
-        if _size_of(note) > _MAX_NOTE_BYTES:
-            return
-        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError, FileNotFoundError):
-            data = json.loads(note.read_text("utf-8"))
-            if data["format"] != _FORMAT:
-                return
-            origin, files, left = str(data["origin"]), dict(data["files"]), dict(data["left"])
-            known = {str(n): _Known(str(d), int(size), int(mtime)) for n, (d, size, mtime) in files.items()}
-            if origin != self._origin:
-                raise SourceError(f"{self.path}: holds what was pulled from {origin}: name another folder")
-            self._known, self._left = known, {str(name): str(digest) for name, digest in left.items()}
-            for name, one in known.items():
-                found = _stat(self.path / name)
-                if found is not None and one.is_of(found):
-                    self._places[one.digest] = self.path / name
-
     def _write_note(self) -> None:
-        files = {name: [known.digest, known.size, known.mtime_ns] for name, known in self._known.items()}
-        data = {"format": _FORMAT, "origin": self._origin, "files": files, "left": self._left}
-        waiting = self._hidden / "note"
-        waiting.write_text(json.dumps(data), "utf-8")
-        waiting.replace(self.path / NOTE_NAME)
+        self._note.write(self._hidden / "note")
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -311,17 +261,3 @@ def _nearest(folder: Path) -> Path:
 def _plain(digest: str) -> str:
     """A name for what the Hub says of a file, whatever it says."""
     return hashlib.blake2b(digest.encode("utf-8", "backslashreplace"), digest_size=20).hexdigest()
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    """What a regular file is; None where there is none."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return None
-    return found if stat.S_ISREG(found.st_mode) else None
-
-
-def _size_of(path: Path) -> int:
-    found = _stat(path)
-    return -1 if found is None else found.st_size
