@@ -54,7 +54,9 @@ def window_of(tmp_path):
 
 @pytest.mark.parametrize("fetch", ["files", "ranges"])
 def test_a_run_that_is_killed_goes_on_with_what_is_missing(hub, tmp_path, start, fetch):
-    publish(hub, tmp_path / "run", make_walk(NUM, SHAPES))
+    states = make_walk(NUM, SHAPES)
+    states[4], states[15] = states[15], states[4]
+    publish(hub, tmp_path / "run", states)
     one = weigh(tmp_path / "run") / NUM
     processes = []
 
@@ -75,6 +77,7 @@ def test_a_run_that_is_killed_goes_on_with_what_is_missing(hub, tmp_path, start,
     same_sums(far, analyze(tmp_path / "run", tmp_path / "local.wsa"))
     undisturbed = analyze(on_hub(), tmp_path / "undisturbed.wsa", fetch=fetch)
     assert [event.text for event in far.events] == [event.text for event in undisturbed.events]
+    assert {event.checkpoint for event in far.events if event.kind == "impostor"} == {4, 15}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")

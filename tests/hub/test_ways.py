@@ -106,3 +106,20 @@ def test_what_is_kept_lies_in_the_cache_of_the_hub_and_is_never_sent_again(hub, 
     again = analyze(on_hub(), tmp_path / "again.wsa")
     same_sums(again, first)
     assert hub.log.bytes_sent() == 0
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+@pytest.mark.parametrize("fetch", ["files", "ranges"])
+def test_weights_that_belong_elsewhere_are_told_as_on_disk(hub, tmp_path, form, fetch):
+    if (form, fetch) == ("bin", "ranges"):
+        pytest.skip("their headers are no proof of where the bytes lie")
+    states = make_walk(12)
+    states[3], states[9] = states[9], states[3]
+    publish(hub, tmp_path / "run", states, form)
+    far = analyze(on_hub(), tmp_path / "far.wsa", fetch=fetch)
+    local = analyze(tmp_path / "run", tmp_path / "local.wsa")
+    assert {event.checkpoint for event in far.events if event.kind == "impostor"} == {3, 9}
+    assert [event.text for event in far.events] == [event.text for event in local.events]
+    assert hub.log.bytes_sent() < 1.03 * weigh(tmp_path / "run")
+    again = analyze(on_hub(), tmp_path / "far.wsa", fetch=fetch)
+    assert [event.text for event in again.events] == [event.text for event in far.events]
