@@ -239,12 +239,12 @@ def _find_files(match: RowMatch, side: int) -> dict[FileRef, None]:
 
 def _count_files(bands: Sequence[Band], match: RowMatch, needed: NDArray[np.bool_], pair: int) -> dict[FileRef, int]:
     """The files of both sides of a pair and how many bytes of each are needed for it."""
-    found: dict[FileRef, int] = {}
+    found: dict[FileRef, set[tuple[int, int]]] = {}
     for row in {segment.row for band in bands for segment in band.segments if needed[segment.row, pair]}:
         for side in match.pairs[pair]:
-            for piece in _pieces(match, row, side):
-                found[piece.file] = found.get(piece.file, 0) + piece.nbytes
-    return found
+            for piece in _pieces(match, row, side):  # several rows may be made of one
+                found.setdefault(piece.file, set()).add((piece.offset, piece.nbytes))
+    return {file: sum(nbytes for _, nbytes in spans) for file, spans in found.items()}
 
 
 def _find_needed(match: RowMatch, identities: Sequence[str], store: RunFile) -> NDArray[np.bool_]:

@@ -18,6 +18,8 @@ _GAP_BYTES: Final = 65_536
 """What lies between two runs is fetched along with them where it is less than this: a request costs more."""
 _MAX_FILES: Final = 512
 _MAX_KEPT_BYTES: Final = 64_000_000
+_BACK_BYTES: Final = 32_000_000
+_BLOCK_BYTES: Final = 1_048_576
 _LIFE_BYTES: Final = 65_536
 """What must come until a connection that was cut counts as well again: one that is cut at every byte never ends."""
 _MAX_FETCHES: Final = 24
@@ -58,7 +60,9 @@ class RangeReader:
         self.read_whole: Callable[[HubFile, int, memoryview], None] | None = None
         self._client = client
         self._runs: dict[str, list[tuple[int, int]]] = {}
+        self._mixed: set[tuple[str, int]] = set()
         self._stream: _Stream | None = None
+        self._look_back: _LookBack | None = None
         self._parts: dict[str, FileParts] = {}
         self.may_read_whole: Callable[[], bool] = lambda: False
         self._num_fetches: Counter[str] = Counter()
@@ -68,6 +72,12 @@ class RangeReader:
         if not self._runs:
             self._client.memory.save()  # reading them takes long, and may be stopped
         self._runs[file.url] = merge_spans(spans)
+        self._mixed = {(url, start) for url, start in self._mixed if url != file.url}
+        ordered, end = sorted(span for span in spans if span[1]), 0
+        for offset, nbytes in ordered:
+            if offset < end:  # parts of one weight, which lie among each other, or weights that share their bytes
+                self._mixed |= {(file.url, start) for start, stop in self._runs[file.url] if start <= offset < stop}
+            end = max(end, offset + nbytes)
 
     def prepare(self, files: Sequence[HubFile]) -> None:
         """Fetch the ends of files that headers are found at, several at a time; what fails is told when it is read."""
@@ -116,7 +126,9 @@ class RangeReader:
         if offset < 0 or stop > file.entry.size:
             raise CheckpointError("ends too early: truncated or still being written", file.url)
         run = next((run for run in self._runs.get(file.url, ()) if run[0] <= offset and stop <= run[1]), None)
-        if run is not None:
+        if run is not None and (file.url, run[0]) in self._mixed and self.supported:
+            self._read_mixed(file, offset, buffer, run[1])
+        elif run is not None:
             self._read_run(file, offset, buffer, run[1])
         elif self._runs:  # weights that nobody announced
             self._fetch(file, offset, buffer)
@@ -193,7 +205,24 @@ class RangeReader:
         if stream.position == stream.stop:
             self._close()
 
+    def _read_mixed(self, file: HubFile, offset: int, buffer: memoryview, stop: int) -> None:
+        """Read what goes to and fro in a run: it is fetched front to back, and what went by last is kept."""
+        if self._look_back is None or not self._look_back.reaches(file, offset, stop):
+            self._close()
+            self._stream = _Stream(self._client, file, offset, stop)
+            self._look_back = _LookBack(self._stream)
+        try:
+            self._look_back.read_into(offset, buffer)
+        except NoRangesError:
+            self.supported = False
+            self._close()
+            self._read_whole(file, offset, buffer)
+        except CheckpointError:
+            self._close()
+            raise
+
     def _close(self) -> None:
+        self._look_back = None
         if self._stream is not None:
             self._stream.close()
             self._stream = None
@@ -283,6 +312,32 @@ class _Stream:
         check_response(response, self.file, self.position, self.stop)
         self.whole = response.status_code == _WHOLE
         self._chunks = response.iter_raw()
+
+
+class _LookBack:
+    """The last bytes of a stream, for reads that go back."""
+
+    def __init__(self, stream: _Stream) -> None:
+        self._stream = stream
+        self._data = bytearray()
+
+    def reaches(self, file: HubFile, offset: int, stop: int) -> bool:
+        """Whether what lies from `offset` on is kept, or comes soon."""
+        begin = self._stream.position - len(self._data)
+        near = begin <= offset <= self._stream.position + _BACK_BYTES
+        return self._stream.file == file and self._stream.stop == stop and near
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        stop = offset + len(buffer)
+        while self._stream.position < stop:
+            block = bytearray(min(_BLOCK_BYTES, stop - self._stream.position))
+            self._stream.read_into(memoryview(block))
+            self._data += block
+            begin = self._stream.position - len(self._data)
+            del self._data[: max(0, min(offset - begin, len(self._data) - _BACK_BYTES))]
+        begin = self._stream.position - len(self._data)
+        with memoryview(self._data) as data:
+            buffer[:] = data[offset - begin : stop - begin]
 
 
 def check_response(response: Any, file: HubFile, start: int, stop: int) -> None:  # noqa: ANN401 - httpx.Response
