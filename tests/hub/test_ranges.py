@@ -16,7 +16,8 @@ from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.address import parse_address
 from wsanalyze.hub.client import HubClient, HubFile, TreeFile
 from wsanalyze.hub.memory import HubMemory
-from wsanalyze.hub.ranges import NoRangesError, RangeReader, check_response, merge_spans
+from wsanalyze.hub.ranges import RangeReader, merge_spans
+from wsanalyze.hub.stream import NoRangesError, check_response
 
 DATA = bytes(range(256)) * 40
 ADDRESS = parse_address(on_hub(), "model")

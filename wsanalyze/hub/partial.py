@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from wsanalyze.hub.client import HubClient, HubFile
-from wsanalyze.hub.ranges import NoRangesError, RangeReader
+from wsanalyze.hub.ranges import RangeReader
+from wsanalyze.hub.stream import NoRangesError
 
 _SUFFIX: Final = ".part"
 _BLOCK_BYTES: Final = 2**20
