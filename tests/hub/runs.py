@@ -87,10 +87,11 @@ def size_of(folder):
     return total
 
 
-def analyze(source, run, *, fetch="auto", keep=False, progress=None, every=1, **options):
+def analyze(source, run, *, fetch="auto", keep=False, progress=None, every=1, split_qkv=False, **options):
     """Measure a source with the options of the Hub; gives the series."""
     more = {} if progress is None else {"progress": progress}
-    wanted = AnalyzeOptions(SequenceOptions(every=every), hub=HubOptions(fetch=fetch, keep=keep), **options)
+    sequence, way = SequenceOptions(every=every, split_qkv=split_qkv), HubOptions(fetch=fetch, keep=keep)
+    wanted = AnalyzeOptions(sequence, hub=way, **options)
     return measure_run([str(source)], Path(run), wanted, **more).series
 
 
@@ -105,10 +106,3 @@ def same_sums(found, expected):
     assert found.pairs == expected.pairs
     assert found.sums.values.tobytes() == expected.sums.values.tobytes()
     assert np.isfinite(found.sums.values).any()
-
-
-def fresh(path):
-    """An empty folder."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
-    return path

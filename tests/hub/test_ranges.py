@@ -90,6 +90,7 @@ def test_what_was_announced_comes_whole_through_cuts_with_nothing_twice(spans, p
         assert buffer == DATA[offset : offset + size]
     reader.close()
     assert client.open == 0
+    assert len(client.asked) <= len(merge_spans(spans)) + len(cuts)  # whatever goes to and fro
     assert all(start < stop <= len(DATA) for start, stop in client.asked)
 
 

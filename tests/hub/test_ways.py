@@ -1,5 +1,6 @@
 """Whole files in a window, ranges, or a folder on disk: the same sums, and every needed byte sent once."""
 
+import json
 import re
 import subprocess
 import sys
@@ -123,3 +124,18 @@ def test_weights_that_belong_elsewhere_are_told_as_on_disk(hub, tmp_path, form, 
     assert hub.log.bytes_sent() < 1.03 * weigh(tmp_path / "run")
     again = analyze(on_hub(), tmp_path / "far.wsa", fetch=fetch)
     assert [event.text for event in again.events] == [event.text for event in far.events]
+
+
+@pytest.mark.parametrize("fetch", ["files", "ranges"])
+def test_parts_of_a_fused_weight_come_once_though_they_lie_among_each_other(hub, tmp_path, fetch):
+    states = make_walk(4, {f"layers.{index}.query_key_value.weight": (768, 256) for index in range(3)})
+    config = {"model_type": "gpt_neox", "hidden_size": 256, "num_attention_heads": 8, "num_hidden_layers": 3}
+    for index, state in enumerate(states):
+        save(tmp_path / "run" / f"step{index}", state)
+        (tmp_path / "run" / f"step{index}" / "config.json").write_text(json.dumps(config))
+    hub.add_repo(REPO).add_folder_as_branches(tmp_path / "run")
+    far = analyze(on_hub(), tmp_path / "far.wsa", fetch=fetch, split_qkv=True)
+    assert len(far.names) == 9
+    same_sums(far, analyze(tmp_path / "run", tmp_path / "local.wsa", split_qkv=True))
+    assert hub.log.bytes_sent() < 1.02 * weigh(tmp_path / "run")
+    assert len(hub.log) < 60

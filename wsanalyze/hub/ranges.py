@@ -10,7 +10,7 @@ from typing import Final
 from wsanalyze.errors import CheckpointError
 from wsanalyze.hub.client import HubClient, HubFile
 from wsanalyze.hub.parts import FileParts
-from wsanalyze.hub.stream import LookBack, NoRangesError, RangeStream
+from wsanalyze.hub.stream import BACK_BYTES, LookBack, NoRangesError, RangeStream
 
 _GAP_BYTES: Final = 65_536
 """What lies between two runs is fetched along with them where it is less than this: a request costs more."""
@@ -114,7 +114,7 @@ class RangeReader:
             raise CheckpointError("ends too early: truncated or still being written", file.url)
         run = next((run for run in self._runs.get(file.url, ()) if run[0] <= offset and stop <= run[1]), None)
         if run is not None and (file.url, run[0]) in self._mixed and self.supported:
-            self._read_mixed(file, offset, buffer, run[1])
+            self._read_mixed(file, offset, buffer, run)
         elif run is not None:
             self._read_run(file, offset, buffer, run[1])
         elif self._runs:  # weights that nobody announced
@@ -192,11 +192,13 @@ class RangeReader:
         if stream.position == stream.stop:
             self._close()
 
-    def _read_mixed(self, file: HubFile, offset: int, buffer: memoryview, stop: int) -> None:
+    def _read_mixed(self, file: HubFile, offset: int, buffer: memoryview, run: tuple[int, int]) -> None:
         """Read what goes to and fro in a run: it is fetched front to back, and what went by last is kept."""
+        start, stop = run
         if self._look_back is None or not self._look_back.reaches(file, offset, stop):
             self._close()
-            self._stream = RangeStream(self._client, file, offset, stop)
+            # What is read first need not be what lies first.
+            self._stream = RangeStream(self._client, file, start if offset - start < BACK_BYTES else offset, stop)
             self._look_back = LookBack(self._stream)
         try:
             self._look_back.read_into(offset, buffer)

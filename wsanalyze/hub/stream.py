@@ -10,7 +10,8 @@ from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.client import HubClient, HubFile
 from wsanalyze.hub.failures import UnreachableError
 
-_BACK_BYTES: Final = 32_000_000
+BACK_BYTES: Final = 32_000_000
+"""How far reads may go back in what streamed by."""
 _BLOCK_BYTES: Final = 1_048_576
 _LIFE_BYTES: Final = 65_536
 """What must come until a connection that was cut counts as well again: one that is cut at every byte never ends."""
@@ -127,7 +128,7 @@ class LookBack:
     def reaches(self, file: HubFile, offset: int, stop: int) -> bool:
         """Whether what lies from `offset` on is kept, or comes soon."""
         begin = self._stream.position - len(self._data)
-        near = begin <= offset <= self._stream.position + _BACK_BYTES
+        near = begin <= offset <= self._stream.position + BACK_BYTES
         return self._stream.file == file and self._stream.stop == stop and near
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
@@ -138,7 +139,7 @@ class LookBack:
             self._stream.read_into(memoryview(block))
             self._data += block
             begin = self._stream.position - len(self._data)
-            del self._data[: max(0, min(offset - begin, len(self._data) - _BACK_BYTES))]
+            del self._data[: max(0, min(offset - begin, len(self._data) - BACK_BYTES))]
         begin = self._stream.position - len(self._data)
         with memoryview(self._data) as data:
             buffer[:] = data[offset - begin : stop - begin]
