@@ -1,15 +1,24 @@
 """Checkpoints that fail half-way: bridged, dropped, named; and what is measured anew afterwards."""
 
 import os
+import sqlite3
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.conftest import WatchedFiles
 from wsanalyze.changes import plan
-from wsanalyze.errors import MatchError, UsageError
+from wsanalyze.changes.kernels import NumpyKernel
+from wsanalyze.changes.measure import RowOptions, Side, measure_changes
+from wsanalyze.errors import CheckpointError, MatchError, UsageError
+from wsanalyze.files.local import stat_file
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.series import State
+from wsanalyze.store.run_file import RunFile
+from wsanalyze.tensors.files import read_tensors
 
 SHAPES = {"stem.weight": (90, 50), "blocks.0.fc.weight": (33, 31), "blocks.1.fc.weight": (200, 100)}
 STEPS = (0, 10, 30, 70, 150)
@@ -212,3 +221,138 @@ def test_wrong_usage_makes_no_run_file(source, tmp_path, options):
     with pytest.raises(UsageError):
         measure_run([str(source)], tmp_path / "new" / "run.wsa", options)
     assert not (tmp_path / "new").exists()
+
+
+# Files that are brought here, change by change
+
+
+class FakeWindow:
+    """Lets files be read only while they were brought, and notes what it was told."""
+
+    def __init__(self, files, *, whole=True):
+        self.files, self.whole = files, whole
+        self.plans, self.brought, self.here, self.finished, self.lost = [], [], set(), [], set()
+
+    def plan(self, pairs, num_runs):
+        self.plans.append((pairs, num_runs))
+        self.needed = pairs
+        return self.whole
+
+    def advance(self, index):
+        self.files.close()
+        self.here &= {file.url for file in self.needed[index]}
+
+    def bring(self, file, on_bytes):
+        if Path(file.url).name in self.lost:
+            raise CheckpointError("cannot be had", file.url)
+        if file.url not in self.here:
+            self.brought.append(Path(file.url).name)
+            on_bytes(file.size)
+        self.here.add(file.url)
+
+    def finish(self, newest):
+        self.finished.append([Path(file.url).name for file in newest])
+
+
+class WindowedFiles(WatchedFiles):
+    window = None
+
+    def read_into(self, file, offset, buffer):
+        assert not self.measuring or not self.window.whole or file.url in self.window.here, "read before it was brought"
+        super().read_into(file, offset, buffer)
+
+
+@pytest.fixture
+def windowed(source, tmp_path):
+    """Measure through a window; returns what was measured and the window."""
+
+    def run(name="window", **options):
+        files = WindowedFiles()
+        window = files.window = FakeWindow(files, **{key: options.pop(key) for key in ("whole",) if key in options})
+        for key, value in options.items():
+            setattr(window, key, value)
+        sides = []
+        for step in STEPS:
+            ref = stat_file(source / f"step_{step}.safetensors")
+            tensors = read_tensors(files, [ref], [""]).infos["model"]
+            sides.append(Side(ref.url, ref.stamp, tensors, partial(check_side, window, ref)))
+        with RunFile.create(tmp_path / f"{name}.wsa", source="x") as store:
+            measured = measure_changes(
+                sides, RowOptions(ordered=True), files, NumpyKernel(), store, 20_000, files.progress, window
+            )
+            sums = {
+                (row.name, pair): store.measured(*(measured.identities[side] for side in pair))
+                for row in measured.match.rows
+                for pair in measured.match.pairs
+            }
+        files.close()
+        return measured, window, sums
+
+    return run
+
+
+def check_side(window, ref):
+    if Path(ref.url).name in getattr(window, "misplaced", ()):
+        raise CheckpointError("its tensors do not lie there", ref.url)
+
+
+def test_every_file_is_brought_once_in_the_order_of_the_changes(windowed):
+    measured, window, _ = windowed()
+    names = [f"step_{step}.safetensors" for step in STEPS]
+    assert window.brought == names
+    assert window.finished == [[names[-1]]]
+    assert measured.alive == (0, 1, 2, 3, 4)
+    ((pairs, num_runs),) = window.plans
+    assert [[Path(file.url).name for file in files] for files in pairs] == [list(pair) for pair in pairwise(names)]
+    nbytes = 4 * sum(rows * columns for rows, columns in SHAPES.values())
+    assert all(set(files.values()) == {nbytes} for files in pairs)
+    assert num_runs >= len(STEPS)
+
+
+def test_both_walks_write_the_same_run_file(windowed, tmp_path):
+    windowed("pairs")
+    windowed("bands", whole=False)
+    tables = []
+    for name in ("pairs", "bands"):
+        with sqlite3.connect(tmp_path / f"{name}.wsa") as database:
+            tables.append(database.execute("SELECT * FROM cells ORDER BY tensor, before, after").fetchall())
+        database.close()
+    assert len(tables[0]) == 4 * len(SHAPES)
+    named = [{row[3:] for row in table} for table in tables]
+    assert named[0] == named[1]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("fault", ["lost", "misplaced"])
+def test_a_file_that_cannot_be_brought_or_is_another_is_bridged(windowed, whole, fault):
+    if fault == "lost" and not whole:
+        pytest.skip("nothing is brought")
+    measured, window, _ = windowed(whole=whole, **{fault: {"step_30.safetensors"}})
+    assert measured.alive == (0, 1, 3, 4)
+    assert list(measured.failures) == [2]
+    assert "step_30" in str(measured.failures[2])
+    assert len(window.plans) == 2
+    assert window.finished == [["step_150.safetensors"]]
+
+
+def test_a_second_run_brings_nothing_and_still_tidies_up(windowed):
+    windowed()
+    _, window, _ = windowed()
+    assert (window.plans, window.brought) == ([], [])
+    assert window.finished == [["step_150.safetensors"]]
+
+
+def test_every_change_is_written_down_before_the_next_is_brought(windowed, tmp_path):
+    seen = []
+
+    class Stops(FakeWindow):
+        def bring(self, file, on_bytes):
+            with sqlite3.connect(tmp_path / "stopped.wsa") as database:
+                seen.append(database.execute("SELECT count(*) FROM cells").fetchone()[0])
+            database.close()
+            super().bring(file, on_bytes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "FakeWindow", Stops)
+        windowed("stopped")
+    assert seen == [0, 0, 3, 3, 6, 6, 9, 9]

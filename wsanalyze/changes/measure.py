@@ -137,25 +137,35 @@ class _Measuring:
         """Measure what is not stored: all of it band by band, or pair by pair where files are brought here for it."""
         needed = _find_needed(self.match, self.identities, self.store)
         bands = self._plan(needed)
-        files = [_count_files(bands, self.match, needed, pair) for pair in np.flatnonzero(needed.any(axis=0)).tolist()]
-        if window is None or not any(files) or not window.plan(files, self._count_requests(bands, needed)):
-            if window is not None:
-                self._check(sides, np.flatnonzero(_find_touched(self.match, needed).any(axis=0)).tolist())
+        if window is None:
             self._walk(bands, needed)
-            if window is not None:
-                window.finish(list(_find_files(self.match, len(sides) - 1)))
             return
         pairs = np.flatnonzero(needed.any(axis=0)).tolist()
+        files = [_count_files(bands, self.match, needed, pair) for pair in pairs]
+        if any(files) and window.plan(files, self._count_requests(bands, needed)):
+            self._walk_pairs(sides, needed, files, window)
+        else:
+            self._check(sides, np.flatnonzero(_find_touched(self.match, needed).any(axis=0)).tolist())
+            self._walk(bands, needed)
+        window.finish(list(_find_files(self.match, len(sides) - 1)))
+
+    def _walk_pairs(
+        self,
+        sides: Sequence[Side],
+        needed: NDArray[np.bool_],
+        files: Sequence[Mapping[FileRef, int]],
+        window: FileWindow,
+    ) -> None:
+        """Change after change, both its sides brought here before it is measured."""
         brought = _Count(self.progress, "downloading", sum({f: f.size for both in files for f in both}.values()))
         measured = _Count(self.progress, "measuring", sum(sum(both.values()) for both in files))
-        for index, pair in enumerate(pairs):
+        for index, pair in enumerate(np.flatnonzero(needed.any(axis=0)).tolist()):
             window.advance(index)
             for side in self.match.pairs[pair]:
                 self._bring(side, sides[side], files[index], window, brought)
             only = np.zeros_like(needed)
             only[:, pair] = needed[:, pair]
             self._walk(self._plan(only), only, measured)
-        window.finish(list(_find_files(self.match, len(sides) - 1)))
 
     def _bring(self, index: int, side: Side, files: Mapping[FileRef, int], window: FileWindow, count: "_Count") -> None:
         """Bring those files of a side that are needed here, and see that its tensors lie in them as was thought."""
