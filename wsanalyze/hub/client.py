@@ -28,6 +28,7 @@ from wsanalyze.hub.failures import (
     is_of_disk,
     is_of_one_file,
     is_resized,
+    tell_cause,
     transport_library,
 )
 from wsanalyze.hub.library import library, storage_name, utils
@@ -360,7 +361,7 @@ class HubClient:
             WsAnalyzeError: If it failed for good, or for too long.
         """
         if (told := explain(where, error)) is not None:
-            raise told from error
+            raise told from tell_cause(error)
         wait = asked_wait(error)
         if wait is None:
             wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0**attempt) * self._random.uniform(0.75, 1.25)
@@ -369,7 +370,7 @@ class HubClient:
         if hopeless or wait > patience - (time.monotonic() - started):
             tries = "once" if attempt == 0 else f"{attempt + 1} times"
             kind = SourceError if is_of_one_file(error) else UnreachableError
-            raise kind(f"{where}: {describe(error)}; asked {tries}: try again later") from error
+            raise kind(f"{where}: {describe(error)}; asked {tries}: try again later") from tell_cause(error)
         with self._lock:
             self._progress(Progress("waiting for the Hub", 0, max(1, round(wait)), "seconds"))
         time.sleep(wait)

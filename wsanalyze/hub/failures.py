@@ -139,6 +139,11 @@ def describe(error: Exception) -> str:
     return f"the server cannot be reached ({text or name.lower()})"
 
 
+def tell_cause(error: Exception) -> Exception | None:
+    """The failure behind an error, for a traceback; None where it would show a password: it quotes the endpoint."""
+    return None if "@" in urlsplit(library().constants.ENDPOINT).netloc else error
+
+
 def transport_library() -> ModuleType:
     """The library that requests are sent with: httpx, or httpx2 for later versions of huggingface_hub."""
     return sys.modules[type(utils().get_session()).__module__.partition(".")[0]]
