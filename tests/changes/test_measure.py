@@ -322,11 +322,8 @@ def test_both_walks_write_the_same_run_file(windowed, tmp_path):
     assert named[0] == named[1]
 
 
-@pytest.mark.parametrize("whole", [True, False])
-@pytest.mark.parametrize("fault", ["lost", "misplaced"])
+@pytest.mark.parametrize(("fault", "whole"), [("lost", True), ("misplaced", True), ("misplaced", False)])
 def test_a_file_that_cannot_be_brought_or_is_another_is_bridged(windowed, whole, fault):
-    if fault == "lost" and not whole:
-        pytest.skip("nothing is brought")
     measured, window, _ = windowed(whole=whole, **{fault: {"step_30.safetensors"}})
     assert measured.alive == (0, 1, 3, 4)
     assert list(measured.failures) == [2]

@@ -163,6 +163,13 @@ def test_mistakes_of_a_server_are_no_crash(clock):
     assert clock.waits == []
 
 
+@pytest.mark.usefixtures("hub")
+def test_a_file_that_the_client_refuses_for_its_size_is_told_with_advice(clock):
+    error = ValueError("The file is too large to be downloaded using the regular download method.")
+    assert "pip install hf_xet, or use --fetch ranges" in str(try_again_until(HubClient(), error))
+    assert clock.waits == []
+
+
 def test_every_request_is_counted_and_has_a_limit_of_time(hub):
     hub.add_repo(REPO).commit("step1", {"model.safetensors": b"w" * 5000, "config.json": "{}"})
     session = HubSession()

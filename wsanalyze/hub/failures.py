@@ -56,6 +56,8 @@ def explain(where: str, error: Exception) -> WsAnalyzeError | None:
         return known
     if is_passing(error):
         return None
+    if isinstance(error, ValueError) and "too large to be downloaded" in str(error):
+        return SourceError(f"{where}: is too large for the client alone: pip install hf_xet, or use --fetch ranges")
     if isinstance(error, ValueError | KeyError | TypeError | AttributeError):
         host = _host()
         return SourceError(f"{where}: {host} answers with what is no answer of the Hub: check HF_ENDPOINT")
