@@ -71,7 +71,8 @@ def leave_equal_files_out(
         return marked, ()
     copied = {index for members in sets for index in members}
     others = [i for i, c in enumerate(checkpoints) if i not in copied and c.files and c.problem is None]
-    distances = Distances(_sample(checkpoints, sets, others, open_tensors, source))
+    opened, others = _open_around(checkpoints, sets, others, open_tensors)
+    distances = Distances(_sample(checkpoints, sets, opened, source))
     for members in sets:
         kept = choose_original(members, others, distances)
         label = checkpoints[kept].label
@@ -85,11 +86,37 @@ def leave_equal_files_out(
     return marked, tuple(found)
 
 
-def _sample(
+def _open_around(
     checkpoints: Sequence[Checkpoint],
     sets: Sequence[Sequence[int]],
     others: Sequence[int],
     open_tensors: Callable[[Checkpoint], _Tensors],
+) -> tuple[dict[int, _Tensors], list[int]]:
+    """Read the headers of one of each set and of the nearest neighbours of all copies that can be read.
+
+    Returns:
+        What was opened and holds tensors, by index, and those of the others that may be neighbours.
+    """
+    opened: dict[int, _Tensors] = {}
+
+    def is_read(index: int) -> bool:
+        if index not in opened:
+            opened[index] = open_tensors(checkpoints[index])
+        return bool(opened[index])
+
+    for members in sets:
+        if is_read(members[0]):
+            for index in members:
+                next(filter(is_read, reversed([other for other in others if other < index])), None)
+                next(filter(is_read, (other for other in others if other > index)), None)
+    read = {index: tensors for index, tensors in opened.items() if tensors}
+    return read, [index for index in others if index in read or index not in opened]
+
+
+def _sample(
+    checkpoints: Sequence[Checkpoint],
+    sets: Sequence[Sequence[int]],
+    wanted: Mapping[int, _Tensors],
     source: ByteSource,
 ) -> SampleArray:
     """A run in the middle of a few matrices of every copy and its neighbours: few requests, and no other is needed.
@@ -97,14 +124,6 @@ def _sample(
     Returns:
         float32 of shape (checkpoints, tensors, elements), NaN where nothing was read.
     """
-    wanted: dict[int, _Tensors] = {}
-    for members in sets:
-        wanted[members[0]] = {}
-        for index in members:
-            around = [i for i in others if i < index][-1:] + [i for i in others if i > index][:1]
-            wanted |= {other: {} for other in around if other not in wanted}
-    for index in wanted:
-        wanted[index] = open_tensors(checkpoints[index])
     names = _choose_tensors(list(wanted.values()))
     samples = np.full((len(checkpoints), len(names), _NUM_ELEMENTS), np.nan, dtype=np.float32)
     for index, tensors in wanted.items():
