@@ -13,7 +13,8 @@ from safetensors import safe_open
 
 from wsanalyze.changes import plan
 from wsanalyze.errors import SourceError, StoreError
-from wsanalyze.pipeline import AnalyzeOptions, common_folder, default_run_path, measure_run
+from wsanalyze.pipeline import AnalyzeOptions, measure_run
+from wsanalyze.run_paths import common_folder, default_run_path
 from wsanalyze.sequence import SequenceOptions
 from wsanalyze.series import State
 from wsanalyze.store.run_file import RunFile

@@ -1,10 +1,6 @@
 """The measuring road on one page: locate, open, match, measure, keep."""
 
-import glob
-import hashlib
-import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -16,25 +12,23 @@ from wsanalyze.changes.measure import Measured, RowOptions, Side, measure_change
 from wsanalyze.changes.plan import DEFAULT_MEMORY_BYTES, check_memory
 from wsanalyze.checkpoints.trainer_state import read_training_log
 from wsanalyze.errors import SourceError, UsageError
+from wsanalyze.far_away import make_check, make_tap, name_window, tell_tapped
 from wsanalyze.files.base import ByteSource
 from wsanalyze.files.local import LocalFiles
-from wsanalyze.hub.address import is_hub_address
-from wsanalyze.hub.session import HubOptions, HubSession, open_session
+from wsanalyze.hub.session import HubOptions, open_session
 from wsanalyze.layers.architecture import ask_architecture, detect_architecture
 from wsanalyze.layers.match import PARAMS
-from wsanalyze.likeness.find import INDEX_KEYS, Candidate, find_likeness
+from wsanalyze.likeness.find import Candidate, find_likeness, move_event
 from wsanalyze.likeness.rounding import tell_rounding
 from wsanalyze.likeness.steps import tell_missing_steps
-from wsanalyze.likeness.tap import SampleTap
 from wsanalyze.progress import ProgressCallback, silent
 from wsanalyze.run import Run
+from wsanalyze.run_paths import default_run_path, name_sources
 from wsanalyze.sequence import CheckpointSequence, Member, SequenceOptions, open_sequence
 from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Provenance, Skip
 from wsanalyze.sources import Located, locate_checkpoints
-from wsanalyze.store.database import SUFFIX
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.sums import Sums
-from wsanalyze.tensors.files import check_places, read_checkpoint
 
 _NUM_SLUG_CHARS: Final = 40
 
@@ -106,16 +100,16 @@ def measure_run(
             sequence, likeness = _leave_copies_out(sequence, source, store, progress)
             alive = [index for index, member in enumerate(sequence.members) if member.alive]
             members = [sequence.members[index] for index in alive]
-            sides = [Side(m.checkpoint.label, m.identity, m.tensors, _make_check(m, hub)) for m in members]
+            sides = [Side(m.checkpoint.label, m.identity, m.tensors, make_check(m, hub)) for m in members]
             architecture, told = (asked, ()) if asked else detect_architecture(members[0].checkpoint.folder)
             rows = RowOptions(all(member.ordered for member in members), options.params, options.layers, architecture)
-            tap = _make_tap(members, source, store, options.layers) if hub else None
+            tap = make_tap(members, source, store, options.layers) if hub else None
             measured = measure_changes(
                 sides, rows, tap or source, kernel, store, options.memory_bytes, progress, hub.files if hub else None
             )
             if hub is not None and tap is not None:
                 hub.files.sealed = True
-                likeness = (*likeness, *_tell_tapped(tap, members, alive, measured))
+                likeness = (*likeness, *tell_tapped(tap, members, alive, measured))
             notes = (*sequence.notes, *told, *measured.match.notes, *(hub.notes() if hub else ()))
             if options.params == "auto" and measured.params == "all":
                 notes = (*notes, "no matrix compares, so all parameters are taken in, as with --params all")
@@ -179,42 +173,6 @@ def assemble_series(
     )
 
 
-def common_folder(sources: Sequence[str]) -> str:
-    """The deepest folder that all sources lie in: what a run file is made for, however the shell spelt its content."""
-    folders = []
-    for source in sources:
-        # os.path, since pathlib raises where there is no such user, or links go round in a circle
-        path = Path(os.path.expanduser(source))  # noqa: PTH111
-        if not path.exists() and glob.has_magic(source):
-            fixed = path.parts[: next(i for i, part in enumerate(path.parts) if glob.has_magic(part))]
-            path = Path(*fixed)
-        path = Path(os.path.realpath(path))
-        folders.append(path if path.is_dir() and len(sources) == 1 else path.parent)
-    return os.path.commonpath(folders)
-
-
-def name_sources(sources: Sequence[str]) -> str:
-    """What a run file is made for: the folder that all sources lie in, or their addresses."""
-    remote = sorted(source for source in sources if is_hub_address(source))
-    local = [source for source in sources if not is_hub_address(source)]
-    return " ".join([*remote, *([common_folder(local)] if local else [])])
-
-
-def name_window(path: Path) -> str:
-    """The name of the folder for files on their way to a run file."""
-    return hashlib.blake2b(str(path.resolve()).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-
-
-def default_run_path(key: str, weights: str = "auto") -> Path:
-    """A file in the user's cache folder named after a folder of checkpoints, and the weights where they were chosen."""
-    import platformdirs
-
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(key).name)[-_NUM_SLUG_CHARS:].strip("-.") or "run"
-    chosen = "" if weights in ("auto", "model") else f"-{weights}"
-    digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
-    return Path(platformdirs.user_cache_dir("wsanalyze", appauthor=False)) / f"{slug}{chosen}-{digest}{SUFFIX}"
-
-
 def _make_record(member: Member, failure: str | None) -> CheckpointRecord:
     checkpoint = member.checkpoint
     problem = failure or checkpoint.problem
@@ -246,8 +204,8 @@ def _leave_copies_out(
 
     What lies far away is compared by its hashes alone, and sampled when it is measured.
     """
-    remote = any(file.remote for member in sequence.members for file in member.checkpoint.files)
-    alive = [index for index, member in enumerate(sequence.members) if member.alive and not _is_remote(member)]
+    remote = any(member.remote for member in sequence.members)
+    alive = [index for index, member in enumerate(sequence.members) if member.alive and not member.remote]
     members = list(sequence.members)
     found = find_likeness(
         [
@@ -265,61 +223,9 @@ def _leave_copies_out(
         members[alive[index]] = replace(member, checkpoint=replace(member.checkpoint, duplicate_of=text))
     events = (
         *(copies.tell() for copies in sequence.copies),
-        *(_move(event, alive) for event in found.events),
+        *(move_event(event, alive) for event in found.events),
     )
     return replace(sequence, members=tuple(members)), events
-
-
-def _is_remote(member: Member) -> bool:
-    return any(file.remote for file in member.checkpoint.files)
-
-
-def _make_check(member: Member, hub: HubSession | None) -> Callable[[], None] | None:
-    """What sees that the tensors of files that were brought here lie where their headers, read from afar, said."""
-    checkpoint = member.checkpoint
-    if hub is None or not _is_remote(member) or all(file.url.endswith(".safetensors") for file in checkpoint.files):
-        return None
-
-    checked: set[tuple[str, ...]] = set()
-
-    def check() -> None:
-        here = zip(hub.files.local_files(checkpoint.files), checkpoint.prefixes, strict=True)
-        brought = [(file, prefix) for file, prefix in here if not file.remote]
-        fresh = tuple(file.url for file, _ in brought)
-        if fresh in checked or (checkpoint.layout != "files" and len(brought) < len(checkpoint.files)):
-            return
-        files, prefixes = zip(*brought, strict=True)
-        found, _ = read_checkpoint(hub.files, checkpoint.layout, files, prefixes)
-        check_places(member.sets, found.infos, checkpoint.origin)
-        checked.add(fresh)
-
-    return check
-
-
-def _make_tap(members: Sequence[Member], source: ByteSource, store: RunFile, layers: str | None) -> SampleTap:
-    wanted = re.compile(layers or "")
-    sides = [{name: info for name, info in m.tensors.items() if wanted.search(name)} for m in members]
-    return SampleTap(source, sides, [member.identity for member in members], store)
-
-
-def _tell_tapped(tap: SampleTap, members: Sequence[Member], alive: Sequence[int], measured: Measured) -> list[Event]:
-    """Impostors and strange ends, told by samples that were taken along."""
-    measured_members = [members[index] for index in measured.alive]
-    events = tap.tell_misplaced(
-        measured.alive, [m.checkpoint.label for m in measured_members], [m.checkpoint.step for m in measured_members]
-    )
-    return [_move(event, alive) for event in events]
-
-
-def _move(event: Event, position: Sequence[int]) -> Event:
-    """The same event with every index of a checkpoint moved to where it stands in the sequence."""
-    evidence = {
-        key: [position[index] for index in value] if isinstance(value, list) else position[value]
-        for key, value in event.evidence.items()
-        if key in INDEX_KEYS
-    }
-    where = None if event.checkpoint is None else position[event.checkpoint]
-    return replace(event, checkpoint=where, evidence={**event.evidence, **evidence})
 
 
 def _tell_unread(series: ChangeSeries, likeness: Sequence[Event]) -> list[Event]:
@@ -342,7 +248,7 @@ def _tell_more(
     """Add what is told by the sums: what rounding explains, and checkpoints of which no row moved."""
     rounding = tell_rounding(measured.match, series.sums, measured.identities, source, store)
     kept = [event for event in series.events if event.kind != "dtype"]
-    events = (*kept, *(_move(event, position) for event in rounding), *_tell_still(series))
+    events = (*kept, *(move_event(event, position) for event in rounding), *_tell_still(series))
     return replace(series, events=events)
 
 

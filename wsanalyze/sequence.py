@@ -84,6 +84,11 @@ class Member:
         return self.checkpoint.problem is None and self.checkpoint.duplicate_of is None
 
     @property
+    def remote(self) -> bool:
+        """Whether it lies far away."""
+        return any(file.remote for file in self.checkpoint.files)
+
+    @property
     def held(self) -> dict[str, TensorInfo]:
         """All tensors of all sets of weights by the name of the set and their own, wrappers taken off."""
         return {

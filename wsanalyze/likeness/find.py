@@ -9,7 +9,7 @@ References:
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -187,6 +187,17 @@ def _group(indices: Sequence[int], key: Callable[[int], bytes | None]) -> list[l
 def _structure(candidate: Candidate) -> bytes:
     lines = (f"{name!r} {info.dtype} {info.shape}" for name, info in candidate.held.items())
     return "\n".join(sorted(lines)).encode() + b"\0"
+
+
+def move_event(event: Event, position: Sequence[int]) -> Event:
+    """The same event with every index of a checkpoint moved to where it stands in the sequence."""
+    evidence = {
+        key: [position[index] for index in value] if isinstance(value, list) else position[value]
+        for key, value in event.evidence.items()
+        if key in INDEX_KEYS
+    }
+    where = None if event.checkpoint is None else position[event.checkpoint]
+    return replace(event, checkpoint=where, evidence={**event.evidence, **evidence})
 
 
 def choose_original(members: Sequence[int], others: Sequence[int], distances: Distances) -> int:
