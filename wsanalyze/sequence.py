@@ -245,7 +245,7 @@ def _order_near(located: Located, options: SequenceOptions, opening: _Opening) -
     apart = {checkpoint.origin for checkpoint in located.base}
     found = [one.checkpoint for origin, one in opened.items() if origin not in apart]
     ordered = order_checkpoints(found, prints, given=options.given_order)
-    return _select(ordered.checkpoints, options), ordered.notes, ()
+    return _thin(_keep_steps(ordered.checkpoints, options), options), ordered.notes, ()
 
 
 def choose_checkpoints(
@@ -269,8 +269,9 @@ def choose_checkpoints(
 
 def _choose_far(located: Located, options: SequenceOptions, opening: _Opening) -> _Ordered:
     ordered = order_checkpoints(located.checkpoints, {}, given=options.given_order)
-    marked, equal = leave_equal_files_out(ordered.checkpoints, opening.peek, opening.source)
-    return _select(marked, options), ordered.notes, equal
+    within = _keep_steps(ordered.checkpoints, options)
+    marked, equal = leave_equal_files_out(within, opening.peek, opening.source)
+    return _thin(marked, options), ordered.notes, equal
 
 
 def _order_far(located: Located, options: SequenceOptions, opening: _Opening) -> _Ordered:
@@ -317,19 +318,23 @@ def _place_base(opened: Mapping[str, OpenedCheckpoint], base: Sequence[Checkpoin
     return placed
 
 
-def _select(checkpoints: Sequence[Checkpoint], options: SequenceOptions) -> list[Checkpoint]:
-    """Apply --steps and --every; copies of a checkpoint do not count as positions."""
+def _keep_steps(checkpoints: Sequence[Checkpoint], options: SequenceOptions) -> list[Checkpoint]:
+    """Apply --steps; checkpoints without a step stay."""
     first, last = options.steps
-    kept = [
+    return [
         c
         for c in checkpoints
         if c.step is None or ((first is None or c.step >= first) and (last is None or c.step <= last))
     ]
+
+
+def _thin(checkpoints: Sequence[Checkpoint], options: SequenceOptions) -> list[Checkpoint]:
+    """Apply --every; copies of a checkpoint do not count as positions."""
     if options.every == 1:
-        return kept
-    originals = [c.origin for c in kept if c.duplicate_of is None]
+        return list(checkpoints)
+    originals = [c.origin for c in checkpoints if c.duplicate_of is None]
     chosen = {*originals[:: options.every], *originals[-1:]}
-    return [c for c in kept if c.duplicate_of or c.origin in chosen]
+    return [c for c in checkpoints if c.duplicate_of or c.origin in chosen]
 
 
 def _choose_weights(sets: Sequence[TensorSet | None], asked: str) -> str:

@@ -40,6 +40,8 @@ SEQUENCES = [
     ["epoch=2-step=300", "epoch=3-step=400", "epoch=10-step=1100"],
     ["step1000-tokens4B", "step2000-tokens8B", "step10000-tokens40B"],
     ["stage1-step-100", "stage1-step-2000", "stage2-step-100", "stage2-step-2000", "stage10-step-5"],
+    ["step150", "stage1-step1000", "step2150", "stage1-step3000", "stage2-step100"],
+    ["step150", "step2150", "stage2-step100", "stage2-step1000"],
     ["model_0004999", "model_0009999", "model_0014999"],
     ["checkpoint-2.pth.tar", "checkpoint-12.pth.tar"],
     ["global_step100", "global_step1000"],
@@ -342,3 +344,9 @@ def test_files_that_are_put_together_are_noted():
         "files of one number are taken for components of one model: actor_1 + critic_1"
         in order("actor_1 + critic_1", "actor_2 + critic_2").notes
     )
+
+
+def test_runs_far_away_are_named_by_addresses_that_can_be_pasted():
+    names = [f"hf://o/{run}@step{step}" for run in "ab" for step in (1, 2, 3)]
+    with pytest.raises(SourceError, match=r"hf://o/a@step# and hf://o/b@step# hold the same 3 steps"):
+        order(*(make(name.partition("@")[2], origin=name) for name in names))

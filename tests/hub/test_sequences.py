@@ -371,3 +371,29 @@ def test_many_revisions_and_pages_are_listed_with_one_request_for_each_page(hub)
     pages = [record for record in hub.log.records("api") if "/tree/" in record.path]
     assert len(pages) == 150 * 3 + 1  # main has one of its own
     assert len(hub.log) < len(pages) + 20
+
+
+def test_copies_are_told_among_the_steps_that_are_wanted(hub, tmp_path):
+    make_repo(hub, "o/r", {"step1": 1, "step2": 2, "step3": 3, "step4": 3, "step5": 3, "step6": 6})
+    series = analyze("hf://o/r", tmp_path / "run.wsa", SequenceOptions(steps=(4, None)))
+    status = {checkpoint.label: checkpoint.status for checkpoint in series.checkpoints}
+    assert status == {"step4": "ok", "step5": "duplicate", "step6": "ok"}
+    assert len(series.pairs) == 1
+
+
+def test_a_token_that_is_none_is_told(hub, tmp_path):
+    make_repo(hub, "o/r", ["step1", "step2"])
+    hub.faults.refuse(401, kinds=("api",))
+    done = run_alone(hub, tmp_path, "list", "hf://o/r", token=SECRET)
+    assert done.returncode == 1
+    assert "run hf auth login" in done.stderr
+    assert SECRET not in done.stderr
+    assert one_line(done.stderr)
+
+
+@pytest.mark.parametrize("endpoint", ["http://[::1", "nonsense"])
+def test_an_endpoint_that_is_none_is_told_at_once(hub, tmp_path, endpoint):
+    done = run_alone(hub, tmp_path, "list", "hf://o/r", env={"HF_ENDPOINT": endpoint})
+    assert done.returncode in (1, 2)
+    assert one_line(done.stderr)
+    assert "asked" not in done.stderr  # more than once

@@ -23,6 +23,7 @@ _FIRST: Final = ("init", "initial", "initialized")
 _LASTING: Final = ("last", "latest", "final", "newest", "current")
 _AMID: Final = "recovery"
 """The role of what was saved in the course of a step: before that step's own checkpoint."""
+_FIRST_STAGE: Final = re.compile(r"(stage|phase)[-_]?1")
 _MIN_COLLISIONS: Final = 2
 _MAX_VALUES: Final = 64
 _MAX_NAMED: Final = 4
@@ -246,7 +247,10 @@ def _tell_runs(entries: Sequence[_Entry]) -> list[str]:
         for index, part in zip(members, parts, strict=True):
             shown = (text if c % 2 == 0 or c in columns else "#" for c, text in enumerate(part))
             runs[index] = str(PurePath(folder, "".join(shown)))
-    return runs
+    return [
+        run.replace(":/", "://", 1) if "://" in e.checkpoint.origin else run
+        for run, e in zip(runs, entries, strict=True)
+    ]
 
 
 def _tells_runs(values: Sequence[str], places: Sequence[object]) -> bool:
@@ -285,11 +289,21 @@ def _choose_key(entries: Sequence[_Entry], column: _Column) -> tuple[Callable[[_
     def place(entry: _Entry) -> int:
         return -1 if entry.name.role in _FIRST else 1 if entry.name.role in _LASTING else 0
 
+    stages = sorted({entry.name.stage for entry in entries}, key=natural_key)
+    # Names that tell no stage, among others of a first one, are of that: some runs began to name it only later.
+    unnamed = stages[1] if stages[:1] == [""] and stages[1:] and _FIRST_STAGE.fullmatch(stages[1]) else ""
+
     def by_step(entry: _Entry) -> tuple[object, ...]:
         within = (entry.name.role != _AMID, bool(entry.checkpoint.duplicate_of), natural_key(entry.checkpoint.label))
         if entry.step is None:
             return (min(place(entry), 0) or 1, (), 0, 0, *within)
-        return (0, natural_key(entry.name.stage), entry.step, -1 if entry.minor is None else entry.minor, *within)
+        return (
+            0,
+            natural_key(entry.name.stage or unnamed),
+            entry.step,
+            -1 if entry.minor is None else entry.minor,
+            *within,
+        )
 
     def by_date(entry: _Entry) -> tuple[object, ...]:
         return (place(entry), entry.name.date, natural_key(entry.checkpoint.label))

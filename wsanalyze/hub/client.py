@@ -39,6 +39,8 @@ PATIENCE_SECONDS: Final = 900.0
 """How long a call is tried again, in all, before it is given up."""
 _FIRST_PATIENCE: Final = 10.0
 """The same while the Hub was not reached at all: a network that is not there does not come by waiting."""
+_MAX_BYTES: Final = 2**53
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|git:[0-9a-f]{40}|stat:.*", re.DOTALL)
 _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 30.0
 _MAX_RESIZED: Final = 3
@@ -81,6 +83,11 @@ class TreeFile:
     path: str
     size: int
     digest: str
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is listed with a size and a hash, which decide what is read and compared."""
+        return type(self.size) is int and 0 <= self.size < _MAX_BYTES and _DIGEST.fullmatch(self.digest) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +229,8 @@ class HubClient:
             raise
         except SourceError as error:
             raise CheckpointError(str(error)) from error
-        self.memory.add_tree(*of, [(file.path, file.size, file.digest) for file in files])
+        if all(file.is_sound for file in files):  # else a proxy's page would be remembered
+            self.memory.add_tree(*of, [(file.path, file.size, file.digest) for file in files])
         return files
 
     def find_cached(self, file: HubFile) -> Path | None:

@@ -14,6 +14,7 @@ from wsanalyze.hub.library import library, utils
 RETRIED_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that may be others when asked again."""
 
+_NOT_KNOWN: Final = 401
 _NOT_CACHED: Final = "is not in the cache, and HF_HUB_OFFLINE forbids to ask the Hub"
 _MAX_WAIT_DIGITS: Final = 5  # a day has 86,400 seconds
 _MAX_TEXT_CHARS: Final = 200
@@ -56,12 +57,18 @@ def explain(where: str, error: Exception) -> WsAnalyzeError | None:
         return known
     if is_passing(error):
         return None
+    return SourceError(f"{where}: {_explain_failure(error)}")
+
+
+def _explain_failure(error: Exception) -> str:
+    """What is wrong where nothing is gained by asking again."""
     if isinstance(error, ValueError) and "too large to be downloaded" in str(error):
-        return SourceError(f"{where}: is too large for the client alone: pip install hf_xet, or use --fetch ranges")
+        return "is too large for the client alone: pip install hf_xet, or use --fetch ranges"
+    if _status(error) == _NOT_KNOWN:
+        return f"{_host()} does not take the token: run hf auth login again, or set HF_TOKEN"
     if isinstance(error, ValueError | KeyError | TypeError | AttributeError):
-        host = _host()
-        return SourceError(f"{where}: {host} answers with what is no answer of the Hub: check HF_ENDPOINT")
-    return SourceError(f"{where}: {describe(error)}")
+        return f"{_host()} answers with what is no answer of the Hub: check HF_ENDPOINT"
+    return describe(error)
 
 
 def is_passing(error: Exception) -> bool:
@@ -72,7 +79,10 @@ def is_passing(error: Exception) -> bool:
     status = _status(error)
     if status is not None:
         return status in RETRIED_STATUSES
-    transport: type[Exception] = transport_library().TransportError
+    http = transport_library()
+    if isinstance(error, http.UnsupportedProtocol):
+        return False
+    transport: type[Exception] = http.TransportError
     return is_resized(error) or isinstance(error, transport | ConnectionError | TimeoutError | RuntimeError)
 
 

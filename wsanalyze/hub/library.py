@@ -2,10 +2,20 @@
 
 from typing import Any
 
+from wsanalyze.errors import UsageError
+
 
 def library() -> Any:  # noqa: ANN401 - a module
-    """The library huggingface_hub."""
-    import huggingface_hub
+    """The library huggingface_hub.
+
+    Raises:
+        UsageError: If it cannot be imported with the environment as it is.
+    """
+    try:
+        import huggingface_hub
+        import huggingface_hub.constants
+    except ValueError as error:  # of an endpoint that is no address
+        raise UsageError(f"HF_ENDPOINT or another setting of huggingface_hub is none: {error}") from None
 
     return huggingface_hub
 

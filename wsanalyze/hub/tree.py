@@ -1,18 +1,13 @@
 """A revision of a repository as folders and files, known from its listing alone."""
 
 import fnmatch
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
-from typing import Final
 
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import FileRef
 from wsanalyze.hub.address import HubAddress
 from wsanalyze.hub.client import HubClient, HubFile, Revision, TreeFile
-
-_MAX_BYTES: Final = 2**53
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|git:[0-9a-f]{40}|stat:.*", re.DOTALL)
 
 
 class HubTree:
@@ -42,7 +37,7 @@ class HubTree:
                 continue  # no tree of git has any
             if path in self.files or path in self.folders or any(parent in self.files for parent in path.parents):
                 raise CheckpointError("is listed twice", address.at(revision.name, entry.path))
-            if type(entry.size) is not int or not 0 <= entry.size < _MAX_BYTES or not _DIGEST.fullmatch(entry.digest):
+            if not entry.is_sound:
                 raise CheckpointError("is listed without its size or hash", address.at(revision.name, entry.path))
             self.files[path] = HubFile(
                 address, revision.commit, entry, address.at(revision.name, entry.path), revision.name
