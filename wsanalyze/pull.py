@@ -11,9 +11,9 @@ from wsanalyze.checkpoints.base import Checkpoint
 from wsanalyze.checkpoints.trainer_state import read_global_step
 from wsanalyze.errors import CheckpointError, SourceError, WsAnalyzeError
 from wsanalyze.hub.address import SCHEME, is_hub_address
-from wsanalyze.hub.client import HubFile
 from wsanalyze.hub.layout import STATE, Placed, keep_apart, list_files, place_all
 from wsanalyze.hub.pull import PullFolder
+from wsanalyze.hub.records import HubFile
 from wsanalyze.hub.session import HubOptions, HubSession
 from wsanalyze.progress import Progress, ProgressCallback, silent
 from wsanalyze.reports.text import format_bytes

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.hub.runs import REPO, on_hub
 from wsanalyze.errors import CheckpointError, SourceError
-from wsanalyze.hub.client import HubClient, HubFile
+from wsanalyze.hub.client import HubClient
 from wsanalyze.hub.failures import (
     GoneError,
     UnreachableError,
@@ -22,6 +22,7 @@ from wsanalyze.hub.failures import (
     is_of_one_file,
     is_passing,
 )
+from wsanalyze.hub.records import HubFile
 from wsanalyze.hub.session import HubSession
 
 SECRET = "hf_ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # noqa: S105 - none

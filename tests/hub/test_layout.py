@@ -12,8 +12,8 @@ from wsanalyze.checkpoints.folder import FolderSource
 from wsanalyze.checkpoints.order import order_checkpoints
 from wsanalyze.errors import CheckpointError, WsAnalyzeError
 from wsanalyze.hub.address import HubAddress
-from wsanalyze.hub.client import Revision, TreeFile
 from wsanalyze.hub.layout import list_files, name_folders, place_all
+from wsanalyze.hub.records import Revision, TreeFile
 from wsanalyze.hub.source import HubSource
 
 ODD = ("..", ".", "", "/", "../../x", "con", "NUL.x", "a", "A", "optimizer", "__pycache__")

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from tests.hub.runs import on_hub
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.address import parse_address
-from wsanalyze.hub.client import HubClient, HubFile, TreeFile
+from wsanalyze.hub.client import HubClient
 from wsanalyze.hub.memory import HubMemory
 from wsanalyze.hub.ranges import RangeReader, merge_spans
+from wsanalyze.hub.records import HubFile, TreeFile
 from wsanalyze.hub.stream import NoRangesError, check_response
 
 DATA = bytes(range(256)) * 40

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from wsanalyze.checkpoints.tree import Listed
 from wsanalyze.errors import CheckpointError
 from wsanalyze.hub.address import HubAddress
-from wsanalyze.hub.client import Revision, TreeFile
+from wsanalyze.hub.records import Revision, TreeFile
 from wsanalyze.hub.tree import HubTree
 
 COMMIT = "1" * 40

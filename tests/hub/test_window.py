@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.address import parse_address
-from wsanalyze.hub.client import HubFile, TreeFile
+from wsanalyze.hub.records import HubFile, TreeFile
 from wsanalyze.hub.window import Window, check_digest
 
 ADDRESS = parse_address("hf://org/model", "model")

@@ -10,7 +10,7 @@ from typing import Final
 from wsanalyze.checkpoints.names import names_step, natural_key, read_name
 from wsanalyze.errors import SourceError
 from wsanalyze.hub.address import HubAddress
-from wsanalyze.hub.client import Revision
+from wsanalyze.hub.records import Revision
 
 MAIN: Final = "main"
 LAST: Final = f"{MAIN} (final)"

@@ -7,7 +7,6 @@ every call under one limit for all of them, and a count of what was asked for.
 
 import contextlib
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.address import HubAddress
+from wsanalyze.hub.cache import find_cached, list_cached, remember
 from wsanalyze.hub.failures import (
     GoneError,
     UnreachableError,
@@ -31,82 +31,22 @@ from wsanalyze.hub.failures import (
     tell_cause,
     transport_library,
 )
-from wsanalyze.hub.library import library, storage_name, utils
+from wsanalyze.hub.library import library, utils
 from wsanalyze.hub.memory import HubMemory, has_digest
+from wsanalyze.hub.records import HubFile, Revision, TreeFile
 from wsanalyze.progress import Progress, ProgressCallback, silent
 
 PATIENCE_SECONDS: Final = 900.0
 """How long a call is tried again, in all, before it is given up."""
 _FIRST_PATIENCE: Final = 10.0
 """The same while the Hub was not reached at all: a network that is not there does not come by waiting."""
-_MAX_BYTES: Final = 2**53
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|git:[0-9a-f]{40}|stat:.*", re.DOTALL)
 _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 30.0
 _MAX_RESIZED: Final = 3
 _CONNECT_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 30.0
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """A branch, a tag or a commit, pinned to its commit.
-
-    Attributes:
-        name: What it is called.
-        commit: Hash of its commit.
-        label: What people call it, where that is not its name.
-        title: First line of its message, where it is a commit.
-        date_ns: When it was committed, in nanoseconds since 1970; 0 where that was not asked.
-    """
-
-    name: str
-    commit: str
-    label: str = ""
-    title: str = ""
-    date_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class TreeFile:
-    """A file of a commit, as its tree lists it.
-
-    Attributes:
-        path: Its path in the repository.
-        size: Its size in bytes.
-        digest: "sha256:..." of a large file's bytes, "git:..." (the hash of its blob) of a small one's.
-    """
-
-    path: str
-    size: int
-    digest: str
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether it is listed with a size and a hash, which decide what is read and compared."""
-        return type(self.size) is int and 0 <= self.size < _MAX_BYTES and _DIGEST.fullmatch(self.digest) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class HubFile:
-    """A file of a commit and where it is.
-
-    Attributes:
-        address: Its repository.
-        commit: Its commit.
-        entry: What its tree says.
-        url: How it is called in messages.
-        revision: The name that its commit was found by, where it has one besides its hash.
-    """
-
-    address: HubAddress
-    commit: str
-    entry: TreeFile
-    url: str
-    revision: str = ""
 
 
 @dataclass(slots=True)
@@ -234,43 +174,12 @@ class HubClient:
         return files
 
     def find_cached(self, file: HubFile) -> Path | None:
-        """The copy of a file that is in the user's cache of the Hub already, under whatever revision."""
-        digest = file.entry.digest.partition(":")[2]
-        blob = self._storage(file.address) / "blobs" / digest
-        found = self._hub.try_to_load_from_cache(
-            file.address.repo, file.entry.path, revision=file.commit, repo_type=file.address.kind
-        )
-        for path in (blob, *([Path(found)] if isinstance(found, str) else [])):
-            with contextlib.suppress(OSError):
-                if path.stat().st_size == file.entry.size:
-                    return path
-        return None
+        """See `wsanalyze.hub.cache.find_cached`."""
+        return find_cached(file)
 
     def list_cached(self, address: HubAddress) -> dict[Revision, list[TreeFile]]:
-        """The revisions of a repository that the user's cache holds something of, and what it holds of each.
-
-        Raises:
-            SourceError: If it holds nothing of it.
-        """
-        found: dict[Revision, list[TreeFile]] = {}
-        storage = self._storage(address)
-        snapshots = storage / "snapshots"
-        names: dict[str, list[str]] = {}
-        refs = storage / "refs"
-        for path in sorted(refs.rglob("*")) if refs.is_dir() else ():
-            if path.is_file():
-                names.setdefault(path.read_text().strip(), []).append(path.relative_to(refs).as_posix())
-        for folder in sorted(snapshots.iterdir()) if snapshots.is_dir() else ():
-            files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-            entries = [
-                TreeFile(path.relative_to(folder).as_posix(), path.stat().st_size, _cached_digest(path))
-                for path in files
-            ]
-            for name in names.get(folder.name, [folder.name]):
-                found[Revision(name, folder.name)] = entries
-        if not found:
-            raise SourceError(f"{address}: nothing of it is in the cache, and HF_HUB_OFFLINE forbids to ask the Hub")
-        return found
+        """See `wsanalyze.hub.cache.list_cached`."""
+        return list_cached(address)
 
     def download(self, file: HubFile, folder: Path | None, on_bytes: Callable[[int], None]) -> Path:
         """Download a file with the Hub's own client, into a folder or, with None, into the user's cache.
@@ -305,7 +214,7 @@ class HubClient:
             raise CheckpointError(str(error)) from error
         self.traffic.add(num_bytes=file.entry.size)
         if folder is None:
-            self._remember(file)
+            remember(file)
         return path
 
     @contextlib.contextmanager
@@ -394,14 +303,6 @@ class HubClient:
             raise transport_library().ReadError("the connection was cut")
         return bytes(data[:size])
 
-    def _remember(self, file: HubFile) -> None:
-        """Note in the user's cache which commit a name stands for, as the client does: it is known offline then."""
-        if file.revision and not file.commit.startswith(file.revision):
-            target = self._storage(file.address) / "refs" / file.revision
-            with contextlib.suppress(OSError):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(file.commit)
-
     def _call(self, where: str, ask: Callable[..., _Result], *arguments: object, **options: object) -> _Result:
         started, attempt = time.monotonic(), 0
         while True:
@@ -433,18 +334,6 @@ class HubClient:
             name: limits.get(name) or (_CONNECT_SECONDS if name == "connect" else _READ_SECONDS)
             for name in ("connect", "read", "write", "pool")
         }
-
-    def _storage(self, address: HubAddress) -> Path:
-        name = storage_name(address.repo, address.kind)
-        return Path(self._hub.constants.HF_HUB_CACHE) / name
-
-
-def _cached_digest(path: Path) -> str:
-    """The digest of a file in the cache: what its blob is called."""
-    name = path.resolve().name
-    if _SHA256.fullmatch(name):
-        return f"sha256:{name}"
-    return f"git:{name}" if re.fullmatch(r"[0-9a-f]{40}", name) else f"stat:{path.stat().st_mtime_ns}:{path}"
 
 
 def _make_meter(on_bytes: Callable[[int], None]) -> type:

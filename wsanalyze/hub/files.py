@@ -7,9 +7,10 @@ from pathlib import Path
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import FileRef
 from wsanalyze.files.local import LocalFiles, stat_file
-from wsanalyze.hub.client import HubClient, HubFile
+from wsanalyze.hub.client import HubClient
 from wsanalyze.hub.plan import Demand, choose_walk
 from wsanalyze.hub.ranges import HEADED, RangeReader
+from wsanalyze.hub.records import HubFile
 from wsanalyze.hub.stream import NoRangesError
 from wsanalyze.hub.window import Window
 from wsanalyze.progress import Progress, ProgressCallback, silent

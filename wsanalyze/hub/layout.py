@@ -20,7 +20,8 @@ from wsanalyze.checkpoints.weight_files import is_sidecar_folder
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.files.base import FileRef
 from wsanalyze.hub.address import HubAddress
-from wsanalyze.hub.client import HubClient, HubFile, Revision, TreeFile
+from wsanalyze.hub.client import HubClient
+from wsanalyze.hub.records import HubFile, Revision, TreeFile
 from wsanalyze.hub.tree import HubTree
 
 STATE: Final = "trainer_state.json"

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from wsanalyze.hub.client import HubClient, HubFile
+from wsanalyze.hub.client import HubClient
 from wsanalyze.hub.ranges import RangeReader
+from wsanalyze.hub.records import HubFile
 from wsanalyze.hub.stream import NoRangesError
 
 _SUFFIX: Final = ".part"

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from wsanalyze.errors import CheckpointError, SourceError
-from wsanalyze.hub.client import HubClient, HubFile
+from wsanalyze.hub.client import HubClient
 from wsanalyze.hub.partial import complete_partial, keep_partial
 from wsanalyze.hub.pull_note import PullNote, size_of, stat_regular
+from wsanalyze.hub.records import HubFile
 from wsanalyze.hub.window import check_digest
 
 _HIDDEN: Final = ".wsanalyze-pull"

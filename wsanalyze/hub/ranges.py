@@ -8,8 +8,9 @@ from functools import partial
 from typing import Final
 
 from wsanalyze.errors import CheckpointError
-from wsanalyze.hub.client import HubClient, HubFile
+from wsanalyze.hub.client import HubClient
 from wsanalyze.hub.parts import FileParts
+from wsanalyze.hub.records import HubFile
 from wsanalyze.hub.stream import BACK_BYTES, LookBack, NoRangesError, RangeStream
 
 _GAP_BYTES: Final = 65_536

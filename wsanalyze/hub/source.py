@@ -19,7 +19,8 @@ from wsanalyze.hub.choose import (
     name_commits,
     settle_address,
 )
-from wsanalyze.hub.client import HubClient, HubFile, Revision, TreeFile
+from wsanalyze.hub.client import HubClient
+from wsanalyze.hub.records import HubFile, Revision, TreeFile
 from wsanalyze.hub.tree import HubPath, HubTree
 from wsanalyze.progress import Progress, ProgressCallback, silent
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from wsanalyze.errors import CheckpointError, SourceError
-from wsanalyze.hub.client import HubClient, HubFile
+from wsanalyze.hub.client import HubClient
 from wsanalyze.hub.failures import UnreachableError
+from wsanalyze.hub.records import HubFile
 
 BACK_BYTES: Final = 32_000_000
 """How far reads may go back in what streamed by."""

@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import FileRef
 from wsanalyze.hub.address import HubAddress
-from wsanalyze.hub.client import HubClient, HubFile, Revision, TreeFile
+from wsanalyze.hub.client import HubClient
+from wsanalyze.hub.records import HubFile, Revision, TreeFile
 
 
 class HubTree:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from wsanalyze.errors import CheckpointError
-from wsanalyze.hub.client import HubClient, HubFile
+from wsanalyze.hub.client import HubClient
 from wsanalyze.hub.failures import explain_disk
+from wsanalyze.hub.records import HubFile
 
 _BLOCK_BYTES: Final = 2**20
 _FILES: Final = "files"
