@@ -1,14 +1,16 @@
 # One command each, on a machine with Python, pip and make:
 #   make demo   analyzes a fixture, writes the HTML report and says where
 #   make test   lints, type-checks and runs the tests
+#   make test-olah   tests the Hub's part against a mirror by others, too
 #   make fuzz   fuzzes every reader for ten minutes: make fuzz READER=torch SECONDS=60 for one of them and less
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO ?= demo
+OLAH ?= .venv-olah
 
-.PHONY: demo test lint bench fuzz fixtures picture clean
+.PHONY: demo test test-olah lint bench fuzz fixtures picture clean
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml constraints.txt
@@ -32,6 +34,15 @@ lint: $(READY)
 test: lint
 	$(BIN)/pytest --cov --cov-report=term:skip-covered
 
+# olah asks for other versions of what stands in .venv, so it has an environment of its own.
+$(OLAH)/.ready:
+	$(PYTHON) -m venv $(OLAH)
+	$(OLAH)/bin/python -m pip install --quiet --disable-pip-version-check olah==0.5.4
+	touch $@
+
+test-olah: $(READY) $(OLAH)/.ready
+	WSANALYZE_OLAH=$(abspath $(OLAH)/bin/olah-cli) $(BIN)/pytest tests/hub/test_olah.py
+
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py
 
@@ -48,4 +59,4 @@ fixtures: $(READY)
 	$(BIN)/python fixtures/make.py
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OLAH) $(DEMO) build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
