@@ -61,12 +61,13 @@ class DiskWatch(threading.Thread):
         self.join()
 
     def _measure(self) -> int:
-        total = 0
+        sizes = {}
         for place, _, names in os.walk(self._folder):
             for name in names:
                 with suppress(OSError):
-                    total += Path(place, name).stat().st_size
-        return total
+                    found = Path(place, name).stat()
+                    sizes[found.st_dev, found.st_ino] = found.st_size  # one that is renamed meanwhile is seen twice
+        return sum(sizes.values())
 
 
 def run_way(command: list[str], environment: dict[str, str], home: Path) -> dict[str, float]:

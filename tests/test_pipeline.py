@@ -13,8 +13,9 @@ from safetensors import safe_open
 
 from wsanalyze.changes import plan
 from wsanalyze.errors import SourceError, StoreError
+from wsanalyze.hub.session import HubOptions
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
-from wsanalyze.run_paths import common_folder, default_run_path
+from wsanalyze.run_paths import common_folder, default_run_path, name_sources
 from wsanalyze.sequence import SequenceOptions
 from wsanalyze.series import State
 from wsanalyze.store.run_file import RunFile
@@ -361,3 +362,14 @@ def test_copies_are_told_by_their_weights_and_not_by_samples(source, run_path):
     (event,) = [event for event in series.events if event.kind == "duplicate"]
     assert (event.checkpoint, event.evidence["of"], event.evidence["checkpoints"]) == (1, 0, [1])
     assert "every byte was compared" in event.text
+
+
+def test_a_run_file_is_made_for_a_kind_of_repository_and_its_branches_or_commits():
+    names = {
+        name_sources(["hf://o/r"], HubOptions()),
+        name_sources(["hf://o/r"], HubOptions(kind="dataset")),
+        name_sources(["hf://o/r"], HubOptions(commits=True)),
+    }
+    assert len(names) == 3
+    assert name_sources(["hf://datasets/o/r"], HubOptions()) == name_sources(["hf://o/r"], HubOptions(kind="dataset"))
+    assert name_sources(["hf://o/r", "hf://o/a"], HubOptions()) == name_sources(["hf://o/a", "hf://o/r"], HubOptions())

@@ -89,7 +89,7 @@ def measure_run(
     # A source that is not there is told before anything is made for it.
     located = locate_checkpoints(sources, base, hub)
     kernel = make_kernel(options.device)
-    key = name_sources(sources)
+    key = name_sources(sources, options.hub)
     path = run or default_run_path(key, options.sequence.weights)
     source: ByteSource = hub.files if hub else files or LocalFiles()
     try:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from wsanalyze.hub.address import is_hub_address
+from wsanalyze.hub.address import is_hub_address, parse_address
+from wsanalyze.hub.session import HubOptions
 from wsanalyze.store.database import SUFFIX
 
 _NUM_SLUG_CHARS: Final = 40
@@ -28,9 +29,10 @@ def common_folder(sources: Sequence[str]) -> str:
     return os.path.commonpath(folders)
 
 
-def name_sources(sources: Sequence[str]) -> str:
-    """What a run file is made for: the folder that all sources lie in, or their addresses."""
-    remote = sorted(source for source in sources if is_hub_address(source))
+def name_sources(sources: Sequence[str], hub: HubOptions) -> str:
+    """What a run file is made for: the folder that all sources lie in, or their addresses, and what is read of them."""
+    remote = sorted(str(parse_address(source, hub.kind)) for source in sources if is_hub_address(source))
+    remote += ["--commits"] if remote and hub.commits else []
     local = [source for source in sources if not is_hub_address(source)]
     return " ".join([*remote, *([common_folder(local)] if local else [])])
 

@@ -363,3 +363,14 @@ def test_other_adapters_beside_one_are_no_steps_of_it(put, find):
         )
     put("run/adapter_model.safetensors", "run/second/adapter_model.safetensors")
     assert list(find(root / "run")) == ["checkpoint-100", "checkpoint-200", "final"]
+
+
+def test_beside_safetensors_files_of_other_names_are_left_out_and_named(tmp_path):
+    for step in (1, 2):
+        (tmp_path / f"step{step}").mkdir()
+        for name in ("model.safetensors", "foo.bin", "notes.pt"):
+            (tmp_path / f"step{step}" / name).write_bytes(b"x")
+    found = FolderSource(str(tmp_path)).checkpoints()
+    assert [[Path(file.url).name for file in checkpoint.files] for checkpoint in found] == [["model.safetensors"]] * 2
+    assert [checkpoint.prefixes for checkpoint in found] == [("",)] * 2
+    assert [sorted(checkpoint.unread) for checkpoint in found] == [["foo.bin", "notes.pt"]] * 2

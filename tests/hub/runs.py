@@ -76,15 +76,15 @@ def weigh(folder):
 
 def size_of(folder):
     """Bytes of all files below a folder, those that are gone meanwhile left out."""
-    total = 0
+    sizes = {}
     for place, _, names in os.walk(folder):
         for name in names:
             try:
                 found = os.lstat(os.path.join(place, name))  # noqa: PTH118 - os.walk gives strings
             except OSError:
                 continue
-            total += found.st_size
-    return total
+            sizes[found.st_dev, found.st_ino] = found.st_size  # one that is renamed meanwhile is seen twice
+    return sum(sizes.values())
 
 
 def analyze(source, run, *, fetch="auto", keep=False, progress=None, every=1, split_qkv=False, **options):

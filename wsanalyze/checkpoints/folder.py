@@ -12,7 +12,6 @@ from wsanalyze.checkpoints.components import (
     SEVERAL,
     as_text,
     group_components,
-    is_averaged,
     make_checkpoint,
     merge_components,
 )
@@ -257,9 +256,20 @@ def _split_sequence(folder: TreePath, units: Mapping[str, Unit]) -> list[Checkpo
         ]
     if _is_sequence(folder, units):
         return [make_checkpoint(label, next(iter(unit.files), folder / label), [unit]) for label, unit in units.items()]
-    return [
-        make_checkpoint(folder.name, folder, [unit for label, unit in units.items() if not is_averaged(label, units)])
-    ]
+    return [make_checkpoint(folder.name, folder, _prefer_safetensors(list(units.values())))]
+
+
+def _prefer_safetensors(units: list[Unit]) -> list[Unit]:
+    """Of files that would be components of one checkpoint, those of the safer format where there are two formats.
+
+    No trainer mixes them: what else lies there is something else, or the same once more.
+    """
+    safe = [unit for unit in units if unit.files and all(file.suffix == ".safetensors" for file in unit.files)]
+    kept = [unit for unit in units if unit in safe or unit.problem is not None]
+    if not safe or len(kept) == len(units):
+        return units
+    others = [file for unit in units if unit not in kept for file in (*unit.files, *unit.unread)]
+    return [replace(kept[0], unread=(*kept[0].unread, *others)), *kept[1:]]
 
 
 def _is_sequence(folder: TreePath, units: Mapping[str, Unit]) -> bool:
