@@ -206,6 +206,23 @@ def test_what_was_measured_stays_when_the_hub_goes_away(hub, waits, measure, loc
         assert hub.log.bytes_sent() < needed
 
 
+@WAYS
+def test_one_file_that_is_always_cut_is_left_out_and_the_others_go_on(hub, waits, measure, states, fetch):
+    hub.faults.cut(0, revisions="step200", after=1)
+    check_bridged(measure(fetch=fetch), states, 2, r"step200/model.safetensors: .*try again later$")
+    assert 600 < sum(waits) < 1000
+
+
+@WAYS
+def test_files_that_are_all_cut_stop_the_run_at_the_second_one(hub, waits, measure, local, fetch):
+    hub.faults.cut(0, after=9)
+    with pytest.raises(SourceError, match=r"try again later$"):
+        measure(fetch=fetch)
+    assert 1200 < sum(waits) < 2000
+    hub.faults.clear()
+    same_sums(measure(fetch=fetch), local)
+
+
 @pytest.mark.parametrize("state", ["gated", "private", "disabled", "gone"])
 def test_repositories_that_may_not_be_read(hub, repo, measure, state):
     if state == "gone":

@@ -18,6 +18,7 @@ from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.address import HubAddress
 from wsanalyze.hub.cache import find_cached, list_cached, remember
 from wsanalyze.hub.failures import (
+    RETRIED_STATUSES,
     GoneError,
     UnreachableError,
     asked_wait,
@@ -33,6 +34,7 @@ from wsanalyze.hub.failures import (
 )
 from wsanalyze.hub.library import library, utils
 from wsanalyze.hub.memory import HubMemory, has_digest
+from wsanalyze.hub.partial import Arrival, complete_partial, keep_partial, make_meter, measure_partial, small_chunks
 from wsanalyze.hub.records import HubFile, Revision, TreeFile
 from wsanalyze.progress import Progress, ProgressCallback, silent
 
@@ -43,6 +45,8 @@ _FIRST_PATIENCE: Final = 10.0
 _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 30.0
 _MAX_RESIZED: Final = 3
+_LIFE_BYTES: Final = 65_536
+"""What must come of a file until it is tried again as long as at first."""
 _CONNECT_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 30.0
 
@@ -51,17 +55,38 @@ _Result = TypeVar("_Result")
 
 @dataclass(slots=True)
 class Traffic:
-    """What was asked of the Hub: requests sent (redirects followed among them) and bytes of files received."""
+    """What was asked of the Hub: requests sent (redirects followed among them) and bytes of files received.
+
+    `num_whole` counts what came to its end: files, and parts of files.
+    """
 
     num_requests: int = 0
     num_bytes: int = 0
+    num_whole: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, num_requests: int = 0, num_bytes: int = 0) -> None:
+    def add(self, num_requests: int = 0, num_bytes: int = 0, num_whole: int = 0) -> None:
         """Count some more."""
         with self.lock:
             self.num_requests += num_requests
             self.num_bytes += num_bytes
+            self.num_whole += num_whole
+
+
+class _Asking(threading.local):
+    """What the thread at hand asks for: nobody else's requests are meddled with.
+
+    Attributes:
+        active: Whether a request of ours is on its way.
+        answered: Whether the last try got an answer, of whatever kind.
+        refused: What the server said where it is to be asked again later.
+        file: The file that it was for, if it was for one.
+    """
+
+    active = False
+    answered = False
+    refused: Exception | None = None
+    file: HubFile | None = None
 
 
 class HubClient:
@@ -90,6 +115,8 @@ class HubClient:
         self.traffic = Traffic()
         self.memory = HubMemory(None if self.offline else memory, self._hub.constants.ENDPOINT)
         self._reached = False
+        self._asking = _Asking()
+        self._cut: tuple[HubFile, int] | None = None
         self._lock = threading.Lock()
         self._random = random.Random(0)  # noqa: S311 - spreads waits, hides nothing
         utils().logging.set_verbosity_error()  # every failure comes back as one line of ours
@@ -184,38 +211,58 @@ class HubClient:
     def download(self, file: HubFile, folder: Path | None, on_bytes: Callable[[int], None]) -> Path:
         """Download a file with the Hub's own client, into a folder or, with None, into the user's cache.
 
+        What came of it stays in the folder when this fails, or is stopped: the next try, here or later, asks for the
+        rest alone where the server sends parts.
+
+        Args:
+            file: The file.
+            folder: Where to; of nobody else's.
+            on_bytes: Told of bytes, those that are in the folder already among them; of none twice.
+
+        Returns:
+            The file, somewhere in the folder. Its digest is not checked.
+
         Raises:
             CheckpointError: If it cannot be had.
             SourceError: If there is no room for it.
         """
-
-        def fetch() -> Path:
-            place = {} if folder is None else {"local_dir": folder}
-            return Path(
-                self._hub.hf_hub_download(
-                    file.address.repo,
-                    file.entry.path,
-                    repo_type=file.address.kind,
-                    revision=file.commit,
-                    tqdm_class=_make_meter(on_bytes),
-                    **place,
-                )
-            )
-
         self.memory.save()  # this takes long, and may be stopped
-        target = folder or self.home
+        target, arrival = folder or self.home, Arrival(on_bytes)
         try:
-            path = self._call(file.url, fetch)
+            if folder is not None and folder.is_dir():
+                keep_partial(folder)
+            kept = 0 if folder is None else measure_partial(file, folder)
+            path = self._call_for(file, lambda again: self._fetch(file, folder, arrival, again=again), arrival)
         except OSError as error:
             raise explain_disk(error, target, file.url, file.entry.size) from error
         except UnreachableError:
             raise
         except SourceError as error:
             raise CheckpointError(str(error)) from error
-        self.traffic.add(num_bytes=file.entry.size)
+        self.traffic.add(num_bytes=file.entry.size - kept)
         if folder is None:
             remember(file)
         return path
+
+    def _fetch(self, file: HubFile, folder: Path | None, arrival: Arrival, *, again: bool) -> Path:
+        """One try to download a file: its rest where something is there or a try failed, else all of it."""
+        if folder is not None and (measure_partial(file, folder) or (again and folder.is_dir())):
+            path = complete_partial(file, folder, self, arrival)
+            if path is not None:
+                return path
+        arrival.begin()
+        place = {} if folder is None else {"local_dir": folder}
+        with small_chunks():
+            return Path(
+                self._hub.hf_hub_download(
+                    file.address.repo,
+                    file.entry.path,
+                    repo_type=file.address.kind,
+                    revision=file.commit,
+                    tqdm_class=make_meter(arrival, folder),
+                    **place,
+                )
+            )
 
     @contextlib.contextmanager
     def open_range(self, file: HubFile, start: int, stop: int) -> Iterator[Any]:
@@ -234,7 +281,10 @@ class HubClient:
             endpoint=self._hub.constants.ENDPOINT,
         )
         headers = {**utils().build_hf_headers(), "Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-        with self._session().stream("GET", url, headers=headers, timeout=_READ_SECONDS) as response:
+        with contextlib.ExitStack() as stack:
+            request = self._session().stream("GET", url, headers=headers, timeout=_READ_SECONDS)
+            with self._asking_for(file):
+                response = stack.enter_context(request)
             utils().hf_raise_for_status(response)
             yield response
 
@@ -252,7 +302,7 @@ class HubClient:
             with cached.open("rb") as handle:
                 return handle.read(size)
         try:
-            data = self._call(file.url, self._read_start, file, size)
+            data = self._call_for(file, lambda _: self._read_start(file, size))
         except UnreachableError:
             raise
         except SourceError as error:
@@ -282,15 +332,29 @@ class HubClient:
         wait = asked_wait(error)
         if wait is None:
             wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0**attempt) * self._random.uniform(0.75, 1.25)
-        patience = self._patience if self._reached or has_answer(error) else min(self._patience, _FIRST_PATIENCE)
+        answered = self._asking.answered or has_answer(error)
+        patience = self._patience if self._reached or answered else min(self._patience, _FIRST_PATIENCE)
         hopeless = is_resized(error) and attempt >= _MAX_RESIZED
         if hopeless or wait > patience - (time.monotonic() - started):
             tries = "once" if attempt == 0 else f"{attempt + 1} times"
-            kind = SourceError if is_of_one_file(error) else UnreachableError
-            raise kind(f"{where}: {describe(error)}; asked {tries}: try again later") from tell_cause(error)
+            raise self._blame(error)(f"{where}: {describe(error)}; asked {tries}: try again later") from tell_cause(
+                error
+            )
         with self._lock:
             self._progress(Progress("waiting for the Hub", 0, max(1, round(wait)), "seconds"))
         time.sleep(wait)
+
+    def _blame(self, error: Exception) -> type[SourceError]:
+        """Whether a failure is that of one file, or of all: of two files in a row that are cut, the way is to blame."""
+        asking = self._asking
+        if is_of_one_file(error):
+            return SourceError
+        if asking.file is None or not asking.answered or has_answer(error):
+            return UnreachableError
+        with self._lock:
+            before, self._cut = self._cut, (asking.file, self.traffic.num_whole)
+        another = before is not None and before[0] != asking.file and before[1] == self.traffic.num_whole
+        return UnreachableError if another else SourceError
 
     def _read_start(self, file: HubFile, size: int) -> bytes:
         data = bytearray()
@@ -304,49 +368,72 @@ class HubClient:
         return bytes(data[:size])
 
     def _call(self, where: str, ask: Callable[..., _Result], *arguments: object, **options: object) -> _Result:
-        started, attempt = time.monotonic(), 0
+        return self._repeat(where, None, lambda _: ask(*arguments, **options), None)
+
+    def _call_for(self, file: HubFile, ask: Callable[[bool], _Result], arrival: Arrival | None = None) -> _Result:
+        result = self._repeat(file.url, file, ask, arrival)
+        self.traffic.add(num_whole=1)
+        return result
+
+    def _repeat(
+        self, where: str, file: HubFile | None, ask: Callable[[bool], _Result], arrival: Arrival | None
+    ) -> _Result:
+        """Ask until there is a result, which it is told whether it failed before; a file that gets on is no failure."""
+        started, attempt, before, again = time.monotonic(), 0, 0, False
         while True:
             self._session()
             try:
-                result = ask(*arguments, **options)
+                with self._asking_for(file):
+                    result = ask(again)
             except Exception as error:
                 if isinstance(error, OSError) and is_of_disk(error):
                     raise
+                if arrival is not None and arrival.most >= before + _LIFE_BYTES:
+                    started, attempt, before = time.monotonic(), 0, arrival.most
                 self.retry(where, started, attempt, error)
-                attempt += 1
+                attempt, again = attempt + 1, True
             else:
                 self._reached = True
                 return result
 
+    @contextlib.contextmanager
+    def _asking_for(self, file: HubFile | None) -> Iterator[None]:
+        """Mark the requests of this thread as ours; one in another counts for that."""
+        asking = self._asking
+        before = asking.active
+        asking.active = True
+        if not before:
+            asking.answered, asking.refused, asking.file = False, None, file
+        try:
+            yield
+        finally:
+            asking.active = before
+
     def _session(self) -> Any:  # noqa: ANN401 - httpx.Client, or httpx2's
         """The session of huggingface_hub, made to count its requests and to wait for none of them for ever."""
         session = utils().get_session()
-        hooks = session.event_hooks["request"]
+        hooks = session.event_hooks
         with self._lock:
-            if self._note not in hooks:
-                hooks.append(self._note)
+            for kind, hook in (("request", self._note), ("response", self._heed)):
+                if hook not in hooks[kind]:
+                    hooks[kind].append(hook)
         return session
 
+    def _heed(self, response: Any) -> None:  # noqa: ANN401 - httpx.Response
+        """Raise what may pass, before huggingface_hub waits for it in silence and beyond our patience."""
+        if self._asking.active:
+            self._asking.answered = True
+            if response.status_code in RETRIED_STATUSES:
+                told = f"status {response.status_code}"
+                self._asking.refused = self._hub.errors.HfHubHTTPError(told, response=response)
+                raise self._asking.refused
+
     def _note(self, request: Any) -> None:  # noqa: ANN401 - httpx.Request
+        if self._asking.active and self._asking.refused is not None:
+            raise self._asking.refused  # the client would ask a second time at once
         self.traffic.add(num_requests=1)
         limits = request.extensions.get("timeout") or {}
         request.extensions["timeout"] = {
             name: limits.get(name) or (_CONNECT_SECONDS if name == "connect" else _READ_SECONDS)
             for name in ("connect", "read", "write", "pool")
         }
-
-
-def _make_meter(on_bytes: Callable[[int], None]) -> type:
-    """A progress bar for the client that shows nothing and tells of bytes."""
-
-    class Meter(utils().tqdm):  # type: ignore[misc] # comes without types
-        def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - tqdm's
-            kwargs["disable"] = True
-            kwargs.pop("name", None)
-            super().__init__(*args, **kwargs)
-
-        def update(self, n: float | None = 1) -> bool | None:
-            on_bytes(int(n or 0))
-            return None
-
-    return Meter

@@ -19,6 +19,7 @@ _NOT_CACHED: Final = "is not in the cache, and HF_HUB_OFFLINE forbids to ask the
 _MAX_WAIT_DIGITS: Final = 5  # a day has 86,400 seconds
 _MAX_TEXT_CHARS: Final = 200
 _BROKEN: Final = 500
+_MAX_CAUSES: Final = 10
 _DISK: Final = frozenset(
     {
         errno.ENOSPC,
@@ -31,6 +32,10 @@ _DISK: Final = frozenset(
         errno.EPERM,
     }
 )
+
+
+_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""What this machine may have no more of: files, memory."""
 
 
 class GoneError(CheckpointError):
@@ -55,6 +60,9 @@ def explain(where: str, error: Exception) -> WsAnalyzeError | None:
         return error
     if (known := _explain_answer(where, error)) is not None:
         return known
+    if (scarce := _find_scarce(error)) is not None:
+        text = (scarce.strerror or "").lower()
+        return UnreachableError(f"{where}: this machine gives no more to the process ({text}): raise its limits")
     if is_passing(error):
         return None
     return SourceError(f"{where}: {_explain_failure(error)}")
@@ -66,9 +74,21 @@ def _explain_failure(error: Exception) -> str:
         return "is too large for the client alone: pip install hf_xet, or use --fetch ranges"
     if _status(error) == _NOT_KNOWN:
         return f"{_host()} does not take the token: run hf auth login again, or set HF_TOKEN"
-    if isinstance(error, ValueError | KeyError | TypeError | AttributeError):
+    if (setting := _explain_setting(_unwrap(error))) is not None:
+        return setting
+    if _status(error) is None and isinstance(error, ValueError | KeyError | TypeError | AttributeError):
         return f"{_host()} answers with what is no answer of the Hub: check HF_ENDPOINT"
     return describe(error)
+
+
+def _explain_setting(error: Exception) -> str | None:
+    """What is wrong with the token or the endpoint, where a request could not be made of them."""
+    if isinstance(error, UnicodeEncodeError) and not (library().get_token() or "").isascii():
+        return "the token is none, it has letters that no token has: run hf auth login again, or set HF_TOKEN"
+    http = transport_library()
+    if isinstance(error, http.UnsupportedProtocol | http.InvalidURL) and not _has_address():
+        return "HF_ENDPOINT is no address: set it to one like https://huggingface.co, or to nothing"
+    return None
 
 
 def is_passing(error: Exception) -> bool:
@@ -187,6 +207,24 @@ def _explain_answer(where: str, error: Exception) -> WsAnalyzeError | None:
     if isinstance(error, errors.LocalEntryNotFoundError) and hub.is_offline_mode():
         return GoneError(_NOT_CACHED, where)
     return next((told for kind, told in answers if isinstance(error, kind)), None)
+
+
+def _find_scarce(error: BaseException | None) -> OSError | None:
+    """The failure of this machine that is behind an error of the transport."""
+    for _ in range(_MAX_CAUSES):
+        if error is None or (isinstance(error, OSError) and error.errno in _SCARCE):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _has_address() -> bool:
+    """Whether HF_ENDPOINT is an address."""
+    try:
+        place = urlsplit(library().constants.ENDPOINT)
+    except ValueError:
+        return False
+    return place.scheme in ("http", "https") and bool(place.hostname)
 
 
 def _host() -> str:

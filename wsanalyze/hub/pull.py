@@ -15,7 +15,7 @@ from typing import Final
 
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.client import HubClient
-from wsanalyze.hub.partial import complete_partial, keep_partial
+from wsanalyze.hub.partial import holds_partial
 from wsanalyze.hub.pull_note import PullNote, size_of, stat_regular
 from wsanalyze.hub.records import HubFile
 from wsanalyze.hub.window import check_digest
@@ -91,7 +91,7 @@ class PullFolder:
             return shutil.disk_usage(_nearest(self.path)).free
 
     def prepare(self) -> None:
-        """Make the folder, keep others from writing there, and clear away what a download that was cut short left.
+        """Make the folder and keep others from writing there; what a download that was cut short left goes on.
 
         Raises:
             SourceError: If it cannot be written, or another process pulls into it.
@@ -100,8 +100,6 @@ class PullFolder:
             self._store.mkdir(parents=True, exist_ok=True)
             self._lock_out()
             try:
-                keep_partial(self._coming, self._store)
-                shutil.rmtree(self._coming, ignore_errors=True)
                 self._write_note()
             except BaseException:
                 self.close()
@@ -126,12 +124,6 @@ class PullFolder:
             on_bytes(file.entry.size)
             return
         with self._explained():
-            partial = complete_partial(file, self._store, self._client, on_bytes)
-            if partial is not None:
-                if self._check(partial, file) is None:
-                    partial.replace(target)
-                    return
-                partial.unlink()  # the client may fill a file in any order
             self._coming.mkdir(exist_ok=True)
         try:
             path = self._client.download(file, self._coming, on_bytes)
@@ -143,7 +135,8 @@ class PullFolder:
         with self._explained():
             if problem is None:
                 path.replace(target)
-            shutil.rmtree(self._coming, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)  # the client would take it as it is
         if problem is not None:
             raise CheckpointError(problem, file.url)
 
@@ -183,7 +176,8 @@ class PullFolder:
 
     def clear(self) -> None:
         """Let go of what was fetched and has no name: nothing, unless it was for what is not wanted any more."""
-        shutil.rmtree(self._store, ignore_errors=True)
+        for folder in (self._store, self._coming):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Let others write there; what is hidden goes where nothing is kept in it for the next time."""
@@ -192,7 +186,7 @@ class PullFolder:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-        if not self._store.exists():
+        if not self._store.exists() and not holds_partial(self._coming):
             shutil.rmtree(self._hidden, ignore_errors=True)
 
     def _lock_out(self) -> None:

@@ -4,12 +4,14 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from wsanalyze.errors import CheckpointError, SourceError
-from wsanalyze.hub.client import HubClient
 from wsanalyze.hub.failures import UnreachableError
 from wsanalyze.hub.records import HubFile
+
+if TYPE_CHECKING:
+    from wsanalyze.hub.client import HubClient
 
 BACK_BYTES: Final = 32_000_000
 """How far reads may go back in what streamed by."""
@@ -33,7 +35,7 @@ class RangeStream:
         whole: Whether the server sent the whole file instead of the part.
     """
 
-    def __init__(self, client: HubClient, file: HubFile, start: int, stop: int) -> None:
+    def __init__(self, client: "HubClient", file: HubFile, start: int, stop: int) -> None:
         self.file = file
         self.stop = stop
         self.position = start
@@ -108,7 +110,7 @@ class RangeStream:
                 self._num_since += len(chunk)
                 if self._num_since >= _LIFE_BYTES:
                     self._failed_since, self._attempts = None, 0
-                self._client.traffic.add(num_bytes=min(len(chunk), left))
+                self._client.traffic.add(num_bytes=min(len(chunk), left), num_whole=int(len(chunk) >= left))
                 return memoryview(chunk)[:left]
         raise ConnectionError("the connection was cut")
 
