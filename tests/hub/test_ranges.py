@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import httpx2
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.hub.runs import on_hub
@@ -76,6 +76,7 @@ def test_runs_hold_all_spans_and_no_two_of_them_touch(spans):
         assert (runs[0][0], runs[-1][1]) == (min(real)[0], max(stop for _, stop in real))
 
 
+@example(spans=[(0, 2), (1, 0), (2, 0)], pieces=[], cuts=[])
 @given(
     spans=SPANS,
     pieces=st.lists(st.integers(1, 700), max_size=30),

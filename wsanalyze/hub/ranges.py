@@ -113,6 +113,8 @@ class RangeReader:
         stop = offset + len(buffer)
         if offset < 0 or stop > file.entry.size:
             raise CheckpointError("ends too early: truncated or still being written", file.url)
+        if not buffer:
+            return
         run = next((run for run in self._runs.get(file.url, ()) if run[0] <= offset and stop <= run[1]), None)
         if run is not None and (file.url, run[0]) in self._mixed and self.supported:
             self._read_mixed(file, offset, buffer, run)
