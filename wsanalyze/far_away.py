@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wsanalyze.changes.measure import Measured
 from wsanalyze.files.base import ByteSource
+from wsanalyze.hub.beside import WindowName
 from wsanalyze.hub.session import HubSession
 from wsanalyze.likeness.find import move_event
 from wsanalyze.likeness.tap import SampleTap
@@ -16,9 +17,11 @@ from wsanalyze.store.run_file import RunFile
 from wsanalyze.tensors.files import check_places, read_checkpoint
 
 
-def name_window(path: Path) -> str:
+def name_window(path: Path) -> WindowName:
     """The name of the folder for files on their way to a run file."""
-    return hashlib.blake2b(str(path.resolve()).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+    run = path.resolve()
+    name = hashlib.blake2b(str(run).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+    return WindowName(name, run)
 
 
 def make_check(member: Member, hub: HubSession | None) -> Callable[[], None] | None:

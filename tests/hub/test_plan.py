@@ -1,6 +1,7 @@
 """Laws of the choice between whole files and ranges."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -24,6 +25,8 @@ def demands(draw):
         free_bytes=draw(st.integers(0, 10**13)),
         can_range=draw(st.booleans()),
         keep=draw(st.booleans()),
+        can_write=draw(st.booleans()),
+        others_bytes=draw(st.just(0) | SIZES),
     )
 
 
@@ -39,11 +42,12 @@ def test_never_files_that_do_not_fit_nor_ranges_that_cannot_be_had(demand, fetch
         assert fetch == "ranges"
         assert not demand.can_range
     except SourceError:
-        assert room(demand) > demand.free_bytes
+        assert room(demand) > demand.free_bytes or not demand.can_write
         assert fetch == "files" or demand.keep or not demand.can_range
     else:
         if choice.whole_files:
             assert room(demand) <= demand.free_bytes
+            assert demand.can_write
             assert fetch != "ranges"
         else:
             assert demand.can_range
@@ -66,7 +70,7 @@ def test_the_sentence_states_bytes_requests_disk_and_why(demand, fetch):
 
 @given(demand=demands())
 def test_less_than_half_is_asked_for_alone_and_more_is_not(demand):
-    fits = room(demand) <= demand.free_bytes
+    fits = demand.can_write and room(demand) <= demand.free_bytes
     if not demand.can_range or demand.keep or not fits:
         return
     choice = choose_walk(demand, "auto", "/somewhere")
@@ -79,3 +83,22 @@ def test_advice_names_only_what_would_help():
         choose_walk(demand, "files", "/somewhere")
     with pytest.raises(SourceError, match="since this cannot be read in parts"):
         choose_walk(Demand(1, 10**9, 10**9, 1, 10**9, 10**6, can_range=False), "auto", "/somewhere")
+
+
+def test_what_is_held_for_other_runs_is_told_where_there_is_no_room():
+    demand = Demand(1, 10**9, 10**9, 1, 10**9, 10**6, can_range=False, others_bytes=14 * 10**9)
+    with pytest.raises(
+        SourceError, match=r"^/somewhere: .*, 14\.0 GB beside it are held for other runs: .*goes with its run file"
+    ):
+        choose_walk(demand, "auto", "/somewhere")
+
+
+def test_where_nothing_can_be_written_parts_are_read_or_it_is_said():
+    demand = Demand(1, 10**9, 10**9, 1, 10**9, 10**10, can_range=True, can_write=False)
+    choice = choose_walk(demand, "auto", "/somewhere")
+    assert not choice.whole_files
+    assert choice.text.endswith("/somewhere cannot be written")
+    with pytest.raises(SourceError, match=r"^/somewhere: cannot be written: set HF_HOME .* or use --fetch ranges$"):
+        choose_walk(demand, "files", "/somewhere")
+    with pytest.raises(SourceError, match=r"cannot be written: .* since this cannot be read in parts"):
+        choose_walk(replace(demand, can_range=False), "auto", "/somewhere")

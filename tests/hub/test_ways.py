@@ -17,8 +17,8 @@ HEADER_BYTES = {"legacy": 300_000}  # its pickles are read in large blocks, sinc
 
 def count_requests(text):
     """What a run says of its traffic: requests and megabytes."""
-    (found,) = re.findall(r"(\d+) requests were sent and ([\d.]+) MB of files received", text)
-    return int(found[0]), float(found[1])
+    (found,) = re.findall(r"(\d+) requests were sent and ([\d.]+) ([kM])B of files received", text)
+    return int(found[0]), float(found[1]) / {"k": 1000, "M": 1}[found[2]]
 
 
 @pytest.mark.parametrize(("form", "fetch"), WAYS)

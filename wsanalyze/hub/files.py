@@ -7,7 +7,9 @@ from pathlib import Path
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import FileRef
 from wsanalyze.files.local import LocalFiles, stat_file
+from wsanalyze.hub.checked import CheckedFiles
 from wsanalyze.hub.client import HubClient
+from wsanalyze.hub.memory import HubMemory
 from wsanalyze.hub.plan import Demand, choose_walk
 from wsanalyze.hub.ranges import HEADED, RangeReader
 from wsanalyze.hub.records import HubFile
@@ -21,6 +23,7 @@ class HubFiles(LocalFiles):
 
     Args:
         client: What asks.
+        checked: Where it is remembered which files of the user's cache were checked.
 
     Attributes:
         window: Where whole files are brought to; None until it is known.
@@ -30,8 +33,9 @@ class HubFiles(LocalFiles):
         progress: Told of what was chosen.
     """
 
-    def __init__(self, client: HubClient) -> None:
+    def __init__(self, client: HubClient, checked: HubMemory) -> None:
         super().__init__()
+        self._checked = CheckedFiles(checked)
         self.client = client
         self.window: Window | None = None
         self.ranges = RangeReader(client)
@@ -88,6 +92,8 @@ class HubFiles(LocalFiles):
             return
         local = self._find(file)
         if local is not None and file.url not in self._opened_whole:
+            if self._is_planned:
+                self._check(local, file.url)
             try:
                 super().read_into(local, file.start + offset, buffer)
             except CheckpointError as error:
@@ -109,6 +115,7 @@ class HubFiles(LocalFiles):
     def close(self) -> None:
         """See `ByteSource.close`."""
         self.ranges.close()
+        self._checked.close()
         super().close()
 
     def plan(self, pairs: Sequence[Mapping[FileRef, int]], num_runs: int) -> bool:
@@ -135,9 +142,11 @@ class HubFiles(LocalFiles):
                 free_bytes=window.free_bytes + window.held_bytes,
                 can_range=self.ranges.supported and all(file.url.endswith(HEADED) for file in missing.values()),
                 keep=window.keep,
+                can_write=window.can_write,
+                others_bytes=window.others_bytes,
             ),
             self.fetch,
-            str(window.folder),
+            str(window.client_folder),
         )
         self._plan_text = self._plan_text or choice.text  # another one follows where a checkpoint fails
         self.progress(Progress("planning", len(missing), len(missing), "files", choice.text))
@@ -151,9 +160,14 @@ class HubFiles(LocalFiles):
 
     def bring(self, file: FileRef, on_bytes: Callable[[int], None]) -> None:
         """See `FileWindow.bring`."""
-        if file.remote:
-            path = self._window().bring(self._known[file.url], on_bytes)
-            self._here[file.url] = replace(stat_file(path), url=str(path))
+        if not file.remote:
+            return
+        if found := self._find(file):
+            self._check(found, file.url)
+        path = self._window().bring(self._known[file.url], on_bytes)
+        if found is None and self._window().keep:
+            self._checked.add(path, self._known[file.url])
+        self._here[file.url] = replace(stat_file(path), url=str(path))
 
     def finish(self, newest: Sequence[FileRef]) -> None:
         """See `FileWindow.finish`."""
@@ -193,6 +207,12 @@ class HubFiles(LocalFiles):
         path = window.bring_early(known, on_bytes)
         self._num_early += 1
         return replace(stat_file(path), url=str(path))
+
+    def _check(self, local: FileRef, url: str) -> None:
+        """See that a file of the user's cache is the one listed; those of the window were checked when they came."""
+        path = Path(local.url)
+        if self.window is None or not self.window.owns(path):
+            self._checked.check(path, self._known[url])
 
     def _remote(self, files: Iterable[FileRef]) -> list[HubFile]:
         return [self._known[file.url] for file in files if file.remote]

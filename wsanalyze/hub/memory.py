@@ -80,6 +80,14 @@ class HubMemory:
         if _DIGEST.fullmatch(digest):
             self._add(self._key("part", digest), start, data)
 
+    def is_checked(self, digest: str, stamp: str) -> bool:
+        """Whether a file on disk was found to have a digest; its stamp says which file, and when it was written."""
+        return bool(self._find(self._key("checked", digest, stamp)))
+
+    def add_checked(self, digest: str, stamp: str) -> None:
+        """Remember that a file on disk has a digest."""
+        self._add(self._key("checked", digest, stamp), 0, b"")
+
     def save(self) -> None:
         """Write what is new."""
         with self._lock:

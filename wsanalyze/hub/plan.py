@@ -27,6 +27,8 @@ class Demand:
         free_bytes: Room on the disk.
         can_range: Whether what is needed can be asked for alone: the server sends parts, and headers say where.
         keep: Whether the files are wanted on disk afterwards.
+        can_write: Whether files can be put there.
+        others_bytes: What windows of other runs hold beside it.
     """
 
     num_files: int
@@ -37,6 +39,8 @@ class Demand:
     free_bytes: int
     can_range: bool
     keep: bool = False
+    can_write: bool = True
+    others_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def choose_walk(demand: Demand, fetch: str, folder: str) -> Choice:
         UsageError: If ranges are insisted on and cannot be had.
     """
     room = demand.file_bytes if demand.keep else demand.pair_bytes
-    fits = room <= demand.free_bytes
+    fits = demand.can_write and room <= demand.free_bytes
     if fetch == "ranges" and not demand.can_range:
         raise UsageError(
             "--fetch ranges needs safetensors and a server that sends parts of files; this is read with --fetch files"
@@ -69,14 +73,11 @@ def choose_walk(demand: Demand, fetch: str, folder: str) -> Choice:
         return _ranges(demand, "as was asked")
     few = demand.needed_bytes < _SMALL_SHARE * demand.file_bytes
     if fetch == "auto" and not demand.keep and demand.can_range and (few or not fits):
-        why = "less than half of the files is needed" if few else f"there is no room for two checkpoints in {folder}"
+        lack = "there is no room for two checkpoints in {}" if demand.can_write else "{} cannot be written"
+        why = "less than half of the files is needed" if few else lack.format(folder)
         return _ranges(demand, why)
     if not fits:
-        advice = "or use --fetch ranges" if demand.can_range else "since this cannot be read in parts"
-        raise SourceError(
-            f"{folder}: {_size(room)} are needed for {'all files' if demand.keep else 'two checkpoints'} and "
-            f"{_size(demand.free_bytes)} are free: free some, set HF_HOME to a larger disk, {advice}"
-        )
+        raise SourceError(f"{folder}: {_say_lack(demand, room)}")
     why = (
         "as was asked"
         if fetch == "files"
@@ -89,21 +90,38 @@ def choose_walk(demand: Demand, fetch: str, folder: str) -> Choice:
     num = demand.num_files
     return Choice(
         whole_files=True,
-        text=f"reads {num} whole {'file' if num == 1 else 'files'} from the Hub, {_size(demand.file_bytes)} in about "
-        f"{num * _REQUESTS_A_FILE} requests, with at most {_size(room)} on disk"
+        text=f"reads {num} whole {'file' if num == 1 else 'files'} from the Hub, {say_size(demand.file_bytes)} in "
+        f"about {num * _REQUESTS_A_FILE} requests, with at most {say_size(room)} on disk"
         f"{'' if demand.keep else ' at a time'}: {why}",
+    )
+
+
+def _say_lack(demand: Demand, room: int) -> str:
+    """Why there can be no whole files, and what to do."""
+    advice = "or use --fetch ranges" if demand.can_range else "since this cannot be read in parts"
+    if not demand.can_write:
+        return f"cannot be written: set HF_HOME to a folder that can, {advice}"
+    others = hint = ""
+    if demand.others_bytes:
+        others = f", {say_size(demand.others_bytes)} beside it are held for other runs"
+        hint = " (what is held for a run goes with its run file)"
+    return (
+        f"{say_size(room)} are needed for {'all files' if demand.keep else 'two checkpoints'} and "
+        f"{say_size(demand.free_bytes)} are free{others}: free some{hint}, "
+        f"set HF_HOME to a larger disk, {advice}"
     )
 
 
 def _ranges(demand: Demand, why: str) -> Choice:
     return Choice(
         whole_files=False,
-        text=f"reads parts of files from the Hub, {_size(demand.needed_bytes)} of {_size(demand.file_bytes)} in about "
-        f"{demand.num_runs * _REQUESTS_A_RANGE} requests, and stores none: {why}",
+        text=f"reads parts of files from the Hub, {say_size(demand.needed_bytes)} of {say_size(demand.file_bytes)} in "
+        f"about {demand.num_runs * _REQUESTS_A_RANGE} requests, and stores none: {why}",
     )
 
 
-def _size(nbytes: int) -> str:
+def say_size(nbytes: int) -> str:
+    """A number of bytes, as people read it."""
     for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
         if nbytes >= size:
             return f"{nbytes / size:.{1 if nbytes < 100 * size else 0}f} {unit}"

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wsanalyze.checkpoints.base import Checkpoint
 from wsanalyze.errors import UsageError
 from wsanalyze.hub.address import KINDS, HubAddress, is_hub_address, parse_address
-from wsanalyze.hub.plan import FETCHES
+from wsanalyze.hub.plan import FETCHES, say_size
 from wsanalyze.progress import ProgressCallback, silent
+
+if TYPE_CHECKING:
+    from wsanalyze.hub.beside import WindowName
 
 FOLDER: Final = "wsanalyze"
 """Where files on their way lie, in the folder that the user gave to the Hub (HF_HOME)."""
@@ -42,7 +45,7 @@ class HubSession:
     def __init__(self, options: HubOptions = HubOptions(), progress: ProgressCallback = silent) -> None:
         from wsanalyze.hub.client import HubClient
         from wsanalyze.hub.files import HubFiles
-        from wsanalyze.hub.memory import default_memory_path
+        from wsanalyze.hub.memory import HubMemory, default_memory_path
 
         if options.kind not in KINDS:
             raise UsageError(f"--repo-type takes {', '.join(KINDS[:-1])} or {KINDS[-1]}, not {options.kind!r}")
@@ -51,7 +54,8 @@ class HubSession:
         self._options = options
         self._progress = progress
         self.client = HubClient(progress, memory=default_memory_path())
-        self.files = HubFiles(self.client)
+        checked = HubMemory(default_memory_path(), "")  # the disk is the same whatever Hub is asked, or none
+        self.files = HubFiles(self.client, checked)
 
     def locate(self, source: str) -> tuple[Sequence[Checkpoint], Sequence[str]]:
         """Find the checkpoints of an address: them, and notes on what was left out.
@@ -77,12 +81,17 @@ class HubSession:
         """
         return parse_address(source, self._options.kind)
 
-    def use(self, name: str) -> None:
-        """Choose the folder for files on their way: one for each run file, which one process writes at a time."""
+    def use(self, window: "WindowName") -> None:
+        """Choose the folder for files on their way: one for each run file, which one process writes at a time.
+
+        Those of run files that are not there any more are taken away.
+        """
+        from wsanalyze.hub.beside import remove_forgotten
         from wsanalyze.hub.window import Window
 
-        folder = self.client.home / FOLDER / name
-        self.files.window = Window(self.client, folder, keep=self._options.keep)
+        folder = self.client.home / FOLDER / window.name
+        remove_forgotten(folder)
+        self.files.window = Window(self.client, folder, window.run, keep=self._options.keep)
         self.files.fetch = self._options.fetch
         self.files.progress = self._progress
 
@@ -91,7 +100,7 @@ class HubSession:
         traffic, note = self.client.traffic, self.files.note
         if not note:
             return ()
-        asked = f"{traffic.num_requests} requests were sent and {traffic.num_bytes / 1e6:.1f} MB of files received"
+        asked = f"{traffic.num_requests} requests were sent and {say_size(traffic.num_bytes)} of files received"
         return (f"{note}; {asked}",)
 
 
