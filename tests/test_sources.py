@@ -50,8 +50,10 @@ def test_the_same_names_elsewhere_are_told_apart(tmp_path):
     [
         ("", "a source is empty"),
         ("s3://bucket/x", "only files, folders and hf:// are read"),
-        ("https://huggingface.co/a/b/tree/step1", "are read as hf://a/b@step1"),
-        ("nothing-there", "no such file or folder"),
+        ("nothing-there", "no such file or folder$"),
+        ("hf:/a/b", r"no such file or folder \(on the Hub: hf://a/b\)"),
+        ("hf.co/a/b", r"\(on the Hub: hf://a/b\)"),
+        ("org/nothing-there", r"\(on the Hub: hf://org/nothing-there\)"),
     ],
 )
 def test_what_is_no_source_is_refused_with_advice(source, words):

@@ -10,7 +10,7 @@ from typing import Final
 from wsanalyze.checkpoints.base import Checkpoint
 from wsanalyze.checkpoints.trainer_state import read_global_step
 from wsanalyze.errors import CheckpointError, SourceError, WsAnalyzeError
-from wsanalyze.hub.address import SCHEME, is_hub_address
+from wsanalyze.hub.address import SCHEME, guess_address, is_hub_address
 from wsanalyze.hub.layout import STATE, Placed, keep_apart, list_files, place_all
 from wsanalyze.hub.pull import PullFolder
 from wsanalyze.hub.records import HubFile
@@ -118,7 +118,7 @@ def pull_sequence(
     What is there already is not fetched again, so an interrupted pull goes on and a later one brings what is new.
 
     Args:
-        source: `hf://org/repo[@revision][/folder]`, or `org/repo` alone.
+        source: `hf://org/repo[@revision][/folder]`, or `org/repo` alone, or a page of the Hub.
         folder: The folder; made where there is none.
         options: Which checkpoints.
         dry_run: Only find out what would be done; nothing is made or written.
@@ -128,7 +128,7 @@ def pull_sequence(
         SourceError: If there is no such repository, no checkpoint, no room, or none could be pulled.
     """
     session = HubSession(options.hub, progress)
-    address = source if is_hub_address(source) else SCHEME + source
+    address = source if is_hub_address(source) else guess_address(source) or SCHEME + source
     place = session.parse(address)
     target = PullFolder(folder, session.client, place.at("", place.folder))
     plan = _make_plan(address, target, options, session, progress)

@@ -1,5 +1,6 @@
 """What people name as a source: folders, files and globs on disk, and addresses of the Hub; one base beside them."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -7,7 +8,7 @@ from typing import Final
 from wsanalyze.checkpoints.base import Checkpoint
 from wsanalyze.checkpoints.folder import FolderSource
 from wsanalyze.errors import SourceError
-from wsanalyze.hub.address import is_hub_address, parse_address, read_page
+from wsanalyze.hub.address import guess_address, is_hub_address, parse_address
 from wsanalyze.hub.session import HubSession
 
 _MAIN: Final = "main"
@@ -85,8 +86,12 @@ def _locate(source: str, hub: HubSession | None) -> tuple[Sequence[Checkpoint], 
         raise SourceError("a source is empty: name a folder of checkpoints")
     if is_hub_address(source) and hub is not None:
         return hub.locate(source)
-    if (address := read_page(source)) is not None:
-        raise SourceError(f"{source}: is a page of the Hub; its checkpoints are read as {address}")
     if "://" in source:
         raise SourceError(f"{source}: only files, folders and hf:// are read; download it first")
-    return FolderSource(source).checkpoints(), ()
+    try:
+        return FolderSource(source).checkpoints(), ()
+    except SourceError as error:
+        guess = None if os.path.lexists(source) else guess_address(source)
+        if guess is None:
+            raise
+        raise SourceError(f"{error} (on the Hub: {guess})") from None

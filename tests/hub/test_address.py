@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsanalyze.errors import SourceError
-from wsanalyze.hub.address import KINDS, HubAddress, is_hub_address, parse_address, read_page
+from wsanalyze.hub.address import KINDS, HubAddress, guess_address, is_hub_address, parse_address, read_page
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 WORDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,12}", fullmatch=True)
@@ -23,9 +23,16 @@ ADDRESSES = st.builds(
     REVISIONS,
     st.lists(WORDS, max_size=3).map("/".join),
 )
+TAGGED = st.builds(
+    HubAddress,
+    st.just("a/b"),
+    revision=st.lists(WORDS, min_size=1, max_size=3).map("/".join),
+    folder=st.lists(WORDS, max_size=2).map("/".join),
+    is_tag=st.sampled_from([True]),
+)
 
 
-@given(ADDRESSES)
+@given(st.one_of(ADDRESSES, TAGGED))
 def test_an_address_is_read_as_it_is_written(address):
     assert is_hub_address(str(address))
     assert parse_address(str(address)) == address
@@ -47,7 +54,12 @@ def test_an_address_is_read_as_it_is_written(address):
         ("hf://a/b@refs/pr/1/folder", HubAddress("a/b", "model", "refs/pr/1", "folder")),
         ("hf://a/b@refs%2Fpr%2F1", HubAddress("a/b", "model", "refs/pr/1")),
         ("hf://a/b@refs/heads/step1/x", HubAddress("a/b", "model", "step1", "x")),
-        ("hf://a/b@refs%2Ftags%2Fv1", HubAddress("a/b", "model", "v1")),
+        ("hf://a/b@refs%2Ftags%2Fv1", HubAddress("a/b", "model", "v1", is_tag=True)),
+        ("hf://a/b@refs/tags/v1/x", HubAddress("a/b", "model", "v1", "x", is_tag=True)),
+        ("HF://a/b@v1", HubAddress("a/b", "model", "v1")),
+        ("https://huggingface.co/a/b", HubAddress("a/b")),
+        ("https://huggingface.co/a/b/tree/step1/x/y", HubAddress("a/b", "model", "step1", "x/y")),
+        ("https://huggingface.co/gpt2/tree/main", HubAddress("gpt2", "model", "main")),
         ("hf://a/b@exp%2Fstep1/x", HubAddress("a/b", "model", "exp/step1", "x")),
     ],
 )
@@ -108,9 +120,31 @@ def test_slashes_may_belong_to_the_revision_or_to_the_folder():
         ("https://huggingface.co/a/b/tree/step1", "hf://a/b@step1"),
         ("https://hf.co/datasets/a/b/", "hf://datasets/a/b"),
         ("http://www.huggingface.co/a/b/blob/main/model.bin?x=1#y", "hf://a/b@main/model.bin"),
+        ("https://huggingface.co/a/b/commit/" + SHA, f"hf://a/b@{SHA}"),
+        ("https://huggingface.co/a/b/discussions", None),
         ("https://example.org/a/b", None),
         ("a/b", None),
     ],
 )
 def test_a_page_of_the_hub_has_an_address(page, address):
     assert read_page(page) == address
+
+
+@pytest.mark.parametrize(
+    ("source", "address"),
+    [
+        ("hf:/a/b", "hf://a/b"),
+        ("hf:a/b@x", "hf://a/b@x"),
+        ("hf.co/a/b", "hf://a/b"),
+        ("huggingface.co/a/b/tree/step1", "hf://a/b@step1"),
+        ("a/b-1.4b", "hf://a/b-1.4b"),
+        ("a/b@step1", "hf://a/b@step1"),
+        ("a/model.safetensors", None),
+        ("./a/b", None),
+        ("/a/b", None),
+        ("a/b/c", None),
+        ("a", None),
+    ],
+)
+def test_what_may_be_meant_for_an_address_has_one(source, address):
+    assert guess_address(source) == address

@@ -6,6 +6,10 @@ import pytest
 
 from tests.hub.small import at_step, labels, look, make_repo, model, steps
 from wsanalyze.errors import WsAnalyzeError
+from wsanalyze.hub.address import parse_address
+from wsanalyze.hub.client import HubClient
+from wsanalyze.hub.source import HubSource
+from wsanalyze.pull import pull_sequence
 from wsanalyze.sequence import SequenceOptions
 
 OLMO2 = [
@@ -336,3 +340,113 @@ def test_a_repository_without_checkpoints_says_so(hub):
     assert "holds no checkpoint (.safetensors, .bin, .pt, .ckpt) in its revisions" in refuse("hf://a/cards")
     hub.add_repo("a/nothing", initial=False)
     assert "the repository has no branch" in refuse("hf://a/nothing")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"seed{1 + index % 2}-step{100 * (index + 1)}" for index in range(6)],
+        ["seed1-step100", "seed1-step200", "seed2-step200", "seed2-step300"],
+        [f"seed{1 + index % 2}-epoch{index}" for index in range(4)],
+    ],
+)
+def test_runs_that_share_fewer_than_two_steps_are_refused_where_they_went_on_together(hub, names):
+    make_repo(hub, "a/runs", names)
+    told = refuse("hf://a/runs")
+    assert "holds 2 runs side by side" in told
+    patterns = re.findall(r"'(hf://[^']+)'", told)
+    assert [set(labels(look(pattern))) for pattern in patterns] == [
+        {name for name in names if name.startswith(seed)} for seed in ("seed1", "seed2")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "note"),
+    [
+        (["seed1-step100", "seed1-step200", "seed2-step200"], "seed1-step200 and seed2-step200 both claim step 200"),
+        (["step-100", "step_100", "step-200"], "step-100 and step_100 both claim step 100"),
+    ],
+)
+def test_a_step_that_two_branches_claim_is_named(hub, names, note):
+    make_repo(hub, "a/b", names)
+    assert note in look("hf://a/b").notes
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["step150", "stage1-step1000", "step2150", "stage1-step3000", "stage2-step100", "stage2-step200"],
+        ["stage1-step100", "stage1-step300", "stage2-step200", "stage2-step250"],
+        ["a-step1", "a-step2", "b-step3", "b-step4"],
+        ["epoch-1-step-100", "epoch-1-step-300", "epoch-2-step-200", "epoch-2-step-400"],
+        ["step-100", "step_200", "step-300", "step_400"],
+    ],
+)
+def test_what_follows_each_other_under_several_names_is_one_sequence(hub, names):
+    make_repo(hub, "a/b", names)
+    found = look("hf://a/b")
+    assert set(labels(found)) == set(names)
+    assert "claim" not in notes(found)
+
+
+def test_a_tag_is_read_where_a_branch_of_its_name_is_elsewhere(hub):
+    repo = make_repo(hub, "o/r", {"step1": 1, "step2": 2, "old": 7})
+    repo.tag("step2", "old")
+    repo.tag("v1", "step1")
+    commits = {address: origin_of(look(f"hf://o/r@{address}")) for address in ("step2", "old")}
+    assert origin_of(look("hf://o/r@refs/heads/step2")) == commits["step2"]
+    assert origin_of(look("hf://o/r@refs/tags/v1")) == origin_of(look("hf://o/r@step1"))
+    tagged = look("hf://o/r@refs/tags/step2")
+    assert origin_of(tagged) == commits["old"]
+    assert [c.step for c in tagged.checkpoints] == [2]
+    assert origin_of(look("hf://o/r@refs/tags/st*")) == commits["old"]
+    for address in ("hf://o/r", "hf://o/r@step*", "hf://o/r@step2"):
+        (advice,) = re.findall(r"tag of that name is at another commit \((\S+) reads it\)", notes(look(address)))
+        assert origin_of(look(advice)) == commits["old"]
+    assert "another commit" not in notes(look("hf://o/r@step1"))
+
+
+def origin_of(listing):
+    """The hashes of the files of the only checkpoint."""
+    address = parse_address(listing.checkpoints[0].origin)
+    (held,) = HubSource(address, HubClient()).find().checkpoints
+    return {file.stamp for file in held.files}
+
+
+def test_revisions_that_are_all_dates_are_a_sequence(hub):
+    make_repo(hub, "a/dates", ["2023-10-01", "2023-02-01", "11Jan2024"])
+    assert labels(look("hf://a/dates")) == ["2023-02-01", "2023-10-01", "11Jan2024"]
+
+
+def test_other_branches_are_named_where_main_holds_nothing(hub):
+    make_repo(hub, "a/b", ["fp16", "2023-01-01"])
+    told = refuse("hf://a/b")
+    assert "hf://a/b@main: holds no checkpoint" in told
+    assert "2023-01-01 are left out" in told
+    assert "fp16" in told
+
+
+def test_a_revision_in_the_place_of_a_folder_is_told(hub):
+    make_repo(hub, "a/b", ["step1", "step2"], main=3)
+    make_repo(hub, "a/c", [], main=3)
+    assert "a revision is named with @: hf://a/b@main" in refuse("hf://a/b/tree/main")
+    assert "a revision is named with @: hf://a/c@main" in refuse("hf://a/c/tree/main")
+
+
+def test_pages_and_other_spellings_are_read(hub, tmp_path):
+    make_repo(hub, "a/b", ["step1", "step2"])
+    for source in ("HF://a/b", "https://huggingface.co/a/b", "https://hf.co/a/b/"):
+        assert steps(look(source)) == [1, 2]
+    assert steps(look("https://huggingface.co/a/b/tree/step2")) == [2]
+    for index, source in enumerate(("hf:/a/b", "hf.co/a/b", "HF://a/b", "https://huggingface.co/a/b")):
+        assert len(pull_sequence(source, tmp_path / str(index)).names) == 2
+
+
+def test_revisions_without_steps_do_not_hide_the_steps_of_the_others(hub):
+    make_repo(hub, "a/b", ["step1", "step3", "CON", "aux"], main=5)
+    found = look("hf://a/b@*")
+    assert steps(found) == [1, 3]
+    assert {"CON and aux are left out: no steps by name (@ takes a revision or a pattern)"} < set(found.notes)
+    assert "main is left out: no step by name" in notes(found)
+    make_repo(hub, "a/c", ["step1", "fp16"])
+    assert steps(look("hf://a/c@*")) == [1]

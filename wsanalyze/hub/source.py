@@ -17,7 +17,10 @@ from wsanalyze.hub.choose import (
     is_revision,
     list_names,
     name_commits,
+    name_hidden_tags,
     settle_address,
+    short_name,
+    tell_tags_apart,
 )
 from wsanalyze.hub.client import HubClient
 from wsanalyze.hub.records import HubFile, Revision, TreeFile
@@ -103,8 +106,11 @@ class HubSource:
         wanted = [*choice.revisions, *([choice.main] if choice.main else [])]
         self._list_trees(wanted)
         alone = len(wanted) == 1 or (len(choice.revisions) == 1 and choice.main is None)
-        listed = [self._look_in(revision, alone=alone) for revision in choice.revisions]
         notes = list(choice.notes)
+        try:
+            listed = [self._look_in(revision, alone=alone) for revision in choice.revisions]
+        except NoCheckpointError as error:
+            raise NoCheckpointError("; ".join([str(error), *notes])) from None
         held = [one for one in listed if one.checkpoints]
         if self._commits:
             held, said = _tell_commits_apart(held)
@@ -115,7 +121,8 @@ class HubSource:
             notes += said
         if not held:
             where = "its commits" if self._commits else "its revisions" if len(wanted) > 1 else wanted[0].name
-            raise SourceError(f"{self._address}: holds no checkpoint (.safetensors, .bin, .pt, .ckpt) in {where}")
+            found = f"holds no checkpoint (.safetensors, .bin, .pt, .ckpt) in {where}{self._address.advice}"
+            raise SourceError("; ".join([f"{self._address}: {found}", *choice.notes]))
         if empty := [one.name for one in listed if not one.checkpoints]:
             verb, are = ("holds", "is") if len(empty) == 1 else ("hold", "are")
             notes.append(f"{list_names(empty)} {verb} no weights and {are} left out")
@@ -136,16 +143,19 @@ class HubSource:
             listed = client.list_refs(address)
             branches, tags = ([ref for ref in refs if is_revision(ref)] for refs in listed)
             self._strange = sum(map(len, listed)) - len(branches) - len(tags)
+            branches, tags = tell_tags_apart(branches, tags, address)
             address = self._address = settle_address(address, (*branches, *tags))
         if self._commits:
             if address.is_glob:
                 raise SourceError(f"{address}: --commits takes one branch, not a pattern")
-            found = client.list_commits(address, address.revision or MAIN)
+            found = client.list_commits(address, address.ref or MAIN)
             return Choice(tuple(replace(commit, label=f"commit-{index}") for index, commit in enumerate(found)))
         if address.revision and not address.is_glob:
-            named = [ref for ref in (*branches, *tags) if ref.name == address.revision]
-            return Choice((named[0] if named else client.find_revision(address, address.revision),))
-        return choose_refs(address, branches, tags)
+            named = [ref for ref in (*branches, *tags) if short_name(ref) == address.revision]
+            chosen = Choice((named[0] if named else client.find_revision(address, address.ref),))
+        else:
+            chosen = choose_refs(address, branches, tags)
+        return replace(chosen, notes=(*chosen.notes, *name_hidden_tags(address, chosen.revisions, tags)))
 
     def _choose_cached(self) -> Choice:
         """The same of what the user's cache holds, where the Hub may not be asked."""
@@ -157,16 +167,16 @@ class HubSource:
         address = self._address = settle_address(self._address, named)
         wanted = address.revision
         if wanted and not address.is_glob:
-            held = [one for one in cached if one.name == wanted] or [
-                one for one in cached if len(wanted) >= _MIN_HASH_CHARS and one.commit.startswith(wanted)
-            ]
+            held = [one for one in cached if one.name == address.ref] or [one for one in cached if one.name == wanted]
+            held = held or [one for one in cached if len(wanted) >= _MIN_HASH_CHARS and one.commit.startswith(wanted)]
             if not held:
                 raise SourceError(f"{address}: is not in the cache, and {_OFFLINE}")
-            return Choice((replace(held[0], name=wanted),))
+            return Choice((held[0] if held[0].name == address.ref else replace(held[0], name=wanted),))
         if not named and len(cached) > 1:
             some = list_names(revision.commit[:10] for revision in cached)
             raise SourceError(f"{address}: the cache does not know names of its revisions: choose of {some} with @")
-        return choose_refs(address, named or list(cached), [])
+        branches = [one for one in named if one.name == short_name(one)]
+        return choose_refs(address, branches or named or list(cached), [])
 
     def _list_trees(self, revisions: Sequence[Revision]) -> None:
         """Fetch the trees of all revisions that are not known, a few at a time; of those on one commit once."""
@@ -203,7 +213,7 @@ class HubSource:
         if not places:
             if alone:
                 place = self._address.at(revision.name, folder)
-                raise SourceError(f"{place}: no such file or folder in this revision")
+                raise SourceError(f"{place}: no such file or folder in this revision{self._address.advice}")
             return []
         try:
             found = find_checkpoints(places[0]) if len(places) == 1 else find_matches(places)
