@@ -13,8 +13,8 @@ from wsanalyze.files.base import FileRef, read_bytes
 from wsanalyze.files.local import stat_file
 from wsanalyze.hub import checked
 from wsanalyze.hub.beside import WindowName
+from wsanalyze.hub.digests import check_digest
 from wsanalyze.hub.session import HubOptions, HubSession
-from wsanalyze.hub.window import check_digest
 
 WEIGHTS = np.random.default_rng(0).bytes(200_000)
 OTHERS = np.random.default_rng(1).bytes(200_000)

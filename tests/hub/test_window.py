@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.address import parse_address
 from wsanalyze.hub.beside import NOTE, remove_forgotten
+from wsanalyze.hub.digests import check_digest
 from wsanalyze.hub.failures import UnreachableError
 from wsanalyze.hub.records import HubFile, TreeFile
-from wsanalyze.hub.window import Window, check_digest
+from wsanalyze.hub.window import Window
 from wsanalyze.store.database import WriterLock
 
 ADDRESS = parse_address("hf://org/model", "model")

@@ -57,7 +57,7 @@ class HubAddress:
     @property
     def is_commit(self) -> bool:
         """Whether the revision is the full hash of a commit."""
-        return _COMMIT.fullmatch(self.revision) is not None
+        return is_commit(self.revision)
 
     def at(self, revision: str, path: str = "") -> str:
         """The address of a revision, or of a file in it; `parse_address` reads it."""
@@ -89,6 +89,11 @@ class HubAddress:
 
     def __str__(self) -> str:
         return self.at(self.ref, self.folder)
+
+
+def is_commit(name: str) -> bool:
+    """Whether a name is the full hash of a commit."""
+    return _COMMIT.fullmatch(name) is not None
 
 
 def is_hub_address(source: str) -> bool:

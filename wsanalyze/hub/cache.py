@@ -11,7 +11,7 @@ from typing import Final
 
 from wsanalyze.errors import SourceError
 from wsanalyze.hub.address import HubAddress
-from wsanalyze.hub.library import library, storage_name
+from wsanalyze.hub.huggingface import library, storage_name
 from wsanalyze.hub.records import HubFile, Revision, TreeFile
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")

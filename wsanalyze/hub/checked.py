@@ -4,9 +4,9 @@ import threading
 from pathlib import Path
 
 from wsanalyze.errors import CheckpointError
+from wsanalyze.hub.digests import check_digest
 from wsanalyze.hub.memory import HubMemory
 from wsanalyze.hub.records import HubFile
-from wsanalyze.hub.window import check_digest
 
 
 class CheckedFiles:

@@ -9,7 +9,7 @@ from typing import Final
 
 from wsanalyze.checkpoints.names import names_step, natural_key, read_name
 from wsanalyze.errors import SourceError
-from wsanalyze.hub.address import TAGS, HubAddress
+from wsanalyze.hub.address import TAGS, HubAddress, is_commit
 from wsanalyze.hub.records import Revision
 
 MAIN: Final = "main"
@@ -33,7 +33,6 @@ _TITLES: Final = {
     "epoch": re.compile(r"(?<![a-zA-Z])epochs?[ =:_#-]*(\d{1,6})(?![\d.])", re.IGNORECASE),
 }
 _NO_REF: Final = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|^/|/$|\.$|^$")
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def is_revision(revision: Revision) -> bool:
     """Whether git could have a revision of that name: names become paths and parts of messages."""
     name, commit = revision.name, revision.commit
     named = isinstance(name, str) and isinstance(commit, str)
-    return named and not _NO_REF.search(name) and _COMMIT.fullmatch(commit) is not None
+    return named and not _NO_REF.search(name) and is_commit(commit)
 
 
 def settle_address(address: HubAddress, refs: Iterable[Revision]) -> HubAddress:

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.address import HubAddress
 from wsanalyze.hub.cache import find_cached, list_cached, remember
+from wsanalyze.hub.digests import has_digest
 from wsanalyze.hub.failures import (
     RETRIED_STATUSES,
     GoneError,
@@ -32,8 +33,8 @@ from wsanalyze.hub.failures import (
     tell_cause,
     transport_library,
 )
-from wsanalyze.hub.library import library, utils
-from wsanalyze.hub.memory import HubMemory, has_digest
+from wsanalyze.hub.huggingface import library, utils
+from wsanalyze.hub.memory import HubMemory
 from wsanalyze.hub.partial import Arrival, complete_partial, keep_partial, make_meter, measure_partial, small_chunks
 from wsanalyze.hub.records import HubFile, Revision, TreeFile
 from wsanalyze.progress import Progress, ProgressCallback, silent

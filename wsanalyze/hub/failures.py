@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from wsanalyze.errors import CheckpointError, SourceError, WsAnalyzeError
-from wsanalyze.hub.library import library, utils
+from wsanalyze.hub.huggingface import library, utils
 
 RETRIED_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that may be others when asked again."""

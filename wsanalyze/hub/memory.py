@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from wsanalyze.hub.address import is_commit
 from wsanalyze.store.cache_file import FAULTS, CacheFile
 
 MAX_BYTES: Final = 256_000_000
@@ -31,7 +32,6 @@ _NAME: Final = "hub.sqlite"
 _FORMAT: Final = 1
 _APPLICATION_ID: Final = 0x57534D31  # "WSM1"
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|git:[0-9a-f]{40}")
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS items (id INTEGER PRIMARY KEY, key TEXT, start INTEGER, size INTEGER, used REAL,
                                   checksum BLOB, value BLOB, UNIQUE (key, start));
@@ -68,7 +68,7 @@ class HubMemory:
 
     def add_tree(self, kind: str, repo: str, commit: str, files: Sequence[_Listed]) -> None:
         """Remember the files of a commit, unless it is called by something else than its hash."""
-        if _COMMIT.fullmatch(commit):
+        if is_commit(commit):
             self._add(self._key("tree", kind, repo, commit), 0, json.dumps(files).encode())
 
     def find_parts(self, digest: str) -> list[tuple[int, bytes]]:
@@ -190,16 +190,6 @@ class HubMemory:
         )
         _forget_oldest(database)
         database.commit()
-
-
-def has_digest(data: bytes, digest: str) -> bool:
-    """Whether a file of these bytes has a digest; True of digests of another kind, which tell nothing."""
-    if not _DIGEST.fullmatch(digest):
-        return True
-    kind, _, expected = digest.partition(":")
-    if kind == "sha256":
-        return hashlib.sha256(data).hexdigest() == expected
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == expected
 
 
 def default_memory_path() -> Path:

@@ -1,13 +1,13 @@
 """Downloads that were cut short: what came of them is kept, and only the rest is asked for."""
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from wsanalyze.hub.digests import check_digest, name_digest
 from wsanalyze.hub.failures import transport_library
-from wsanalyze.hub.library import library, utils
+from wsanalyze.hub.huggingface import library, utils
 from wsanalyze.hub.records import HubFile
 from wsanalyze.hub.stream import NoRangesError, check_response
 
@@ -97,8 +97,6 @@ def complete_partial(file: HubFile, folder: Path, client: "HubClient", arrival: 
         OSError: If it cannot be written.
         whatever the request raises: if asked again, it goes on from there.
     """
-    from wsanalyze.hub.window import check_digest  # which is built on the client
-
     path, size = _place(folder, _etag(file)), file.entry.size
     done = measure_partial(file, folder)
     arrival.begin(done)
@@ -168,4 +166,4 @@ def _etag(file: HubFile) -> str:
 
 
 def _place(folder: Path, etag: str) -> Path:
-    return folder / (hashlib.blake2b(etag.encode("utf-8", "backslashreplace"), digest_size=20).hexdigest() + _SUFFIX)
+    return folder / (name_digest(etag) + _SUFFIX)

@@ -5,7 +5,6 @@ bytes of a file. A note remembers what was checked.
 """
 
 import contextlib
-import hashlib
 import os
 import shutil
 import sqlite3
@@ -15,10 +14,10 @@ from typing import Final
 
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.client import HubClient
+from wsanalyze.hub.digests import check_digest, name_digest
 from wsanalyze.hub.partial import holds_partial
 from wsanalyze.hub.pull_note import PullNote, size_of, stat_regular
 from wsanalyze.hub.records import HubFile
-from wsanalyze.hub.window import check_digest
 
 _HIDDEN: Final = ".wsanalyze-pull"
 
@@ -210,7 +209,7 @@ class PullFolder:
         return self._hidden / "coming"
 
     def _stored(self, file: HubFile) -> Path:
-        return self._store / _plain(file.entry.digest)
+        return self._store / name_digest(file.entry.digest)
 
     def _check(self, path: Path, file: HubFile) -> str | None:
         try:
@@ -251,8 +250,3 @@ def _nearest(folder: Path) -> Path:
     """The folder itself, or the first above it that there is."""
     folder = folder.absolute()
     return next((path for path in (folder, *folder.parents) if path.exists()), folder)
-
-
-def _plain(digest: str) -> str:
-    """A name for what the Hub says of a file, whatever it says."""
-    return hashlib.blake2b(digest.encode("utf-8", "backslashreplace"), digest_size=20).hexdigest()

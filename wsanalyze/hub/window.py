@@ -2,9 +2,7 @@
 
 import contextlib
 import errno
-import hashlib
 import os
-import re
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -13,11 +11,10 @@ from typing import Final
 from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.hub.beside import COMING, FILES, find_beside, weigh, weigh_others, write_note
 from wsanalyze.hub.client import HubClient
+from wsanalyze.hub.digests import check_digest, name_digest
 from wsanalyze.hub.failures import explain_disk, is_of_disk
 from wsanalyze.hub.records import HubFile
 
-_BLOCK_BYTES: Final = 2**20
-_PLAIN_DIGEST: Final = re.compile(r"(sha256|git):[0-9a-f]{40,64}")
 _SPARE_SHARE: Final = 0.1
 """How much of the free disk is left alone by files that stay here though there is no need to."""
 
@@ -62,7 +59,7 @@ class Window:
         Args:
             needed: For each change that is measured, the files of both its sides.
         """
-        self._needed = [{_name(file): file.entry.size for file in files} for files in needed]
+        self._needed = [{name_digest(file.entry.digest): file.entry.size for file in files} for files in needed]
         self.room = max((sum(files.values()) for files in self._needed), default=0)
         if self._early:  # more than two checkpoints may be here, and are not to come twice
             held, wanted = self._held(), set().union(*self._needed)
@@ -125,7 +122,7 @@ class Window:
 
     def finish(self, newest: Sequence[HubFile]) -> None:
         """Let go of everything but the newest checkpoint, which the next one will be compared with."""
-        kept = {_name(file) for file in newest}
+        kept = {name_digest(file.entry.digest) for file in newest}
         for name in self._held():
             if name not in kept:
                 self._drop(name)
@@ -145,7 +142,7 @@ class Window:
             self.num_dropped += name in self._held()
             self._drop(name)
         path = self.bring(file, on_bytes)
-        self._early.append(_name(file))
+        self._early.append(name_digest(file.entry.digest))
         return path
 
     def bring(self, file: HubFile, on_bytes: Callable[[int], None]) -> Path:
@@ -159,7 +156,7 @@ class Window:
             return found
         if self.keep:
             return self._receive(file, None, on_bytes)
-        coming, target = self.folder / COMING / _name(file), self._place(file)
+        coming, target = self.folder / COMING / name_digest(file.entry.digest), self._place(file)
         try:
             self._clear_coming([coming.name])
             coming.mkdir(parents=True, exist_ok=True)
@@ -180,7 +177,7 @@ class Window:
 
     def _copy(self, file: HubFile, folder: Path, on_bytes: Callable[[int], None]) -> Path | None:
         """A copy of a file that came to the window of another run."""
-        found = find_beside(self.folder, _name(file), file.entry.size)
+        found = find_beside(self.folder, name_digest(file.entry.digest), file.entry.size)
         if found is None:
             return None
         shutil.rmtree(folder, ignore_errors=True)  # else its beginning is here twice
@@ -212,7 +209,7 @@ class Window:
         return path
 
     def _place(self, file: HubFile) -> Path:
-        return self.folder / FILES / _name(file)
+        return self.folder / FILES / name_digest(file.entry.digest)
 
     def _held(self) -> dict[str, int]:
         """The names and sizes of the files in the window."""
@@ -246,33 +243,3 @@ class Window:
 def _check_room(folder: Path, nbytes: int) -> None:
     if shutil.disk_usage(folder).free + weigh(folder) < nbytes:
         raise OSError(errno.ENOSPC, "")
-
-
-def _name(file: HubFile) -> str:
-    """What a file is called here: its digest, or a hash of it where it is none, since servers may say anything."""
-    digest = file.entry.digest
-    if not _PLAIN_DIGEST.fullmatch(digest):
-        digest = f"other-{hashlib.sha256(digest.encode('utf-8', 'surrogateescape')).hexdigest()}"
-    return digest.replace(":", "-")
-
-
-def check_digest(path: Path, file: HubFile) -> str | None:
-    """What is wrong with a file that was downloaded, or None: the client checks nothing but the size."""
-    kind, _, expected = file.entry.digest.partition(":")
-    size = path.stat().st_size
-    if size != file.entry.size:
-        return f"came with {size} bytes, {file.entry.size} are listed: it was changed or cut on the way"
-    if kind == "sha256":
-        digest = hashlib.sha256()
-    elif kind == "git":
-        digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    else:
-        return None
-    room = bytearray(_BLOCK_BYTES)
-    view = memoryview(room)
-    with path.open("rb", buffering=0) as handle:
-        while count := handle.readinto(room):
-            digest.update(view[:count])
-    if digest.hexdigest() != expected:
-        return "its bytes are not those that the Hub lists (other sha): damaged on the way or on the server"
-    return None
