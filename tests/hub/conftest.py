@@ -27,14 +27,14 @@ def waits(hub, monkeypatch):
     from huggingface_hub import file_download
     from huggingface_hub.utils import _http
 
-    from wsanalyze.hub import client, stream
+    from wsanalyze.hub import calls, stream
 
     waited = []
     clock = hub.clock
     hub.clock = lambda: clock() + sum(waited)
     passed = {"sleep": waited.append, "monotonic": lambda: time.monotonic() + sum(waited)}
     patient = SimpleNamespace(**{**vars(time), **passed})
-    for module in (_http, file_download, client, stream):
+    for module in (_http, file_download, calls, stream):
         monkeypatch.setattr(module, "time", patient)
     return waited
 

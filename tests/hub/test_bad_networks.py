@@ -120,7 +120,7 @@ def test_a_limit_longer_than_anyone_waits_is_told_at_once(hub, waits, measure, f
 
 @WAYS
 def test_a_server_that_hangs_now_and_then(hub, waits, measure, local, fetch, monkeypatch):
-    monkeypatch.setattr("wsanalyze.hub.client._READ_SECONDS", 0.15)
+    monkeypatch.setattr("wsanalyze.hub.calls._READ_SECONDS", 0.15)
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.15)
     hub.faults.hang(30, every=5, times=2)
     same_sums(measure(fetch=fetch), local)

@@ -114,7 +114,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     made = Clock()
-    monkeypatch.setattr("wsanalyze.hub.client.time", made)
+    monkeypatch.setattr("wsanalyze.hub.calls.time", made)
     return made
 
 
