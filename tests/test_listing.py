@@ -13,12 +13,12 @@ import torch
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_tensors
 
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import SourceError, UsageError
 from wsanalyze.files.local import LocalFiles
 from wsanalyze.listing import ListOptions, default_cache_path, list_sequence
 from wsanalyze.pipeline import measure_run
 from wsanalyze.progress import Progress
-from wsanalyze.sequence import SequenceOptions
 
 HOUR_AGO_NS = 3600 * 10**9
 

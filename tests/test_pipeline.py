@@ -12,11 +12,11 @@ import torch
 from safetensors import safe_open
 
 from wsanalyze.changes import plan
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import SourceError, StoreError
 from wsanalyze.hub.session import HubOptions
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.run_paths import common_folder, default_run_path, name_sources
-from wsanalyze.sequence import SequenceOptions
 from wsanalyze.series import State
 from wsanalyze.store.run_file import RunFile
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import SourceError, UsageError
 from wsanalyze.files.local import LocalFiles
 from wsanalyze.layers.match import match_layers
 from wsanalyze.opening import open_checkpoint
 from wsanalyze.progress import silent
-from wsanalyze.sequence import SequenceOptions, open_sequence
+from wsanalyze.sequence import open_sequence
 from wsanalyze.sources import locate_checkpoints
 
 SHARED = Path(__file__).parents[2] / "shared" / "checkpoints"

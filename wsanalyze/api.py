@@ -4,13 +4,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import UsageError
 from wsanalyze.hub.session import HubOptions
 from wsanalyze.options import check_rename, parse_memory, parse_steps
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.progress import ProgressCallback, silent
 from wsanalyze.run import Run
-from wsanalyze.sequence import SequenceOptions
 
 PathLike = str | os.PathLike[str]
 

@@ -22,8 +22,8 @@ from wsanalyze.errors import ReportError, UsageError, WsAnalyzeError
 from wsanalyze.version import __version__
 
 if TYPE_CHECKING:
+    from wsanalyze.choosing import SequenceOptions
     from wsanalyze.run import Run
-    from wsanalyze.sequence import SequenceOptions
     from wsanalyze.trends.base import TrendOptions, Trends
 
 STATUS_FAILED: Final = 1
@@ -378,8 +378,8 @@ def _read_options(options: dict[str, Any]) -> TrendOptions:
 
 def _read_sequence_options(options: dict[str, Any]) -> SequenceOptions:
     """Gather the options that say which checkpoints, weights and names there are."""
+    from wsanalyze.choosing import SequenceOptions
     from wsanalyze.options import parse_rename, parse_steps
-    from wsanalyze.sequence import SequenceOptions
 
     return SequenceOptions(
         options["weights"],

@@ -10,6 +10,7 @@ from typing import Final
 
 from wsanalyze.checkpoints.base import Checkpoint
 from wsanalyze.checkpoints.names import read_name
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import CheckpointError, MatchError, NoWeightsError, SourceError, UsageError
 from wsanalyze.files.base import ByteSource
 from wsanalyze.files.local import LocalFiles
@@ -23,7 +24,7 @@ from wsanalyze.opening import OpenedCheckpoint
 from wsanalyze.progress import Progress, ProgressCallback, silent
 from wsanalyze.reports.listing import ListedCheckpoint, Listing, Status
 from wsanalyze.reports.text import join_some
-from wsanalyze.sequence import CheckpointSequence, Member, SequenceOptions, open_sequence
+from wsanalyze.sequence import CheckpointSequence, Member, open_sequence
 from wsanalyze.series import Event, Skip
 from wsanalyze.sources import locate_checkpoints
 from wsanalyze.tensors.base import TensorSet

@@ -11,6 +11,7 @@ from wsanalyze.changes.devices import make_kernel
 from wsanalyze.changes.measure import Measured, RowOptions, Side, measure_changes
 from wsanalyze.changes.plan import DEFAULT_MEMORY_BYTES, check_memory
 from wsanalyze.checkpoints.trainer_state import read_training_log
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import SourceError, UsageError
 from wsanalyze.far_away import make_check, make_tap, name_window, tell_tapped
 from wsanalyze.files.base import ByteSource
@@ -24,7 +25,7 @@ from wsanalyze.likeness.steps import tell_missing_steps
 from wsanalyze.progress import ProgressCallback, silent
 from wsanalyze.run import Run
 from wsanalyze.run_paths import default_run_path, name_sources
-from wsanalyze.sequence import CheckpointSequence, Member, SequenceOptions, open_sequence
+from wsanalyze.sequence import CheckpointSequence, Member, open_sequence
 from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Provenance, Skip
 from wsanalyze.sources import Located, locate_checkpoints
 from wsanalyze.store.run_file import RunFile

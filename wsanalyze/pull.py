@@ -9,6 +9,7 @@ from typing import Final
 
 from wsanalyze.checkpoints.base import Checkpoint
 from wsanalyze.checkpoints.trainer_state import read_global_step
+from wsanalyze.choosing import SequenceOptions, choose_checkpoints
 from wsanalyze.errors import CheckpointError, SourceError, WsAnalyzeError
 from wsanalyze.hub.address import SCHEME, guess_address, is_hub_address
 from wsanalyze.hub.layout import STATE, Placed, keep_apart, list_files, place_all
@@ -17,7 +18,6 @@ from wsanalyze.hub.records import HubFile
 from wsanalyze.hub.session import HubOptions, HubSession
 from wsanalyze.progress import Progress, ProgressCallback, silent
 from wsanalyze.reports.text import format_bytes
-from wsanalyze.sequence import SequenceOptions, choose_checkpoints
 from wsanalyze.sources import locate_checkpoints
 
 _MAX_UNREACHED: Final = 2

@@ -19,10 +19,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
 from guard import ForbiddenError, Guard, limit_memory
 
 from wsanalyze.checkpoints.facts import fingerprint_file, read_facts
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import WsAnalyzeError
 from wsanalyze.files.local import LocalFiles
 from wsanalyze.progress import silent
-from wsanalyze.sequence import Member, SequenceOptions, open_sequence
+from wsanalyze.sequence import Member, open_sequence
 from wsanalyze.sources import locate_checkpoints
 from wsanalyze.tensors.files import read_checkpoint
 from wsanalyze.tensors.gather import ElementReader

@@ -17,11 +17,12 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import SourceError
 from wsanalyze.files.local import LocalFiles
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.progress import silent
-from wsanalyze.sequence import SequenceOptions, open_sequence
+from wsanalyze.sequence import open_sequence
 from wsanalyze.sources import locate_checkpoints
 from wsanalyze.tensors.gather import ElementReader
 

@@ -7,9 +7,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from wsanalyze.changes import plan
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.files.local import LocalFiles
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
-from wsanalyze.sequence import SequenceOptions
 from wsanalyze.series import State
 from wsanalyze.sums import SUM_NAMES
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
-from wsanalyze.sequence import SequenceOptions
 from wsanalyze.series import State
 
 STEPS = (2, 10, 30)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.hub.session import HubOptions
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
-from wsanalyze.sequence import SequenceOptions
 
 REPO = "org/model"
 SHAPES = {"stem.weight": (300, 210), "blocks.0.fc.weight": (410, 200), "blocks.1.fc.weight": (90, 500), "bias": (77,)}

@@ -5,9 +5,9 @@ import struct
 
 import numpy as np
 
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.hub.session import HubOptions
 from wsanalyze.listing import ListOptions, list_sequence
-from wsanalyze.sequence import SequenceOptions
 
 _SHAPE = (40, 64)
 

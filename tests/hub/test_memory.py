@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 import wsanalyze.hub.memory as module
 from tests.hub.runs import FORMATS, REPO, analyze, make_walk, on_hub, publish, same_sums
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import SourceError
 from wsanalyze.hub.digests import has_digest
 from wsanalyze.hub.memory import HubMemory, default_memory_path
 from wsanalyze.listing import ListOptions, list_sequence
-from wsanalyze.sequence import SequenceOptions
 from wsanalyze.store import cache_file
 
 HUB = "https://hub.test"

@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 
 from wsanalyze.checkpoints.folder import FolderSource
 from wsanalyze.checkpoints.order import order_checkpoints
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.cli import main
 from wsanalyze.errors import SourceError
 from wsanalyze.hub.client import HubClient
@@ -25,7 +26,6 @@ from wsanalyze.hub.pull_note import NOTE_NAME
 from wsanalyze.hub.session import HubOptions
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.pull import PullOptions, pull_sequence
-from wsanalyze.sequence import SequenceOptions
 
 REPO = "org/model"
 SHAPES = {"stem.weight": (40, 30), "blocks.0.fc.weight": (64, 50), "blocks.1.fc.weight": (32, 32), "bias": (7,)}

@@ -12,10 +12,10 @@ import pytest
 from tests.hub import answers, repos
 from tests.hub.client import environment
 from tests.hub.small import at_step, labels, look, make_repo, model, pack, steps
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.cli import main
 from wsanalyze.hub.session import HubOptions
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
-from wsanalyze.sequence import SequenceOptions
 
 ROOT = Path(__file__).parents[2]
 SECRET = "hf_" + "q7Zk" * 8

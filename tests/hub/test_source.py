@@ -5,12 +5,12 @@ import re
 import pytest
 
 from tests.hub.small import at_step, labels, look, make_repo, model, steps
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import WsAnalyzeError
 from wsanalyze.hub.address import parse_address
 from wsanalyze.hub.client import HubClient
 from wsanalyze.hub.source import HubSource
 from wsanalyze.pull import pull_sequence
-from wsanalyze.sequence import SequenceOptions
 
 OLMO2 = [
     "stage1-step0-tokens0B",

@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.local import LocalFiles
 from wsanalyze.likeness.find import choose_original
 from wsanalyze.likeness.samples import Distances
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
-from wsanalyze.sequence import SequenceOptions
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 SHARED = Path(__file__).parents[3] / "shared" / "checkpoints"
