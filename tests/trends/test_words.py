@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wsanalyze.trends.find import find_trends
-from wsanalyze.trends.words import count_noun, describe_curve, list_names
+from wsanalyze.trends.words import count_noun, describe_curve
 
 NAN = np.nan
 X = np.linspace(0, 1, 41)
@@ -65,19 +65,6 @@ def test_courses(logs, words):
 def test_short_curves_zeros_and_gaps(curve, words):
     names = list("abcdefg")[: len(curve) + 1]
     assert describe_curve(np.array(curve), names[:-1], names[1:]) == words
-
-
-@pytest.mark.parametrize(
-    ("names", "text"),
-    [
-        (["a"], "a"),
-        (["a", "b"], "a and b"),
-        (["a", "b", "c"], "a, b and c"),
-        (["a", "b", "c", "d", "e"], "a, b, c and 2 more"),
-    ],
-)
-def test_names_are_listed(names, text):
-    assert list_names(names) == text
 
 
 def test_nouns_are_counted():

@@ -11,12 +11,12 @@ from wsanalyze.checkpoints.names import names_step, natural_key, read_name
 from wsanalyze.errors import SourceError
 from wsanalyze.hub.address import TAGS, HubAddress, is_commit
 from wsanalyze.hub.records import Revision
+from wsanalyze.sentences import list_names
 
 MAIN: Final = "main"
 LAST: Final = f"{MAIN} (final)"
 """What `main` is called where it is taken for the last checkpoint."""
 
-_MAX_NAMED: Final = 4
 _MAX_RUNS: Final = 8
 _MIN_SHARED_STEPS: Final = 2
 _COUNTED: Final = tuple(
@@ -180,14 +180,6 @@ def name_commits(commits: Sequence[Revision]) -> tuple[list[str], str]:
     if numbers[-1] is None:
         labels[-1] = "final"
     return labels, ""
-
-
-def list_names(names: Iterable[str]) -> str:
-    """The first few of some names."""
-    names = list(names)
-    if len(names) > _MAX_NAMED:
-        return f"{', '.join(names[:_MAX_NAMED])} and {len(names) - _MAX_NAMED} more"
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _read_title(pattern: re.Pattern[str], title: str) -> int | None:

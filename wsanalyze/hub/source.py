@@ -15,7 +15,6 @@ from wsanalyze.hub.choose import (
     Choice,
     choose_refs,
     is_revision,
-    list_names,
     name_commits,
     name_hidden_tags,
     settle_address,
@@ -26,6 +25,7 @@ from wsanalyze.hub.client import HubClient
 from wsanalyze.hub.records import HubFile, Revision, TreeFile
 from wsanalyze.hub.tree import HubPath, HubTree
 from wsanalyze.progress import Progress, ProgressCallback, silent
+from wsanalyze.sentences import list_names
 
 _NUM_WORKERS: Final = 8
 _MIN_HASH_CHARS: Final = 7

@@ -15,8 +15,9 @@ import numpy as np
 from wsanalyze.checkpoints.base import Checkpoint
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import ByteSource
-from wsanalyze.likeness.find import choose_original, list_labels
+from wsanalyze.likeness.find import MAX_NAMED, choose_original
 from wsanalyze.likeness.samples import Distances, SampleArray
+from wsanalyze.sentences import list_names
 from wsanalyze.tensors.base import TensorInfo
 from wsanalyze.tensors.gather import ElementReader
 
@@ -80,7 +81,8 @@ def leave_equal_files_out(
         for index in rest:
             marked[index] = replace(marked[index], duplicate_of=f"the same files as {label} ({_HASHES})")
         names = [checkpoints[index].label for index in rest]
-        text = f"{list_labels(names)} {'hold' if len(names) > 1 else 'holds'} the same files as {label} ({_HASHES})"
+        verb = "hold" if len(names) > 1 else "holds"
+        text = f"{list_names(names, MAX_NAMED)} {verb} the same files as {label} ({_HASHES})"
         origins = tuple(checkpoints[index].origin for index in rest)
         found.append(EqualFiles(checkpoints[kept].origin, origins, f"{text}: only that one is compared"))
     return marked, tuple(found)

@@ -21,6 +21,7 @@ from wsanalyze.likeness.contents import digest_weights, probe_weights
 from wsanalyze.likeness.misplaced import tell_misplaced
 from wsanalyze.likeness.samples import Distances, SampleArray, SamplePlan, plan_samples, read_sample
 from wsanalyze.progress import Progress, ProgressCallback
+from wsanalyze.sentences import list_names
 from wsanalyze.series import Event
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.tensors.base import TensorInfo
@@ -31,7 +32,7 @@ INDEX_KEYS: Final = ("of", "checkpoints", "swapped", "before_checkpoint", "after
 
 _CHECKSUMS: Final = "their checksums are equal"
 _BYTES: Final = "every byte was compared"
-_MAX_NAMED: Final = 6
+MAX_NAMED: Final = 6
 _FEWEST: Final = 2
 
 
@@ -221,9 +222,8 @@ def choose_original(members: Sequence[int], others: Sequence[int], distances: Di
 def _tell_copies(candidates: Sequence[Candidate], members: Sequence[int], kept: int, how: str) -> Event:
     names = [candidates[index].label for index in members if index != kept]
     verb = "hold" if len(names) > 1 else "holds"
-    text = (
-        f"{list_labels(names)} {verb} the same weights as {candidates[kept].label} ({how}): only that one is compared"
-    )
+    same = f"the same weights as {candidates[kept].label} ({how})"
+    text = f"{list_names(names, MAX_NAMED)} {verb} {same}: only that one is compared"
     evidence = {"of": kept, "checkpoints": [index for index in members if index != kept], "how": how}
     return Event("duplicate", None, next(index for index in members if index != kept), text, evidence)
 
@@ -231,10 +231,3 @@ def _tell_copies(candidates: Sequence[Candidate], members: Sequence[int], kept: 
 def coarsest_rounding(tensors: Mapping[str, TensorInfo], plan: SamplePlan) -> float:
     """The coarsest relative precision among the tensors sampled."""
     return max((relative_rounding(tensors[name].dtype) for name in plan.shapes if name in tensors), default=0.0)
-
-
-def list_labels(names: Sequence[str]) -> str:
-    """Labels of checkpoints in a sentence, the first few of many."""
-    if len(names) > _MAX_NAMED:
-        return f"{', '.join(names[:_MAX_NAMED])} and {len(names) - _MAX_NAMED} more"
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

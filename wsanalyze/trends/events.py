@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from wsanalyze.sentences import list_names
 from wsanalyze.series import ChangeSeries, Event, State, StateArray
 from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.features import BoolArray
-from wsanalyze.trends.words import IndexArray, list_names, name_checkpoint
+from wsanalyze.trends.words import SHOWN_NAMES, IndexArray, name_checkpoint
 
 _SPIKE_RATIO: Final = 3.0
 _SPIKE_SHARE: Final = 0.25
@@ -183,7 +184,7 @@ class _Reporter:
 
     def _make_shared(self, kind: str, place: int, rows: Sequence[int], said: str) -> Event:
         names = [self.series.names[row] for row in rows]
-        text = f"{len(rows)} of {len(self.series.rows)} {self.noun}s {said}: {list_names(names)}."
+        text = f"{len(rows)} of {len(self.series.rows)} {self.noun}s {said}: {list_names(names, SHOWN_NAMES)}."
         evidence: dict[str, Any] = {"layers": len(rows), "rows": list(rows)}
         return Event(kind, None, place, text, evidence)
 

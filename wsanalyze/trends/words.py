@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from wsanalyze.sentences import list_names
 from wsanalyze.series import ChangeSeries, CheckpointRecord, Event
 from wsanalyze.trends.base import Cluster
 from wsanalyze.trends.cluster import FloatArray, LabelArray
@@ -21,7 +22,7 @@ _TURN_SHARE: Final = 0.35
 _DEEP_DECADES: Final = 1.0
 _EARLY: Final = 0.35
 _SUDDEN: Final = 0.25
-_SHOWN_NAMES: Final = 3
+SHOWN_NAMES: Final = 3
 _SIMILAR_RATIO: Final = 1.5
 _SHOWN_TRENDS: Final = 4
 _STANDING_OUT: Final = ("nonfinite", "dead", "spike", "frozen", "wakes")
@@ -46,13 +47,6 @@ def count_noun(number: int, noun: str) -> str:
 def count_cells(cells: BoolArray, noun: str, row_noun: str, more: str = "") -> str:
     """The number of true cells of a mask of shape (L, P), and of their rows: "3 spikes, in 2 layers,"."""
     return f"{count_noun(int(cells.sum()), noun)}{more}, in {count_noun(int(cells.any(axis=1).sum()), row_noun)},"
-
-
-def list_names(names: Sequence[str]) -> str:
-    """A few names in a row, and how many more there are."""
-    if len(names) <= _SHOWN_NAMES:
-        return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-    return f"{', '.join(names[:_SHOWN_NAMES])} and {len(names) - _SHOWN_NAMES} more"
 
 
 def describe_curve(curve: FloatArray, starts: Sequence[str], ends: Sequence[str]) -> str:
@@ -200,7 +194,7 @@ def _say_most(series: ChangeSeries, values: FloatArray, noun: str) -> str:
     if level == 0:
         return f"No {noun} changed in more than half of the changes."
     most, known = np.flatnonzero(levels == level), int(np.isfinite(levels).sum())
-    names = list_names([series.names[row] for row in most])
+    names = list_names([series.names[row] for row in most], SHOWN_NAMES)
     by = f"{level:.3g} in the median" if len(series.pairs) > 1 else f"{level:.3g}"
     if known == 1:
         return f"{names} changed by {by}."
@@ -249,7 +243,8 @@ def _say_special(outliers: Sequence[str], events: Sequence[Event], noun: str) ->
             if event.kind == kind:
                 return event.text
     if outliers:
-        return f"{list_names(outliers)} {'follows' if len(outliers) == 1 else 'follow'} no other {noun}'s trend."
+        verb = "follows" if len(outliers) == 1 else "follow"
+        return f"{list_names(outliers, SHOWN_NAMES)} {verb} no other {noun}'s trend."
     for kind in _STANDING_OUT[2:]:
         for event in events:
             if event.kind == kind:
