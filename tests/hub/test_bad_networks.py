@@ -239,7 +239,7 @@ def test_repositories_that_may_not_be_read(hub, repo, measure, state):
 def test_a_token_opens_what_is_private_and_stands_in_no_message_and_no_file(hub, repo, local, tmp_path, monkeypatch):
     hub.tokens.add("hf_SecretSecretSecret")
     repo.private = True
-    with pointed_at(hub.endpoint, monkeypatch, tmp_path / "other", token="hf_SecretSecretSecret"):  # noqa: S106
+    with pointed_at(hub.endpoint, monkeypatch, tmp_path / "other", token="hf_SecretSecretSecret"):  # noqa: S106 - nobody's
         far = analyze(on_hub(), tmp_path / "far.wsa")
         hub.faults.refuse(403, kinds=("data",))
         refused = analyze(on_hub(), tmp_path / "new.wsa")

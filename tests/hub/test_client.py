@@ -30,7 +30,7 @@ from wsanalyze.hub.failures import (
 from wsanalyze.hub.records import HubFile
 from wsanalyze.hub.session import HubSession
 
-SECRET = "hf_ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # noqa: S105 - none
+SECRET = "hf_ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # noqa: S105 - nobody's
 
 
 def refusal(status, **headers):
@@ -355,7 +355,7 @@ def test_an_endpoint_that_is_no_address_is_said_to_be_none(monkeypatch, tmp_path
 
 
 def test_a_token_with_strange_letters_is_said_to_be_none(hub, monkeypatch, tmp_path):
-    with pointed_at(hub.endpoint, monkeypatch, tmp_path, token="hf_s\u00e9same"):  # noqa: S106
+    with pointed_at(hub.endpoint, monkeypatch, tmp_path, token="hf_s\u00e9same"):  # noqa: S106 - nobody's
         session = HubSession()
         with pytest.raises(SourceError, match="the token is none") as failure:
             session.client.list_refs(session.parse(on_hub()))

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import time
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -219,7 +218,7 @@ def test_a_cut_response_goes_on_at_the_byte_it_ended_with(hub, served, waits):
     assert len(waits) == 3
 
 
-def test_connections_are_given_back(hub, served):
+def test_connections_are_given_back(hub, served, waits):
     """More responses broken off than the client may hold connections."""
     file, data, client = served
     reader = RangeReader(client)
@@ -230,15 +229,15 @@ def test_connections_are_given_back(hub, served):
         assert buffer == data[100 + index % 2 : 110 + index % 2]
         reader.forget()
     before = count_descriptors()
-    started = time.monotonic()
     for _ in range(30):
         reader.expect(file, [(100, len(data) - 100)])
         reader.read_into(file, 100, memoryview(bytearray(10)))
         reader.forget()
     assert count_descriptors() <= before + 2
-    assert time.monotonic() - started < 60  # none waits for a connection that never comes
+    assert waits == []  # for a connection that never comes
     assert hub.errors == []
 
 
 def count_descriptors():
-    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0  # noqa: PTH112, PTH208 - counts
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.is_dir() else 0

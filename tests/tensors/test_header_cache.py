@@ -1,7 +1,6 @@
 """The cache of headers: gives back what was added, and is as good as none wherever it cannot be trusted or used."""
 
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import time
 from dataclasses import fields, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import wsanalyze.tensors.header_cache as module
@@ -262,24 +261,6 @@ def works_again(path):
     return found(path) == {0, 1, 2}
 
 
-@pytest.mark.parametrize("content", [b"no database", b"\0" * 5000, b"SQLite format 3\0" + b"\xff" * 5000])
-def test_a_foreign_file_is_replaced(path, content):
-    path.parent.mkdir()
-    path.write_bytes(content)
-    assert found(path) == set()
-    assert works_again(path)
-
-
-@pytest.mark.parametrize("statement", ["PRAGMA user_version = 99", "PRAGMA application_id = 1"])
-def test_a_database_of_another_make_is_replaced(path, statement):
-    fill(path)
-    with sqlite3.connect(path) as database:
-        database.execute(statement)
-    database.close()
-    assert found(path) == set()
-    assert works_again(path)
-
-
 @pytest.mark.parametrize(
     "statement",
     [
@@ -306,43 +287,7 @@ def test_damaged_content_is_never_given_out(path, statement):
     assert works_again(path)
 
 
-@settings(max_examples=50)
-@given(st.data())
-def test_a_file_with_a_damaged_byte_gives_what_was_added_or_nothing(tmp_path_factory, data):
-    path = tmp_path_factory.mktemp("damaged") / "headers.sqlite"
-    fill(path)
-    content = bytearray(path.read_bytes())
-    for _ in range(data.draw(st.integers(1, 5))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    path.write_bytes(content[: data.draw(st.integers(0, len(content)) | st.just(len(content)))])
-    found(path)
-    shutil.rmtree(path.parent)
-
-
 # Places
-
-
-def test_a_folder_in_its_place_is_as_good_as_none(path):
-    path.mkdir(parents=True)
-    fill(path)
-    assert found(path) == set()
-    assert path.is_dir()
-
-
-def test_a_file_in_place_of_its_folder_is_as_good_as_none(path):
-    path.parent.write_text("a file")
-    fill(path)
-    assert found(path) == set()
-    assert path.parent.read_text() == "a file"
-
-
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the superuser may write anywhere")
-def test_a_folder_that_cannot_be_written_is_as_good_as_none(path):
-    path.parent.mkdir()
-    path.parent.chmod(0o500)
-    fill(path)
-    assert found(path) == set()
-    path.parent.chmod(0o700)
 
 
 def test_a_cache_that_cannot_be_written_is_still_read(path, monkeypatch):
@@ -356,18 +301,6 @@ def test_a_cache_that_cannot_be_written_is_still_read(path, monkeypatch):
 
 
 # Others
-
-
-def test_a_cache_in_use_is_waited_for_once_and_left_alone(path, monkeypatch):
-    monkeypatch.setattr(cache_file, "_BUSY_SECONDS", 0.01)
-    fill(path)
-    other = sqlite3.connect(path)
-    other.execute("BEGIN EXCLUSIVE")
-    assert found(path) == set()
-    fill(path, [4])
-    other.rollback()
-    other.close()
-    assert found(path, range(5)) == {0, 1, 2}
 
 
 def test_a_cache_that_is_locked_after_it_was_opened_is_given_up(path, monkeypatch):
