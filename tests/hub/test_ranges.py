@@ -3,6 +3,7 @@
 import contextlib
 import os
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import httpx2
