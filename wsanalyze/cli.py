@@ -10,14 +10,21 @@ import io
 import os
 import shlex
 import sys
-from collections.abc import Callable
 from contextlib import suppress
-from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from wsanalyze.cli_options import (
+    choice_options,
+    common_options,
+    fetch_options,
+    hub_options,
+    report_options,
+    sequence_options,
+    trend_options,
+)
 from wsanalyze.errors import ReportError, UsageError, WsAnalyzeError
 from wsanalyze.version import __version__
 
@@ -32,85 +39,6 @@ STATUS_PARTLY: Final = 3
 STATUS_INTERRUPTED: Final = 130
 _FILE_REPORTS: Final = ("html", "json", "csv", "markdown")
 _STREAMED: Final = ("json", "csv", "markdown")
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
-    """Several options as one decorator, in the order written."""
-    return lambda command: reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
-
-
-_report_options = _options(
-    click.option("--html", metavar="FILE", help="Write a self-contained web page."),
-    click.option("--json", metavar="FILE", help="Write report.json; - is standard output."),
-    click.option("--csv", metavar="FILE", help="Write the table of changes; - is standard output."),
-    click.option("--markdown", metavar="FILE", help="Write a summary in Markdown; - is standard output."),
-    click.option("--open", "open_page", is_flag=True, help="Open the web page in a browser (with --html)."),
-)
-_trend_options = _options(
-    click.option(
-        "--metric",
-        metavar="NAME",
-        default="rwc",
-        show_default=True,
-        help="rwc, rwc-elementwise, l2, angle, flips, changed, rate or rate-linear.",
-    ),
-    click.option("--method", metavar="NAME", default="robust", show_default=True, help="robust or paper."),
-    click.option("--clusters", metavar="auto|K", default="auto", show_default=True, help="How many clusters."),
-    click.option(
-        "--features",
-        metavar="NAME",
-        default="shape",
-        show_default=True,
-        help="What robust compares: shape, level, both.",
-    ),
-    click.option("--group", metavar="BY", help="Add rows together by module, block or kind."),
-    click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Seed of whatever is random."),
-)
-_choice_options = _options(
-    click.option("--steps", metavar="A:B", help="Only these steps, both ends included."),
-    click.option(
-        "--every", metavar="N", type=click.IntRange(min=1), default=1, help="Every Nth checkpoint, first and last kept."
-    ),
-)
-_sequence_options = _options(
-    click.option("--layers", metavar="REGEX", help="Only rows whose name the expression is found in."),
-    _choice_options,
-    click.option("--order", type=click.Choice(["auto", "given"]), default="auto", help="By step, or as given."),
-    click.option(
-        "--params", type=click.Choice(["matrices", "all"]), help="Only matrices (the default), or all parameters."
-    ),
-    click.option(
-        "--weights", type=click.Choice(["auto", "model", "ema"]), default="auto", help="Which set of weights."
-    ),
-    click.option("--base", metavar="SOURCE", help="A checkpoint to put before the first: the pretrained model."),
-    click.option(
-        "--rename", metavar="OLD=NEW", multiple=True, help="Rename tensors by a regular expression; may be repeated."
-    ),
-    click.option("--merge-lora", is_flag=True, help="Measure the update that an adapter makes, not its two factors."),
-    click.option("--split-qkv", is_flag=True, help="Make three rows of a fused query, key and value weight."),
-    click.option("--architecture", metavar="timm:NAME", help="Kinds and depths of layers by a model's definition."),
-)
-_hub_options = _options(
-    click.option("--commits", is_flag=True, help="The commits of one branch on the Hub, not branches and tags."),
-    click.option(
-        "--repo-type", type=click.Choice(["model", "dataset", "space"]), default="model", help="Kind of Hub repository."
-    ),
-)
-_fetch_options = _options(
-    click.option("--keep", is_flag=True, help="Keep what is downloaded from the Hub, in its own cache."),
-    click.option(
-        "--fetch",
-        type=click.Choice(["auto", "files", "ranges"]),
-        default="auto",
-        help="Read whole files from the Hub, two checkpoints at a time, or only the bytes needed.",
-    ),
-)
-_common_options = _options(
-    click.option("--quiet", "-q", is_flag=True, help="No progress and no terminal report."),
-    click.option("--no-color", is_flag=True, help="No colour (as does NO_COLOR)."),
-    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
-)
 
 
 class _InterruptedError(Exception):
@@ -138,14 +66,14 @@ def cli() -> None:
 @cli.command()
 @click.argument("source", nargs=-1, required=True)
 @click.option("--run", "run_path", metavar="FILE", help="Where the measured sums are kept (suffix .wsa).")
-@_report_options
-@_trend_options
-@_sequence_options
-@_hub_options
-@_fetch_options
+@report_options
+@trend_options
+@sequence_options
+@hub_options
+@fetch_options
 @click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", help="Where sums are computed.")
 @click.option("--memory", metavar="SIZE", default="128MB", show_default=True, help="Memory for buffers.")
-@_common_options
+@common_options
 @click.pass_context
 def analyze(
     context: click.Context,
@@ -186,9 +114,9 @@ def analyze(
 @cli.command("list")
 @click.argument("source", nargs=-1, required=True)
 @click.option("--json", metavar="FILE", help="Write the list as JSON; - is standard output.")
-@_sequence_options
-@_hub_options
-@_common_options
+@sequence_options
+@hub_options
+@common_options
 def list_checkpoints(source: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - click's values
     """Show what analyze would read, in order, from headers alone.
 
@@ -223,9 +151,9 @@ def list_checkpoints(source: tuple[str, ...], **options: Any) -> int:  # noqa: A
 @click.argument("repo")
 @click.argument("folder", metavar="DIR")
 @click.option("--dry-run", is_flag=True, help="Only print what would be fetched: checkpoints, files, bytes.")
-@_choice_options
-@_hub_options
-@_common_options
+@choice_options
+@hub_options
+@common_options
 def pull(repo: str, folder: str, **options: Any) -> int:  # noqa: ANN401 - click's values
     """Download a training run from the Hub into a folder that analyze reads.
 
@@ -254,9 +182,9 @@ def pull(repo: str, folder: str, **options: Any) -> int:  # noqa: ANN401 - click
 
 @cli.command()
 @click.argument("run_path", metavar="RUN")
-@_report_options
-@_trend_options
-@_common_options
+@report_options
+@trend_options
+@common_options
 def report(run_path: str, **options: Any) -> int:  # noqa: ANN401 - click's values
     """Report a stored run (a .wsa file) again, in any form and with any metric; reads no weights."""
     trend_options = _read_options(options)
@@ -267,9 +195,9 @@ def report(run_path: str, **options: Any) -> int:  # noqa: ANN401 - click's valu
 
 @cli.command()
 @click.argument("table", metavar="TABLE.csv")
-@_report_options
-@_trend_options
-@_common_options
+@report_options
+@trend_options
+@common_options
 def trends(table: str, **options: Any) -> int:  # noqa: ANN401 - click's values
     """Find trends in a table that someone else measured: first column `layer`, then one column a step."""
     trend_options = _read_options(options)

@@ -1,0 +1,87 @@
+"""The options of the command line, those that several commands share together; docs/cli.md says what they mean."""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any, TypeVar
+
+import click
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Several options as one decorator, in the order written."""
+    return lambda command: reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
+
+
+report_options = _options(
+    click.option("--html", metavar="FILE", help="Write a self-contained web page."),
+    click.option("--json", metavar="FILE", help="Write report.json; - is standard output."),
+    click.option("--csv", metavar="FILE", help="Write the table of changes; - is standard output."),
+    click.option("--markdown", metavar="FILE", help="Write a summary in Markdown; - is standard output."),
+    click.option("--open", "open_page", is_flag=True, help="Open the web page in a browser (with --html)."),
+)
+trend_options = _options(
+    click.option(
+        "--metric",
+        metavar="NAME",
+        default="rwc",
+        show_default=True,
+        help="rwc, rwc-elementwise, l2, angle, flips, changed, rate or rate-linear.",
+    ),
+    click.option("--method", metavar="NAME", default="robust", show_default=True, help="robust or paper."),
+    click.option("--clusters", metavar="auto|K", default="auto", show_default=True, help="How many clusters."),
+    click.option(
+        "--features",
+        metavar="NAME",
+        default="shape",
+        show_default=True,
+        help="What robust compares: shape, level, both.",
+    ),
+    click.option("--group", metavar="BY", help="Add rows together by module, block or kind."),
+    click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Seed of whatever is random."),
+)
+choice_options = _options(
+    click.option("--steps", metavar="A:B", help="Only these steps, both ends included."),
+    click.option(
+        "--every", metavar="N", type=click.IntRange(min=1), default=1, help="Every Nth checkpoint, first and last kept."
+    ),
+)
+sequence_options = _options(
+    click.option("--layers", metavar="REGEX", help="Only rows whose name the expression is found in."),
+    choice_options,
+    click.option("--order", type=click.Choice(["auto", "given"]), default="auto", help="By step, or as given."),
+    click.option(
+        "--params", type=click.Choice(["matrices", "all"]), help="Only matrices (the default), or all parameters."
+    ),
+    click.option(
+        "--weights", type=click.Choice(["auto", "model", "ema"]), default="auto", help="Which set of weights."
+    ),
+    click.option("--base", metavar="SOURCE", help="A checkpoint to put before the first: the pretrained model."),
+    click.option(
+        "--rename", metavar="OLD=NEW", multiple=True, help="Rename tensors by a regular expression; may be repeated."
+    ),
+    click.option("--merge-lora", is_flag=True, help="Measure the update that an adapter makes, not its two factors."),
+    click.option("--split-qkv", is_flag=True, help="Make three rows of a fused query, key and value weight."),
+    click.option("--architecture", metavar="timm:NAME", help="Kinds and depths of layers by a model's definition."),
+)
+hub_options = _options(
+    click.option("--commits", is_flag=True, help="The commits of one branch on the Hub, not branches and tags."),
+    click.option(
+        "--repo-type", type=click.Choice(["model", "dataset", "space"]), default="model", help="Kind of Hub repository."
+    ),
+)
+fetch_options = _options(
+    click.option("--keep", is_flag=True, help="Keep what is downloaded from the Hub, in its own cache."),
+    click.option(
+        "--fetch",
+        type=click.Choice(["auto", "files", "ranges"]),
+        default="auto",
+        help="Read whole files from the Hub, two checkpoints at a time, or only the bytes needed.",
+    ),
+)
+common_options = _options(
+    click.option("--quiet", "-q", is_flag=True, help="No progress and no terminal report."),
+    click.option("--no-color", is_flag=True, help="No colour (as does NO_COLOR)."),
+    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+)
