@@ -6,6 +6,8 @@ the sums bit for bit with those of plain state dicts of the same weights, and th
 
 import itertools
 import os
+import subprocess
+import sys
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -201,3 +203,34 @@ def _check_oracle(sums, row, arrays):
 def statuses():
     """What became of every checkpoint, by label: "ok", "duplicate" or "unreadable"."""
     return lambda series: {record.label: record.status for record in series.checkpoints}
+
+
+@pytest.fixture(scope="session")
+def run_ranks():
+    """Run a saver once for each rank of a training, RANK told by the environment, and see that each saved everything.
+
+    What a process does after that is no matter of ours: threads of torch's backends now and then abort it while the
+    interpreter shuts down, and what was saved is whole none the less.
+    """
+
+    def run(arguments, environment=None, *, num_ranks=2):
+        shared = {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo", "OMP_NUM_THREADS": "1"}
+        shared |= {"CUDA_VISIBLE_DEVICES": "", "WORLD_SIZE": str(num_ranks), **(environment or {})}
+        ranks = [
+            subprocess.Popen(
+                [sys.executable, *map(str, arguments)],
+                env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for rank in range(num_ranks)
+        ]
+        try:
+            said = [process.communicate(timeout=300)[0] for process in ranks]
+        finally:
+            for process in ranks:
+                process.kill()
+        assert all("saved everything" in text for text in said), "\n".join(said)
+
+    return run

@@ -55,6 +55,7 @@ def main(stage, folder):
             if rank == 0:
                 (folder / "plain").mkdir(parents=True, exist_ok=True)
                 torch.save(whole, folder / "plain" / f"step_{step}.pt")
+    print("saved everything", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """One rank of a small distributed training that saves with torch.distributed.checkpoint.
 
-Usage: save_distributed.py RANK NUM_RANKS FOLDER
+Usage: save_distributed.py FOLDER, with RANK and WORLD_SIZE in the environment
 
 For each kind of sharding, writes FOLDER/KIND/run/step-N by all ranks together, and FOLDER/KIND/plain/N.pt, the whole
 weights, by rank 0.
 """
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -23,7 +24,8 @@ STEPS = (90, 100, 1000)
 PLACEMENTS = {"rows": Shard(0), "columns": Shard(1), "replicated": Replicate()}
 
 
-def main(rank, num_ranks, folder):
+def main(folder):
+    rank, num_ranks = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
     store = (folder / "store").absolute().as_uri()
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=num_ranks)
     mesh = init_device_mesh("cpu", (num_ranks,))
@@ -31,6 +33,7 @@ def main(rank, num_ranks, folder):
     for kind, placement in PLACEMENTS.items():
         _save_tensors(placement, mesh, folder / kind)
     _save_fsdp(mesh, folder / "fsdp")
+    print("saved everything", flush=True)
     dist.destroy_process_group()
 
 
@@ -73,4 +76,4 @@ def _save_plain(state, folder, step):
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    main(Path(sys.argv[1]))

@@ -1,9 +1,6 @@
 """DeepSpeed's ZeRO stage 3, its files written as `deepspeed.runtime.engine` writes them: sums as of whole weights."""
 
-import os
 import socket
-import subprocess
-import sys
 from collections import OrderedDict
 from importlib.util import find_spec
 from pathlib import Path
@@ -108,28 +105,11 @@ def test_slices_of_tensors_beside_are_refused(train, analyze, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_the_library_itself_on_two_ranks(stage, analyze, check, tmp_path):
+def test_the_library_itself_on_two_ranks(stage, run_ranks, analyze, check, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    saver = [sys.executable, str(Path(__file__).with_name("save_deepspeed.py")), str(stage), str(tmp_path)]
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "DS_ACCELERATOR": "cpu"}
-    shared |= {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo", "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            saver,
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=300)[0] for process in ranks]
-    finally:
-        for process in ranks:
-            process.kill()
-    assert [process.returncode for process in ranks] == [0, 0], "\n".join(said)
+    saver = [Path(__file__).with_name("save_deepspeed.py"), stage, tmp_path]
+    run_ranks(saver, {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "DS_ACCELERATOR": "cpu"})
     states = [torch.load(tmp_path / "plain" / f"step_{step}.pt", weights_only=True) for step in (2, 4, 6)]
     check(analyze(tmp_path / "run"), states, steps=(2, 4, 6), tied=())

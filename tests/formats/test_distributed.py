@@ -1,8 +1,5 @@
 """Checkpoints of torch.distributed.checkpoint: two ranks that save slices of the same tensors, FSDP2, one process."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,30 +7,13 @@ import torch
 
 SAVER = Path(__file__).with_name("save_distributed.py")
 STEPS = (90, 100, 1000)
-LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
 @pytest.fixture(scope="module")
-def by_two_ranks(tmp_path_factory):
+def by_two_ranks(tmp_path_factory, run_ranks):
     """Folders that two processes saved together, one for each kind of sharding, the whole weights beside them."""
     folder = tmp_path_factory.mktemp("ranks")
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": LOOPBACK, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(SAVER), str(rank), "2", str(folder)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=300)[0] for process in ranks]
-    finally:
-        for process in ranks:
-            process.kill()
-    assert [process.returncode for process in ranks] == [0, 0], "\n".join(said)
+    run_ranks([SAVER, folder])
     return folder
 
 
