@@ -2,6 +2,7 @@
 #   make demo   analyzes a fixture, writes the HTML report and says where
 #   make test   lints, type-checks and runs the tests
 #   make test-olah   tests the Hub's part against a mirror by others, too
+#   make bench  measures speed and memory beside cat and what others do; BENCH="--gigabytes 0.1 --rounds 1" for less
 #   make fuzz   fuzzes every reader for ten minutes: make fuzz READER=torch SECONDS=60 for one of them and less
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +14,7 @@ OLAH ?= .venv-olah
 .PHONY: demo test test-olah lint bench fuzz fixtures picture clean
 .DEFAULT_GOAL := test
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt setup.py $(wildcard wsanalyze/changes/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(READY)
@@ -44,7 +45,7 @@ test-olah: $(READY) $(OLAH)/.ready
 	WSANALYZE_OLAH=$(abspath $(OLAH)/bin/olah-cli) $(BIN)/pytest tests/hub/test_olah.py
 
 bench: $(READY)
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/speed.py $(BENCH)
 
 # Guided by coverage where atheris is installed: `.venv/bin/pip install atheris`. It is no dependency of the tests since
 # it has no wheels for Linux on ARM, macOS or Windows; without it, a plain engine mutates what ended in a new way.

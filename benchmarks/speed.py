@@ -1,105 +1,144 @@
-"""How long an analysis takes and how much memory, beside the floor of the machine and the script one would write.
+"""How long an analysis takes and how much memory, beside the floor of the machine and what one would run instead.
 
-    python benchmarks/speed.py [--gigabytes 1] [--checkpoints 4] [--rounds 3] [--format safetensors] [--dtype float32]
+    python benchmarks/speed.py [--gigabytes 1] [--checkpoints 6] [--rounds 5] [--sequences float32 bfloat16 sharded pt]
 
-Each round runs every way in turn on the same files, warm in the page cache: `cat` (the floor), `wsanalyze analyze` of
-an empty run file, the same again with everything stored, and a ten-line script of torch and safetensors that computes
-the same default metric. Printed are wall-clock and processor seconds, peak resident memory, and the ratio to the floor
-of the same round (median, least and greatest).
+Makes each sequence in turn in a temporary folder and runs every way on it, round after round, on files that are warm in
+the page cache: `wsanalyze analyze` of an empty run file with each of the metrics that need sums of their own, the same
+with everything stored, a ten-line script of torch and safetensors, one that loads everything first, and the programs of
+others where they are installed (`--rivals VENV` names an environment of theirs). Right before each of them goes the
+floor: `cat` of the same files. Ratios are to that floor; of all rounds median, least and greatest are printed.
+
+"measuring" is what the program or script itself says it spent on reading and computing, without its imports and its
+report; "rest" is all else of the process. Peak memory is that of all processes of a way together; in brackets without
+the pages of files that are mapped into memory. Nothing is left out of the spread: the last lines say how even the floor
+was.
 """
 
 import argparse
-import datetime as dt
-import os
-import platform
-import statistics
+import math
 import subprocess
-import sys
 import tempfile
-import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
-SCRIPT = """
-import sys
-from safetensors import safe_open
-files = sys.argv[1:]
-for before, after in zip(files, files[1:]):
-    with safe_open(before, "pt") as b, safe_open(after, "pt") as a:
-        for name in b.keys():
-            w, v = b.get_tensor(name), a.get_tensor(name)
-            if w.ndim > 1:
-                print(name, float((v - w).abs().sum() / w.abs().sum()))
-"""
+from processes import Cost
+from rivals.commands import SCRIPT, find_rivals
+from rounds import Sample, Way, analyze_command, run_rounds
+from sequences import KINDS, Files, make_files
+from tables import describe_machine, divide, make_table, median_of, show, show_floor, show_spread
 
+DEFAULT: Final = "wsanalyze"
+METRICS: Final = ("from-first", "coherence", "spectral")
+"""Metrics that need more than the stored sums of two tensors, each a way of its own where `analyze --help` has it."""
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one command took: wall-clock and processor seconds, peak resident megabytes."""
-
-    wall: float
-    cpu: float
-    peak_mb: float
+_TITLES: Final = ("way", "wall s", "CPU s", "peak MB", "measuring s", "rest s", "wall / cat", "measuring / cat")
 
 
-def measure(command: list[str]) -> Cost:
-    """Run a command with its output thrown away and see what it took."""
-    start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command[:4])} ... ended with status {process.returncode}")
-    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+def find_ways(files: Files, room: Path, venv: Path | None) -> tuple[list[Way], list[str]]:
+    """All ways that can be run here, and a line for each that cannot.
+
+    Args:
+        files: The sequence.
+        room: A folder for run files and links.
+        venv: Another virtual environment to look for rivals in.
+    """
+    command = analyze_command(files.folder, room)
+    told = subprocess.run([*command, "--help"], check=True, capture_output=True, text=True).stdout
+    metrics = [name for name in METRICS if name in told.replace("\n", " ").replace(",", " ").split()]
+    ways = [Way(DEFAULT, [command], fresh=True), Way(f"{DEFAULT}, all stored", [command])]
+    ways += [Way(f"{DEFAULT} --metric {name}", [[*command, "--metric", name]], fresh=True) for name in metrics]
+    rivals, notes = find_rivals(files, room / "links", venv)
+    return [*ways, *(Way(name, commands) for name, commands in rivals.items())], notes
 
 
-def run_rounds(folder: Path, rounds: int) -> dict[str, list[Cost]]:
-    """Run every way once a round, the floor first."""
-    files = [
-        str(path) for path in sorted(folder.rglob("step_*"), key=lambda p: int(p.stem.split("_")[1])) if path.is_file()
+def make_rows(samples: Mapping[str, Sequence[Sample]]) -> list[list[str]]:
+    """The lines of the table: the floor, then each way that was run."""
+    floors = [sample.floor for found in samples.values() for sample in found]
+    rows = [make_row("cat", floors, floors)]
+    for name, found in samples.items():
+        if found:
+            rows.append(make_row(name, [sample.cost for sample in found], [sample.floor for sample in found]))
+    return rows
+
+
+def make_row(name: str, costs: Sequence[Cost], floors: Sequence[Cost]) -> list[str]:
+    """One line of the table; seconds and memory are medians."""
+    walls, own = [floor.wall for floor in floors], median_of(cost.own_mb for cost in costs)
+    measuring = [cost.measuring for cost in costs]
+    return [
+        name,
+        show(median_of(cost.wall for cost in costs)),
+        show(median_of(cost.cpu for cost in costs)),
+        show(median_of(cost.peak_mb for cost in costs), 0) + (f" ({show(own, 0)})" if own else ""),
+        show(median_of(measuring)),
+        show(median_of(cost.rest for cost in costs)),
+        show_spread(divide([cost.wall for cost in costs], walls)),
+        show_spread(divide(measuring, walls)),
     ]
-    program = [sys.executable, "-m", "wsanalyze", "analyze", str(folder), "--run", str(folder / "bench.wsa"), "--quiet"]
-    costs: dict[str, list[Cost]] = {}
-    measure(["cat", *files])  # warms the page cache
-    for _ in range(rounds):
-        (folder / "bench.wsa").unlink(missing_ok=True)
-        ways = {"cat": ["cat", *files], "wsanalyze": program, "wsanalyze, stored": program}
-        if files[0].endswith(".safetensors"):
-            ways["ten-line script"] = [sys.executable, "-c", SCRIPT, *files]
-        for name, command in ways.items():
-            costs.setdefault(name, []).append(measure(command))
-    return costs
 
 
-def print_table(costs: dict[str, list[Cost]]) -> None:
-    """One line a way, as a Markdown table."""
-    floor = costs["cat"]
-    print("| way | wall s | CPU s | peak MB | wall / cat (median, least, greatest) |")
-    print("|---|---|---|---|---|")
-    for name, found in costs.items():
-        ratios = [cost.wall / base.wall for cost, base in zip(found, floor, strict=True)]
-        medians = [statistics.median(getattr(cost, part) for cost in found) for part in ("wall", "cpu", "peak_mb")]
-        spread = f"{statistics.median(ratios):.1f} ({min(ratios):.1f}, {max(ratios):.1f})"
-        print(f"| {name} | {medians[0]:.2f} | {medians[1]:.2f} | {medians[2]:.0f} | {spread} |")
+def compare(samples: Mapping[str, Sequence[Sample]]) -> list[str]:
+    """What is asked of wsanalyze beside the script: lines of ratios within the same round."""
+    ours, theirs = samples.get(DEFAULT, ()), samples.get(SCRIPT, ())
+    if not ours or len(ours) != len(theirs):
+        return []
+    faster = divide([one.cost.measuring for one in theirs], [one.cost.measuring for one in ours])
+    memory = divide([one.cost.peak_mb for one in ours], [one.cost.peak_mb for one in theirs])
+    own = divide([one.cost.own_mb for one in ours], [one.cost.own_mb for one in theirs])
+    whole = divide([one.cost.wall for one in theirs], [one.cost.wall for one in ours])
+    return [
+        f"{DEFAULT} measures {show_spread(faster)} times as fast as the {SCRIPT}, whole process {show_spread(whole)}",
+        f"its peak memory is {show_spread(memory)} of the script's, without mapped files {show_spread(own)}",
+    ]
+
+
+def bench(files: Files, kind: str, options: argparse.Namespace) -> None:
+    """Run the ways on one sequence and print what they took."""
+    with tempfile.TemporaryDirectory() as folder:
+        room = Path(folder)
+        ways, notes = find_ways(files, room, options.rivals)
+        chosen = [way for way in ways if options.ways is None or way.name in options.ways]
+        if not chosen:
+            raise SystemExit(f"--ways: none of them can be run on {kind}; there are {', '.join(w.name for w in ways)}")
+        samples, slow = run_rounds(files, chosen, options.rounds, room, options.limit)
+    num, gigabytes = len(files.checkpoints), files.nbytes / 1e9
+    print(f"\n{kind}: {num} x {gigabytes / num:.3g} GB, {files.form}, rounds: {options.rounds}\n")
+    print(make_table(_TITLES, make_rows(samples)))
+    floors = [sample.floor.wall for found in samples.values() for sample in found]
+    lines = [*compare(samples), *([show_floor("cat", floors)] if floors else []), *slow]
+    print("", *lines, *(notes if options.ways is None else ()), sep="\n", flush=True)
+
+
+def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse and check the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gigabytes", type=float, default=1.0, help="size of one checkpoint [%(default)s]")
+    parser.add_argument("--checkpoints", type=int, default=6, help="[%(default)s]")
+    parser.add_argument("--rounds", type=int, default=5, help="[%(default)s]")
+    parser.add_argument("--sequences", nargs="+", choices=KINDS, default=["float32", "bfloat16", "sharded", "pt"])
+    parser.add_argument("--folder", type=Path, help="measure the sequence in this folder, make none")
+    parser.add_argument("--ways", nargs="+", metavar="WAY", help="only these, by the names in the table")
+    parser.add_argument("--rivals", type=Path, metavar="VENV", help="a virtual environment in which rivals are")
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds given to one way [%(default)s]")
+    options = parser.parse_args(arguments)
+    if not 0 < options.gigabytes < math.inf or options.checkpoints < 2:  # noqa: PLR2004 - before and after
+        parser.error("--gigabytes must be above 0, --checkpoints at least 2")
+    if options.rounds < 1 or not options.limit > 0:
+        parser.error("--rounds must be at least 1, --limit above 0")
+    return options
 
 
 def main() -> None:
-    """Build a sequence, run the rounds, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gigabytes", type=float, default=1.0, help="size of one checkpoint")
-    parser.add_argument("--checkpoints", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--format", default="safetensors", choices=["safetensors", "sharded", "pt"])
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    options = parser.parse_args()
-    make = Path(__file__).with_name("make_sequence.py")
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = ["--gigabytes", options.gigabytes, "--checkpoints", options.checkpoints]
-        arguments += ["--format", options.format, "--dtype", options.dtype]
-        subprocess.run([sys.executable, make, folder, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
-        print(f"{platform.machine()}, {os.cpu_count()} cores, {dt.datetime.now(dt.UTC):%Y-%m-%d}; ", end="")
-        print(f"{options.checkpoints} x {options.gigabytes:g} GB, {options.dtype}, {options.format}")
-        print_table(run_rounds(Path(folder), options.rounds))
+    """Make each sequence, run the rounds, print the tables."""
+    options = read_options()
+    print(describe_machine(), flush=True)
+    if options.folder is not None:
+        bench(Files.find(options.folder), str(options.folder), options)
+        return
+    for kind in options.sequences:
+        with tempfile.TemporaryDirectory() as folder:
+            bench(make_files(Path(folder), kind, options.gigabytes, options.checkpoints), kind, options)
 
 
 if __name__ == "__main__":
