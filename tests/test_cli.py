@@ -741,24 +741,75 @@ def slowly(*arguments):
             print("ready", flush=True)
             time.sleep(60)
 measure.stream_changes = slowly
-from wsanalyze.cli import main
-sys.exit(main())
 """
+BY_COMMAND = f"{SLOW}\nfrom wsanalyze.cli import main\nsys.exit(main())"
+BY_LIBRARY = f"{SLOW}\nfrom wsanalyze import analyze\nanalyze(sys.argv[2], run=sys.argv[4])"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no SIGINT for a child")
-def test_an_interrupt_is_one_line_and_loses_nothing(wsanalyze, source, run_path):
-    command = [sys.executable, "-c", SLOW, "analyze", source, "--run", run_path]
+def send_while_measuring(number, script, source, run_path):
+    """Status, standard output and standard error of a process that gets a signal after six cells."""
+    command = [sys.executable, "-c", script, "analyze", source, "--run", run_path]
     with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as child:
         assert child.stdout.readline() == "ready\n"
-        child.send_signal(signal.SIGINT)
+        child.send_signal(number)
         out, err = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert out == ""
+    return child.returncode, out, err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals for a child")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_is_one_line_and_loses_nothing(wsanalyze, source, run_path, number, status):
+    found, out, err = send_while_measuring(number, BY_COMMAND, source, run_path)
+    assert (found, out) == (status, "")
+    assert sorted(path.name for path in run_path.parent.iterdir()) == ["run", "run.wsa"]
     assert err == "wsanalyze: interrupted; what was measured is kept, the same command goes on from there\n"
     with RunFile.create(run_path, source=str(source)) as store:
         assert store._database.execute("SELECT count(*) FROM cells").fetchone() == (6,)
     assert wsanalyze("analyze", source, "--run", run_path, "-q") == (0, "", "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals for a child")
+def test_the_library_leaves_signals_to_whoever_uses_it(source, run_path):
+    assert send_while_measuring(signal.SIGTERM, BY_LIBRARY, source, run_path) == (-signal.SIGTERM, "", "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process at once")
+def test_a_report_is_whole_or_not_there_when_the_program_is_ended(wsanalyze, measured, tmp_path, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def end(*_arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Path, "chmod", end)  # when all is written, and before it takes its place
+    status, out, err = wsanalyze("report", measured, "--html", tmp_path / "report.html")
+    assert (status, out, len(err.splitlines())) == (143, "", 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "run.wsa"}
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_ctrl_c_and_sigterm_are_told_apart_in_the_middle_of_an_import(wsanalyze, monkeypatch):
+    def interrupted(*_arguments, **_options):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt as error:
+            signal.raise_signal(signal.SIGTERM)  # another does not hit what is cleared up
+            raise ImportError("numpy could not be imported") from error
+
+    monkeypatch.setattr("wsanalyze.cli._read_options", interrupted)
+    status, out, err = wsanalyze("report", "x.wsa")
+    assert (status, out) == (143, "")
+    assert "interrupted" in err
+
+
+def test_whoever_handles_sigterm_already_goes_on_doing_so(wsanalyze, measured, monkeypatch):
+    got = []
+    monkeypatch.setattr("wsanalyze.cli._print_terminal", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: got.append(number))
+    try:
+        assert wsanalyze("report", measured) == (0, "", "")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert got == [signal.SIGTERM]
 
 
 # list

@@ -9,8 +9,10 @@ from __future__ import annotations
 import io
 import os
 import shlex
+import signal
 import sys
-from contextlib import suppress
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +31,8 @@ from wsanalyze.errors import ReportError, UsageError, WsAnalyzeError
 from wsanalyze.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from wsanalyze.choosing import SequenceOptions
     from wsanalyze.run import Run
     from wsanalyze.trends.base import TrendOptions, Trends
@@ -37,20 +41,25 @@ STATUS_FAILED: Final = 1
 _LESS_MEMORY: Final = "read fewer checkpoints (--steps, --every) or rows (--layers), or allow less with --memory"
 STATUS_PARTLY: Final = 3
 STATUS_INTERRUPTED: Final = 130
+STATUS_TERMINATED: Final = 143
 _FILE_REPORTS: Final = ("html", "json", "csv", "markdown")
 _STREAMED: Final = ("json", "csv", "markdown")
 
 
+class _Termination(KeyboardInterrupt):
+    """SIGTERM: whatever clears up after Ctrl-C clears up after it as well."""
+
+
 class _InterruptedError(Exception):
-    """Ctrl-C, under a name that click does not know: it would print an empty line first."""
+    """Ctrl-C or SIGTERM, under a name that click does not know: it would print an empty line first."""
 
 
 class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever the command returns
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise _InterruptedError from None
+        except KeyboardInterrupt as error:
+            raise _InterruptedError from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -106,7 +115,7 @@ def analyze(
     )
     command = shlex.join(["wsanalyze", *context.obj])
     path = None if run_path is None else Path(run_path)
-    with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"]) as progress:
+    with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"], warm_up=True) as progress:
         run = measure_run(source, path, wanted, command=command, progress=progress)
     return _report(run, trend_options, options, keeps=True)
 
@@ -168,7 +177,7 @@ def pull(repo: str, folder: str, **options: Any) -> int:  # noqa: ANN401 - click
 
     hub = HubOptions(options["repo_type"], options["commits"])
     wanted = PullOptions(parse_steps(options["steps"]), options["every"], hub)
-    with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"], warm_up=False) as progress:
+    with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"]) as progress:
         pulled = pull_sequence(repo, Path(folder), wanted, dry_run=options["dry_run"], progress=progress)
     for text in pulled.failures:
         _tell(text, STATUS_PARTLY)
@@ -223,6 +232,11 @@ def main(arguments: list[str] | None = None) -> int:
         # A name that a terminal cannot show must not end the program.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    with _ended_by_signal():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         status = cli.main(arguments, prog_name="wsanalyze", standalone_mode=False, obj=arguments)
         sys.stdout.flush()
@@ -240,6 +254,24 @@ def main(arguments: list[str] | None = None) -> int:
     return status if isinstance(status, int) else 0
 
 
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl-C does, unless whoever runs us has other plans for it."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a second one must not hit the clearing up
+    raise _Termination
+
+
 def _explain(error: Exception) -> tuple[str, int] | None:
     """One line and an exit status for an error that a user can do something about, None for a fault of the program."""
     match error:
@@ -249,8 +281,9 @@ def _explain(error: Exception) -> tuple[str, int] | None:
             context = getattr(error, "ctx", None)
             advice = f" (see {context.command_path} --help)" if isinstance(context, click.Context) else ""
             return f"{error.format_message().rstrip('.')}{advice}", error.exit_code
-        case _InterruptedError() | click.Abort() | ImportError() if _is_interrupt(error):
-            return "interrupted; what was measured is kept, the same command goes on from there", STATUS_INTERRUPTED
+        case _InterruptedError() | click.Abort() | ImportError() if interrupt := _find_interrupt(error):
+            status = STATUS_TERMINATED if interrupt is _Termination else STATUS_INTERRUPTED
+            return "interrupted; what was measured is kept, the same command goes on from there", status
         case MemoryError():
             return f"out of memory; {_LESS_MEMORY}", STATUS_FAILED
         case OSError(filename=None):
@@ -259,11 +292,14 @@ def _explain(error: Exception) -> tuple[str, int] | None:
     return None
 
 
-def _is_interrupt(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an error: one that hits an import comes out as an ImportError."""
-    if isinstance(error, _InterruptedError | click.Abort | KeyboardInterrupt):
-        return True
-    return error is not None and _is_interrupt(error.__cause__ or error.__context__)
+def _find_interrupt(error: BaseException | None) -> type[KeyboardInterrupt] | None:
+    """What kind of interrupt is behind an error, if any: one that hits an import comes out as an ImportError."""
+    if error is None:
+        return None
+    if isinstance(error, KeyboardInterrupt):
+        return type(error)
+    found = _find_interrupt(error.__cause__ or error.__context__)
+    return found or (KeyboardInterrupt if isinstance(error, click.Abort) else None)
 
 
 def _tell(message: str, status: int) -> int:
