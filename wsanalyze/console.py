@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -17,8 +20,20 @@ if TYPE_CHECKING:
     from wsanalyze.progress import Progress
 
 _PLAIN_SECONDS: Final = 10.0
-_LONG_READ_BYTES: Final = 64_000_000
 _TURN_SECONDS: Final = 0.0002
+_WATCH_SECONDS: Final = 0.1
+_LEAST_IDLE: Final = 0.5
+_USED_BY_TRENDS: Final = (
+    "sklearn.cluster",
+    "sklearn.decomposition",
+    "sklearn.metrics",
+    "sklearn.neighbors",
+    "scipy.ndimage",
+    "threadpoolctl",
+    "wsanalyze.reports.terminal",
+    "rich.console",
+    "rich.text",
+)
 
 
 def print_error(message: str) -> None:
@@ -36,20 +51,21 @@ class ProgressDisplay:
     Args:
         quiet: Show nothing.
         no_color: Use no colour.
-        warm_up: Import meanwhile what finding trends needs.
+        warm_up: Import meanwhile what finding trends needs, where that slows nothing down.
     """
 
-    def __init__(self, *, quiet: bool = False, no_color: bool = False, warm_up: bool = True) -> None:
+    def __init__(self, *, quiet: bool = False, no_color: bool = False, warm_up: bool = False) -> None:
         self._quiet = quiet
         self._no_color = no_color
         self._bars: RichProgress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._last_line = time.monotonic()
-        self._warmed_up = not warm_up
+        self._warm_up = WarmUp() if warm_up else None
 
     def __call__(self, progress: Progress, /) -> None:
         """Show how far the work is."""
-        self._warm_up(progress)
+        if self._warm_up is not None and progress.unit == "bytes":
+            self._warm_up.watch(_Times.now())
         if self._quiet:
             return
         if progress.note:
@@ -102,12 +118,6 @@ class ProgressDisplay:
             self._last_line = now
             print(f"{progress.stage}: {_describe(progress)}", file=sys.stderr, flush=True)  # noqa: T201 - as above
 
-    def _warm_up(self, progress: Progress) -> None:
-        """Import what trends need (two seconds of scikit-learn) while a long read keeps the disk busy."""
-        if not self._warmed_up and progress.unit == "bytes" and progress.total > _LONG_READ_BYTES:
-            self._warmed_up = True
-            threading.Thread(target=_import_estimators, daemon=True).start()
-
 
 def _describe(progress: Progress) -> str:
     from wsanalyze.reports.text import format_bytes
@@ -117,12 +127,61 @@ def _describe(progress: Progress) -> str:
     return f"{progress.done} of {progress.total} {progress.unit}"
 
 
-def _import_estimators() -> None:
+class _Times(NamedTuple):
+    """Seconds of the clock, of all processors in this process, and of the calling thread."""
+
+    clock: float
+    process: float
+    thread: float
+
+    @classmethod
+    def now(cls) -> Self:
+        return cls(time.perf_counter(), time.process_time(), time.thread_time())
+
+
+class WarmUp:
+    """Imports what trends need (a second of scikit-learn) while bytes are read, once that leaves a processor idle.
+
+    Where reading and computing keep every processor busy, an import beside them takes from them as much as it saves,
+    and where the calling thread computes by itself, the two hinder each other at the interpreter's lock.
+
+    Args:
+        num_processors: Processors that there are; those that this process may use where None.
+    """
+
+    def __init__(self, num_processors: int | None = None) -> None:
+        self._num_processors = num_processors or _count_processors()
+        self._since: _Times | None = None
+        self.started = False
+
+    def watch(self, now: _Times) -> None:
+        """Look at how busy the process was since the last look, and start the import where it was idle enough."""
+        if self.started:
+            return
+        if self._since is None:
+            self._since = now
+            return
+        clock, process, thread = (after - before for before, after in zip(self._since, now, strict=True))
+        if clock < _WATCH_SECONDS:
+            return
+        self._since = now
+        if min(1 - thread / clock, self._num_processors - process / clock) >= _LEAST_IDLE:
+            self.started = True
+            threading.Thread(target=import_estimators, daemon=True).start()
+
+
+def _count_processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def import_estimators() -> None:
+    """Import what finding trends and showing them on a terminal import when they are first used."""
     interval = sys.getswitchinterval()
-    # NumPy gives the interpreter up for a few microseconds at a time: by default it would wait 5 ms to get it back.
+    # Threads that read give the interpreter up for less than the 5 ms that they would wait to get it back by default.
     sys.setswitchinterval(_TURN_SECONDS)
     try:
-        import sklearn.cluster
-        import sklearn.decomposition  # noqa: F401 - for its side effect: it is in sys.modules then
+        with suppress(ImportError):  # whoever needs it says what is wrong with it
+            for name in _USED_BY_TRENDS:
+                import_module(name)
     finally:
         sys.setswitchinterval(interval)
