@@ -735,11 +735,10 @@ import sys, time
 import wsanalyze.changes.measure as measure
 original = measure.stream_changes
 def slowly(*arguments):
-    for count, found in enumerate(original(*arguments)):
+    for found in original(*arguments):
         yield found
-        if count == 5:
-            print("ready", flush=True)
-            time.sleep(60)
+        print("ready", flush=True)
+        time.sleep(60)
 measure.stream_changes = slowly
 """
 BY_COMMAND = f"{SLOW}\nfrom wsanalyze.cli import main\nsys.exit(main())"
@@ -747,7 +746,7 @@ BY_LIBRARY = f"{SLOW}\nfrom wsanalyze import analyze\nanalyze(sys.argv[2], run=s
 
 
 def send_while_measuring(number, script, source, run_path):
-    """Status, standard output and standard error of a process that gets a signal after six cells."""
+    """Status, standard output and standard error of a process that gets a signal when the first sums are stored."""
     command = [sys.executable, "-c", script, "analyze", source, "--run", run_path]
     with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as child:
         assert child.stdout.readline() == "ready\n"
@@ -764,7 +763,7 @@ def test_an_interrupt_is_one_line_and_loses_nothing(wsanalyze, source, run_path,
     assert sorted(path.name for path in run_path.parent.iterdir()) == ["run", "run.wsa"]
     assert err == "wsanalyze: interrupted; what was measured is kept, the same command goes on from there\n"
     with RunFile.create(run_path, source=str(source)) as store:
-        assert store._database.execute("SELECT count(*) FROM cells").fetchone() == (6,)
+        assert 0 < store._database.execute("SELECT count(*) FROM cells").fetchone()[0] < 8 * 4
     assert wsanalyze("analyze", source, "--run", run_path, "-q") == (0, "", "")
 
 
