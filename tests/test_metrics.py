@@ -3,14 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsanalyze.changes.kernels import NumpyKernel
+from wsanalyze.changes.kernels import NumpyKernel, measure_arrays
 from wsanalyze.errors import UsageError
 from wsanalyze.metrics import METRICS, find_metric
 from wsanalyze.sums import Sums
 
 
 def compute(name, before, after, gap=1.0):
-    sums = NumpyKernel().measure(np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64))
+    sums = measure_arrays(NumpyKernel(), np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64))
     with np.errstate(all="ignore"):
         return float(METRICS[name].compute(Sums(sums.values[None, None]), np.array([gap]))[0, 0])
 
@@ -24,7 +24,7 @@ def test_the_contract_of_a_metric(metric):
     assert metric.formula
     rng = np.random.default_rng(0)
     kernel = NumpyKernel()
-    cells = [[kernel.measure(*rng.normal(size=(2, 50))).values for _ in range(3)] for _ in range(4)]
+    cells = [[measure_arrays(kernel, *rng.normal(size=(2, 50))).values for _ in range(3)] for _ in range(4)]
     sums = Sums(np.array(cells))
     values = metric.compute(sums, np.array([1.0, 10.0, np.nan]))
     assert values.shape == (4, 3)
@@ -39,7 +39,7 @@ def test_the_contract_of_a_metric(metric):
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 def test_the_formula_says_what_is_computed(metric):
     rng = np.random.default_rng(1)
-    sums = NumpyKernel().measure(rng.normal(size=30), rng.normal(size=30))
+    sums = measure_arrays(NumpyKernel(), rng.normal(size=30), rng.normal(size=30))
     names = {
         "l1_delta", "l1_before", "sq_delta", "sq_before", "rel_sum", "rel_n", "sign_flips", "changed", "n_valid"
     }  # fmt: skip

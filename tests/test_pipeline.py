@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from wsanalyze.changes import plan
+from wsanalyze.changes import base, plan
 from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import SourceError, StoreError
 from wsanalyze.hub.session import HubOptions
@@ -127,12 +127,12 @@ def test_other_rows_of_the_same_source_are_measured_beside(source, run_path, wat
 KILLED = """
 import os, sys
 from pathlib import Path
-from wsanalyze.changes import plan
+from wsanalyze.changes import base, plan
 from wsanalyze.files.local import LocalFiles
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.store import run_file
 
-plan.SEGMENT_ELEMENTS, plan.MIN_MEMORY_BYTES, run_file._COMMIT_SECONDS = 1000, 20_000, 0.0
+base.SEGMENT_ELEMENTS, plan.MIN_MEMORY_BYTES, run_file._COMMIT_SECONDS = 1000, 20_000, 0.0
 source, run, moment = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 measuring, count = False, 0
 
@@ -153,7 +153,7 @@ measure_run([source], run, AnalyzeOptions(memory_bytes=20_000), files=DyingFiles
 
 
 def test_a_run_that_was_killed_goes_on_where_it_stopped(source, run_path, watched_files, monkeypatch):
-    monkeypatch.setattr(plan, "SEGMENT_ELEMENTS", 1000)
+    monkeypatch.setattr(base, "SEGMENT_ELEMENTS", 1000)
     monkeypatch.setattr(plan, "MIN_MEMORY_BYTES", 20_000)
     for moment in (1, 20, 45):  # before anything, within the largest tensor, near the end
         command = [sys.executable, "-c", KILLED, str(source), str(run_path), str(moment)]
@@ -167,7 +167,7 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(source, run_path, watche
 
 
 def test_an_interrupt_keeps_what_was_measured(source, run_path, watched_files, monkeypatch):
-    monkeypatch.setattr(plan, "SEGMENT_ELEMENTS", 1000)
+    monkeypatch.setattr(base, "SEGMENT_ELEMENTS", 1000)
     monkeypatch.setattr(plan, "MIN_MEMORY_BYTES", 20_000)
 
     def interrupt(count):

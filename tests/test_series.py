@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsanalyze.changes.kernels import NumpyKernel
+from wsanalyze.changes.kernels import NumpyKernel, measure_arrays
 from wsanalyze.errors import UsageError
 from wsanalyze.metrics import METRICS
 from wsanalyze.series import ChangeSeries, CheckpointRecord, Kind, Row, State, TrainingLog
@@ -22,7 +22,7 @@ def make_series(rows, *, steps=None, states=None, names=None, kinds=None):
     steps = range(num_pairs + 1) if steps is None else steps
     kernel = NumpyKernel()
     cells = [
-        [kernel.measure(np.array(b, np.float64), np.array(a, np.float64)).values for b, a in zip(row, row[1:])]  # noqa: B905, RUF007
+        [measure_arrays(kernel, np.array(b, np.float64), np.array(a, np.float64)).values for b, a in zip(row, row[1:])]  # noqa: B905, RUF007
         for row in rows
     ]
     states = np.full((len(rows), num_pairs), None, dtype=object) if states is None else np.array(states, dtype=object)

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from wsanalyze.changes.devices import make_kernel
+from wsanalyze.changes.devices import find_kernels
 from wsanalyze.changes.measure import Measured, RowOptions, Side, measure_changes
 from wsanalyze.changes.plan import DEFAULT_MEMORY_BYTES, check_memory
 from wsanalyze.checkpoints.trainer_state import read_training_log
@@ -89,7 +89,7 @@ def measure_run(
     hub = open_session([*sources, base or ""], options.hub, progress)
     # A source that is not there is told before anything is made for it.
     located = locate_checkpoints(sources, base, hub)
-    kernel = make_kernel(options.device)
+    kernels = find_kernels(options.device)
     key = name_sources(sources, options.hub)
     path = run or default_run_path(key, options.sequence.weights)
     source: ByteSource = hub.files if hub else files or LocalFiles()
@@ -106,7 +106,7 @@ def measure_run(
             rows = RowOptions(all(member.ordered for member in members), options.params, options.layers, architecture)
             tap = make_tap(members, source, store, options.layers) if hub else None
             measured = measure_changes(
-                sides, rows, tap or source, kernel, store, options.memory_bytes, progress, hub.files if hub else None
+                sides, rows, tap or source, kernels, store, options.memory_bytes, progress, hub.files if hub else None
             )
             if hub is not None and tap is not None:
                 hub.files.sealed = True

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import WatchedFiles
-from wsanalyze.changes import plan
+from wsanalyze.changes import base, plan
+from wsanalyze.changes.devices import Kernels
 from wsanalyze.changes.kernels import NumpyKernel
 from wsanalyze.changes.measure import RowOptions, Side, measure_changes
 from wsanalyze.errors import CheckpointError, MatchError, UsageError
@@ -26,7 +27,7 @@ STEPS = (0, 10, 30, 70, 150)
 
 @pytest.fixture(autouse=True)
 def _small_segments(monkeypatch):
-    monkeypatch.setattr(plan, "SEGMENT_ELEMENTS", 1000)
+    monkeypatch.setattr(base, "SEGMENT_ELEMENTS", 1000)
     monkeypatch.setattr(plan, "MIN_MEMORY_BYTES", 20_000)
 
 
@@ -276,9 +277,10 @@ def windowed(source, tmp_path):
             ref = stat_file(source / f"step_{step}.safetensors")
             tensors = read_tensors(files, [ref], [""]).infos["model"]
             sides.append(Side(ref.url, ref.stamp, tensors, partial(check_side, window, ref)))
+        kernels = Kernels("NumPy", 2, lambda _: NumpyKernel())
         with RunFile.create(tmp_path / f"{name}.wsa", source="x") as store:
             measured = measure_changes(
-                sides, RowOptions(ordered=True), files, NumpyKernel(), store, 20_000, files.progress, window
+                sides, RowOptions(ordered=True), files, kernels, store, 20_000, files.progress, window
             )
             sums = {
                 (row.name, pair): store.measured(*(measured.identities[side] for side in pair))

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsanalyze.changes import plan
-from wsanalyze.changes.plan import MIN_MEMORY_BYTES, count_segments, plan_bands
+from wsanalyze.changes.places import Places
+from wsanalyze.changes.plan import MIN_MEMORY_BYTES, make_plan
 from wsanalyze.errors import UsageError
 from wsanalyze.files.base import FileRef
 from wsanalyze.layers.base import RowMatch
@@ -37,6 +38,22 @@ def make_match(rows):
     )
 
 
+def plan_bands(match, needed, memory_bytes):
+    """Bands as large as the memory allows, for one thread."""
+    return make_plan(Places.of(match), match.pairs, needed, memory_bytes, band_bytes=None).bands
+
+
+def count_segments(match, row):
+    places = Places.of(match)
+    return [int(places.count_segments(before)[row]) for before, _ in match.pairs]
+
+
+def segments_of(bands):
+    for band in bands:
+        arrays = (band.rows, band.indices, band.starts, band.stops)
+        yield from zip(*(array.tolist() for array in arrays), strict=True)
+
+
 def all_cells(match):
     return np.ones(match.states.shape, dtype=bool)
 
@@ -60,13 +77,9 @@ def test_bands_fit_the_memory_and_hold_every_element_once(shapes, memory_bytes):
     covered = {row: [] for row in range(len(shapes))}
     for band in bands:
         assert band.nbytes <= memory_bytes // 2
-        ends = [0]
-        for segment, offset in zip(band.segments, band.offsets, strict=True):
-            assert offset >= ends[-1]
-            assert offset % 16 == 0
-            ends.append(offset + (segment.stop - segment.start) * 4)
-            covered[segment.row].append((segment.start, segment.stop))
-        assert ends[-1] <= band.nbytes
+        assert ((band.stops - band.starts) * 4).sum() <= band.nbytes
+        for row, _, start, stop in segments_of([band]):
+            covered[row].append((start, stop))
     for row, shape in enumerate(shapes):
         runs = sorted(covered[row])
         assert runs[0][0] == 0
@@ -78,7 +91,7 @@ def test_bands_follow_the_order_of_the_file_and_not_of_the_model():
     rows = [[make_info(f"w{i}", (10, 10), side, offset=(9 - i) * 400) for side in range(2)] for i in range(10)]
     match = make_match(rows)
     (band,) = plan_bands(match, all_cells(match), MIN_MEMORY_BYTES)
-    assert [segment.row for segment in band.segments] == list(range(9, -1, -1))
+    assert band.rows.tolist() == list(range(9, -1, -1))
 
 
 def test_the_grid_does_not_depend_on_the_memory():
@@ -86,7 +99,7 @@ def test_the_grid_does_not_depend_on_the_memory():
     grids = []
     for memory_bytes in (MIN_MEMORY_BYTES, 10**9):
         bands = plan_bands(match, all_cells(match), memory_bytes)
-        grids.append({(s.row, s.index, s.start, s.stop) for band in bands for s in band.segments})
+        grids.append(set(segments_of(bands)))
     assert grids[0] == grids[1]
     assert count_segments(match, 0) == [9]
     assert len(plan_bands(match, all_cells(match), 10**9)) == 1
@@ -98,7 +111,7 @@ def test_rows_that_are_measured_already_are_not_planned():
     needed = all_cells(match)
     needed[0] = False
     (band,) = plan_bands(match, needed, MIN_MEMORY_BYTES)
-    assert [segment.row for segment in band.segments] == [1]
+    assert band.rows.tolist() == [1]
     assert plan_bands(match, np.zeros_like(needed), MIN_MEMORY_BYTES) == ()
 
 
@@ -106,14 +119,14 @@ def test_elements_in_different_orders_are_read_whole():
     plain, transposed = make_info("w", (3000, 2000), 0), make_info("w", (3000, 2000), 1, strides=(1, 3000))
     match = make_match([[plain, transposed]])
     (band,) = plan_bands(match, all_cells(match), MIN_MEMORY_BYTES)
-    assert [segment.whole for segment in band.segments] == [True]
+    assert band.whole.tolist() == [True]
     assert count_segments(match, 0) == [1]
 
 
 def test_elements_in_one_and_the_same_other_order_are_read_in_pieces():
     match = make_match([[make_info("w", (3000, 2000), side, strides=(1, 3000)) for side in range(2)]])
     bands = plan_bands(match, all_cells(match), MIN_MEMORY_BYTES)
-    assert not any(segment.whole for band in bands for segment in band.segments)
+    assert not any(band.whole.any() for band in bands)
     assert count_segments(match, 0) == [6]
 
 
@@ -123,7 +136,7 @@ def test_a_tensor_that_is_resized_is_still_read_in_pieces():
     needed = np.array([[True, False, True]])
     bands = plan_bands(match, needed, MIN_MEMORY_BYTES)
     assert all(band.nbytes <= MIN_MEMORY_BYTES // 2 for band in bands)
-    assert [segment.index for band in bands for segment in band.segments] == list(range(5))
+    assert [index for _, index, _, _ in segments_of(bands)] == list(range(5))
     assert count_segments(match, 0) == [1, 1, 5]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from bundle import BundleError, unpack
 from numpy.typing import NDArray
 
-from wsanalyze.changes.kernels import NumpyKernel
+from wsanalyze.changes.kernels import NumpyKernel, measure_arrays
 from wsanalyze.checkpoints.base import Checkpoint
 from wsanalyze.checkpoints.facts import fingerprint_file, read_facts
 from wsanalyze.checkpoints.folder import FolderSource
@@ -261,7 +261,7 @@ def _read_elements(info: TensorInfo, reader: ElementReader) -> None:
 
 
 def _measure(elements: NDArray[Any]) -> None:
-    if np.isnan(_KERNEL.measure(elements, elements).values).any():
+    if np.isnan(measure_arrays(_KERNEL, elements, elements).values).any():
         raise BrokenPromiseError("a sum of a measured tensor is NaN")
 
 

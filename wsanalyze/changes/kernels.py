@@ -1,4 +1,4 @@
-"""The fused pass on the CPU: all sums of two runs of elements, block by block, in NumPy and float64.
+"""All sums of two runs of elements on the CPU, block by block, in NumPy and float64: the reference for every kernel.
 
 Every block is widened to float64 in buffers that stay in the processor's cache and are used again, so that no result
 depends on the range or precision of the stored dtype, and no temporary is ever allocated.
@@ -12,37 +12,73 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from wsanalyze.changes.base import FloatBlock
+from wsanalyze.changes.base import BandSide, FloatBlock, IntArray, Kernel, Pending
 from wsanalyze.sums import SUM_NAMES, Sums
 
+ALIGNMENT: Final = 64
 BLOCK_ELEMENTS: Final = 2**15
 _LANE: Final = 2048  # rows of this length are summed by one call of BLAS, below its threshold for threads
 _NUM_LANES: Final = BLOCK_ELEMENTS // _LANE
 
 
-class NumpyKernel:
-    """Sums in NumPy; one instance for each thread, since its buffers are used again."""
+class HostKernel:
+    """What kernels of the CPU have in common: sides stay where they were read, and sums come at once."""
+
+    depth = 0
+
+    def allocate(self, nbytes: int) -> NDArray[np.uint8]:
+        """See `Kernel.allocate`."""
+        return allocate_aligned(nbytes)
+
+    def load(self, side: BandSide) -> BandSide:
+        """See `Kernel.load`."""
+        return side
+
+    def release(self, side: BandSide) -> None:
+        """See `Kernel.release`."""
+
+
+def measure_arrays(kernel: Kernel, before: NDArray[Any], after: NDArray[Any]) -> Sums:
+    """All sums of two arrays of the same number of elements, by any kernel."""
+    sides = [kernel.load(BandSide.of(elements)) for elements in (before, after)]
+    return Sums(kernel.measure(*sides, np.array([0]))()[0])
+
+
+def allocate_aligned(nbytes: int) -> NDArray[np.uint8]:
+    """Memory whose first byte lies at a multiple of 64: uint8 array of shape (nbytes,)."""
+    room = np.empty(nbytes + ALIGNMENT, dtype=np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    return room[start : start + nbytes]
+
+
+class NumpyKernel(HostKernel):
+    """Sums in NumPy."""
 
     def __init__(self) -> None:
         self._before, self._after, self._delta, self._scratch = (np.zeros(BLOCK_ELEMENTS) for _ in range(4))
         self._flags, self._more_flags = (np.zeros(BLOCK_ELEMENTS, dtype=bool) for _ in range(2))
 
-    def measure(self, before: NDArray[Any], after: NDArray[Any]) -> Sums:
+    def measure(self, before: BandSide, after: BandSide, segments: IntArray) -> Pending:
         """See `Kernel.measure`."""
-        if before.dtype.kind == "c" or after.dtype.kind == "c":
-            with np.errstate(all="ignore"):
-                return _measure_complex(before, after)
+        sums = np.empty((len(segments), len(SUM_NAMES)))
+        for index, segment in enumerate(segments.tolist()):
+            sums[index] = self._measure(before.elements(segment), after.elements(segment))
+        return lambda: sums
+
+    def _measure(self, before: NDArray[Any], after: NDArray[Any]) -> FloatBlock:
         total = np.zeros(len(SUM_NAMES))
         part = np.zeros(len(SUM_NAMES))
         max_delta = 0.0
+        is_complex = before.dtype.kind == "c" or after.dtype.kind == "c"
+        measure_block = self._measure_complex if is_complex else self._measure_block
         with np.errstate(all="ignore"):
             for start in range(0, before.size, BLOCK_ELEMENTS):
                 block = slice(start, start + BLOCK_ELEMENTS)
-                self._measure_block(before[block], after[block], part)
+                measure_block(before[block], after[block], part)
                 total += part
                 max_delta = max(max_delta, part[_MAX_DELTA])
         total[_MAX_DELTA] = max_delta
-        return Sums(total)
+        return total
 
     def _measure_block(self, before: NDArray[Any], after: NDArray[Any], out: FloatBlock) -> None:
         size = before.size
@@ -101,6 +137,24 @@ class NumpyKernel:
             count += np.count_nonzero(below & ~above)
         return int(count)
 
+    def _measure_complex(self, before: NDArray[Any], after: NDArray[Any], out: FloatBlock) -> None:
+        """Complex weights: absolute values are moduli, the dot product is its real part, and nothing has a sign."""
+        b, a = before.astype(np.complex128), after.astype(np.complex128)
+        bad_before, bad_after = ~np.isfinite(b), ~np.isfinite(a)
+        valid = ~(bad_before | bad_after)
+        b, a = b[valid], a[valid]
+        d = a - b
+        abs_b, abs_a, abs_d = np.abs(b), np.abs(a), np.abs(d)
+        nonzero = abs_b > 0
+        out[_N], out[_N_VALID] = before.size, b.size
+        out[_BAD_BEFORE], out[_BAD_AFTER] = bad_before.sum(), bad_after.sum()
+        out[_L1_DELTA], out[_L1_BEFORE], out[_L1_AFTER] = abs_d.sum(), abs_b.sum(), abs_a.sum()
+        out[_SQ_DELTA], out[_SQ_BEFORE], out[_SQ_AFTER] = (abs_d**2).sum(), (abs_b**2).sum(), (abs_a**2).sum()
+        out[_DOT] = (b.conj() * d).real.sum()
+        out[_MAX_DELTA] = abs_d.max(initial=0.0)
+        out[_CHANGED], out[_SIGN_FLIPS] = np.count_nonzero(d), 0.0
+        out[_REL_SUM], out[_REL_N] = (abs_d[nonzero] / abs_b[nonzero]).sum(), np.count_nonzero(nonzero)
+
 
 def _sum_products(x: FloatBlock, y: FloatBlock) -> float:
     """Sum of x * y in float64, in an order that depends on nothing but the number of elements."""
@@ -109,36 +163,6 @@ def _sum_products(x: FloatBlock, y: FloatBlock) -> float:
     whole = x.size - x.size % _LANE
     lanes = np.vecdot(x[:whole].reshape(-1, _LANE), y[:whole].reshape(-1, _LANE)).sum()
     return float(lanes + np.vecdot(x[whole:], y[whole:]))
-
-
-def _measure_complex(before: NDArray[Any], after: NDArray[Any]) -> Sums:
-    """Complex weights: absolute values are moduli, the dot product is its real part, and nothing has a sign."""
-    b, a = before.astype(np.complex128), after.astype(np.complex128)
-    bad_before, bad_after = ~np.isfinite(b), ~np.isfinite(a)
-    valid = ~(bad_before | bad_after)
-    b, a = b[valid], a[valid]
-    d = a - b
-    abs_b, abs_a, abs_d = np.abs(b), np.abs(a), np.abs(d)
-    nonzero = abs_b > 0
-    values = {
-        "n": before.size,
-        "n_valid": b.size,
-        "nonfinite_before": bad_before.sum(),
-        "nonfinite_after": bad_after.sum(),
-        "l1_delta": abs_d.sum(),
-        "l1_before": abs_b.sum(),
-        "l1_after": abs_a.sum(),
-        "sq_delta": (abs_d**2).sum(),
-        "sq_before": (abs_b**2).sum(),
-        "sq_after": (abs_a**2).sum(),
-        "dot_before_delta": (b.conj() * d).real.sum(),
-        "max_delta": abs_d.max(initial=0.0),
-        "changed": np.count_nonzero(d),
-        "sign_flips": 0.0,
-        "rel_sum": (abs_d[nonzero] / abs_b[nonzero]).sum(),
-        "rel_n": np.count_nonzero(nonzero),
-    }
-    return Sums(np.array([float(values[name]) for name in SUM_NAMES]))
 
 
 (

@@ -1,14 +1,17 @@
 """Measuring: match what is there, read what is not stored yet, and go on without what cannot be read."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wsanalyze.changes.base import Band, FileWindow, Kernel, Segment
-from wsanalyze.changes.plan import clamp_segment, count_segments, plan_bands
-from wsanalyze.changes.stream import FailedCheckpointError, stream_changes
+from wsanalyze.changes.base import Band, Batch, FailedCheckpointError, FileWindow, IntArray
+from wsanalyze.changes.devices import Kernels
+from wsanalyze.changes.places import Places
+from wsanalyze.changes.plan import Plan, find_touched, make_plan
+from wsanalyze.changes.stream import stream_changes
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import ByteSource, FileRef
 from wsanalyze.layers.base import RowMatch, TensorsByName
@@ -16,8 +19,8 @@ from wsanalyze.layers.definition import Architecture
 from wsanalyze.layers.match import match_or_widen
 from wsanalyze.progress import Progress, ProgressCallback
 from wsanalyze.store.run_file import RunFile
+from wsanalyze.sums import Sums
 from wsanalyze.tensors.base import Piece
-from wsanalyze.tensors.gather import count_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,19 @@ class RowOptions:
     architecture: Architecture | None = None
 
 
+@dataclass(slots=True)
+class Effort:
+    """What it took to read weights, compute their sums and keep them.
+
+    Attributes:
+        nbytes: Bytes that were read.
+        seconds: How long that was, by the wall clock.
+    """
+
+    nbytes: int = 0
+    seconds: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
     """What was measured.
@@ -58,6 +74,7 @@ class Measured:
         alive: Indices of those sides among all that were given.
         identities: Their identities.
         failures: For each of the others, its index and what went wrong.
+        effort: What reading and computing took.
     """
 
     match: RowMatch
@@ -65,13 +82,14 @@ class Measured:
     alive: tuple[int, ...]
     identities: tuple[str, ...]
     failures: dict[int, CheckpointError]
+    effort: Effort
 
 
 def measure_changes(
     sides: Sequence[Side],
     options: RowOptions,
     source: ByteSource,
-    kernel: Kernel,
+    kernels: Kernels,
     store: RunFile,
     memory_bytes: int,
     progress: ProgressCallback,
@@ -86,7 +104,7 @@ def measure_changes(
         sides: The checkpoints in order.
         options: Which rows.
         source: Where the bytes come from.
-        kernel: What computes the sums.
+        kernels: What computes the sums.
         store: Where they go.
         memory_bytes: Memory allowed for buffers.
         progress: Told of bytes read.
@@ -98,6 +116,7 @@ def measure_changes(
     """
     alive = list(range(len(sides)))
     failures: dict[int, CheckpointError] = {}
+    effort = Effort()
     while True:
         chosen = [sides[index] for index in alive]
         match, params = match_or_widen(
@@ -110,14 +129,17 @@ def measure_changes(
         )
         identities = [side.identity for side in chosen]
         try:
-            measuring = _Measuring(match, identities, source, kernel, store, memory_bytes, progress, window is not None)
+            places = Places.of(match)
+            measuring = _Measuring(
+                match, places, identities, source, kernels, store, memory_bytes, progress, effort, window is not None
+            )
             measuring.run(chosen, window)
         except FailedCheckpointError as failure:
             index = alive.pop(failure.side)
             failures[index] = failure
             store.drop_side(sides[index].identity)
             continue
-        return Measured(match, params, tuple(alive), tuple(identities), failures)
+        return Measured(match, params, tuple(alive), tuple(identities), failures, effort)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,28 +147,31 @@ class _Measuring:
     """What measuring works with; see `measure_changes`."""
 
     match: RowMatch
+    places: Places
     identities: Sequence[str]
     source: ByteSource
-    kernel: Kernel
+    kernels: Kernels
     store: RunFile
     memory_bytes: int
     progress: ProgressCallback
+    effort: Effort
     far: bool
 
     def run(self, sides: Sequence[Side], window: FileWindow | None) -> None:
         """Measure what is not stored: all of it band by band, or pair by pair where files are brought here for it."""
         needed = _find_needed(self.match, self.identities, self.store)
-        bands = self._plan(needed)
+        plan = self._plan(needed)
         if window is None:
-            self._walk(bands, needed)
+            self._walk(plan)
             return
         pairs = np.flatnonzero(needed.any(axis=0)).tolist()
-        files = [_count_files(bands, self.match, needed, pair) for pair in pairs]
-        if any(files) and window.plan(files, self._count_requests(bands, needed)):
+        files = [_count_files(plan, self.match, pair) for pair in pairs]
+        if any(files) and window.plan(files, self._count_requests(plan)):
             self._walk_pairs(sides, needed, files, window)
         else:
-            self._check(sides, np.flatnonzero(_find_touched(self.match, needed).any(axis=0)).tolist())
-            self._walk(bands, needed)
+            touched = find_touched(self.places, self.match.pairs, needed)
+            self._check(sides, np.flatnonzero(touched.any(axis=0)).tolist())
+            self._walk(plan)
         window.finish(list(_find_files(self.match, len(sides) - 1)))
 
     def _walk_pairs(
@@ -165,7 +190,7 @@ class _Measuring:
                 self._bring(side, sides[side], files[index], window, brought)
             only = np.zeros_like(needed)
             only[:, pair] = needed[:, pair]
-            self._walk(self._plan(only), only, measured)
+            self._walk(self._plan(only), measured)
 
     def _bring(self, index: int, side: Side, files: Mapping[FileRef, int], window: FileWindow, count: "_Count") -> None:
         """Bring those files of a side that are needed here, and see that its tensors lie in them as was thought."""
@@ -187,34 +212,69 @@ class _Measuring:
             except CheckpointError as error:
                 raise FailedCheckpointError(index, error) from error
 
-    def _plan(self, needed: NDArray[np.bool_]) -> tuple[Band, ...]:
-        bands = plan_bands(self.match, needed, self.memory_bytes)
-        return _drop_measured(bands, self.match, self.identities, needed, self.store)
+    def _plan(self, needed: NDArray[np.bool_]) -> Plan:
+        """What is read when. What comes from afar is asked for in few and large runs, one after another."""
+        threads, band = (1, {"band_bytes": None}) if self.far else (self.kernels.num_threads, {})
+        plan = make_plan(self.places, self.match.pairs, needed, self.memory_bytes, threads, **band)
+        return replace(plan, bands=self._drop_measured(plan))
 
-    def _walk(self, bands: Sequence[Band], needed: NDArray[np.bool_], count: "_Count | None" = None) -> None:
+    def _walk(self, plan: Plan, count: "_Count | None" = None) -> None:
         """The band walk over the cells needed."""
-        match, store = self.match, self.store
-        counts = {row: count_segments(match, row) for row in np.flatnonzero(needed.any(axis=1)).tolist()}
-        count = count or _Count(self.progress, "measuring", _count_bytes(bands, match, needed))
+        counts = [self.places.count_segments(before) for before, _ in plan.pairs]
+        count = count or _Count(self.progress, "measuring", _count_bytes(plan, self.places))
         count.add(0)
-        last = None
-        for segment, pair, sums in stream_changes(bands, match, needed, self.source, self.kernel, count.add):
-            if self.far and last not in (None, pair):
-                store.commit()  # costs less than bytes that come again
-            last = pair
-            before, after = (self.identities[side] for side in match.pairs[pair])
-            name = match.rows[segment.row].name
-            num_segments = counts[segment.row][pair]
-            if num_segments == 1:
-                store.add(name, before, after, sums)
-            else:
-                store.add_segment(name, before, after, segment.index, num_segments, sums)
-        store.commit()
+        started = time.perf_counter()
 
-    def _count_requests(self, bands: Sequence[Band], needed: NDArray[np.bool_]) -> int:
+        def on_bytes(num_bytes: int) -> None:
+            self.effort.nbytes += num_bytes
+            count.add(num_bytes)
+
+        try:
+            for batch in stream_changes(plan, self.places, self.source, self.kernels.make, on_bytes):
+                self._keep(batch, plan, counts[batch.pair])
+                if self.far:
+                    self.store.commit()  # costs less than bytes that come again
+            self.store.commit()
+        finally:
+            self.effort.seconds += time.perf_counter() - started
+
+    def _keep(self, batch: Batch, plan: Plan, counts: IntArray) -> None:
+        """Hand sums to the run file: those of whole tensors together, those of segments one by one."""
+        before, after = (self.identities[side] for side in plan.pairs[batch.pair])
+        names = [self.match.rows[row].name for row in batch.rows.tolist()]
+        alone = counts[batch.rows] == 1
+        self.store.add_all([names[i] for i in np.flatnonzero(alone).tolist()], before, after, batch.sums[alone])
+        for place in np.flatnonzero(~alone).tolist():
+            index, num_segments = int(batch.indices[place]), int(counts[batch.rows[place]])
+            self.store.add_segment(names[place], before, after, index, num_segments, Sums(batch.sums[place]))
+
+    def _drop_measured(self, plan: Plan) -> tuple[Band, ...]:
+        """Leave out segments of large tensors that an earlier, interrupted run has measured at every needed pair."""
+        counts = [self.places.count_segments(before) for before, _ in plan.pairs]
+        stored: dict[int, set[int]] = {}
+        for row in np.flatnonzero(plan.needed.any(axis=1)).tolist():
+            pairs = np.flatnonzero(plan.needed[row]).tolist()
+            largest = max(int(counts[pair][row]) for pair in pairs)
+            if largest > 1:
+                stored[row] = set(range(largest))
+                for pair in pairs:
+                    before, after = (self.identities[side] for side in plan.pairs[pair])
+                    found = self.store.measured_segments(self.match.rows[row].name, before, after)
+                    stored[row] &= found | set(range(int(counts[pair][row]), largest))
+        if not any(stored.values()):
+            return plan.bands
+        kept = []
+        for band in plan.bands:
+            both = zip(band.rows.tolist(), band.indices.tolist(), strict=True)
+            missing = np.array([index not in stored.get(row, ()) for row, index in both], dtype=np.bool_)
+            if missing.any():
+                kept.append(band.choose(missing))
+        return tuple(kept)
+
+    def _count_requests(self, plan: Plan) -> int:
         """How many runs of bytes the bands are read in, each one of one file at one side."""
-        touched = _find_touched(self.match, needed)
-        rows = [{segment.row for segment in band.segments} for band in bands]
+        touched = find_touched(self.places, plan.pairs, plan.needed)
+        rows = [set(band.rows.tolist()) for band in plan.bands]
         return sum(
             len({piece.file.url for row in band if touched[row, side] for piece in _pieces(self.match, row, side)})
             for band in rows
@@ -247,11 +307,11 @@ def _find_files(match: RowMatch, side: int) -> dict[FileRef, None]:
     return dict.fromkeys(p.file for row in range(len(match.rows)) for p in _pieces(match, row, side))
 
 
-def _count_files(bands: Sequence[Band], match: RowMatch, needed: NDArray[np.bool_], pair: int) -> dict[FileRef, int]:
+def _count_files(plan: Plan, match: RowMatch, pair: int) -> dict[FileRef, int]:
     """The files of both sides of a pair and how many bytes of each are needed for it."""
     found: dict[FileRef, set[tuple[int, int]]] = {}
-    for row in {segment.row for band in bands for segment in band.segments if needed[segment.row, pair]}:
-        for side in match.pairs[pair]:
+    for row in {row for band in plan.bands for row in band.rows[plan.needed[band.rows, pair]].tolist()}:
+        for side in plan.pairs[pair]:
             for piece in _pieces(match, row, side):  # several rows may be made of one
                 found.setdefault(piece.file, set()).add((piece.offset, piece.nbytes))
     return {file: sum(nbytes for _, nbytes in spans) for file, spans in found.items()}
@@ -267,58 +327,18 @@ def _find_needed(match: RowMatch, identities: Sequence[str], store: RunFile) -> 
     return needed
 
 
-def _drop_measured(
-    bands: Sequence[Band],
-    match: RowMatch,
-    identities: Sequence[str],
-    needed: NDArray[np.bool_],
-    store: RunFile,
-) -> tuple[Band, ...]:
-    """Leave out segments of large tensors that an earlier, interrupted run has measured at every needed pair."""
-    stored: dict[int, set[int]] = {}
-    for row in np.flatnonzero(needed.any(axis=1)).tolist():
-        counts = count_segments(match, row)
-        pairs = np.flatnonzero(needed[row]).tolist()
-        largest = max(counts[pair] for pair in pairs)
-        if largest > 1:
-            stored[row] = set(range(largest))
-            for pair in pairs:
-                before, after = (identities[side] for side in match.pairs[pair])
-                found = store.measured_segments(match.rows[row].name, before, after)
-                stored[row] &= found | set(range(counts[pair], largest))
-    if not any(stored.values()):
-        return tuple(bands)
-    kept = []
-    for band in bands:
-        both = [
-            (segment, offset)
-            for segment, offset in zip(band.segments, band.offsets, strict=True)
-            if segment.index not in stored.get(segment.row, ())
-        ]
-        if both:
-            segments, offsets = zip(*both, strict=True)
-            kept.append(Band(segments, offsets, band.nbytes))
-    return tuple(kept)
-
-
-def _count_bytes(bands: Sequence[Band], match: RowMatch, needed: NDArray[np.bool_]) -> int:
-    touched = _find_touched(match, needed)
-    runs: dict[int, list[Segment]] = {}
-    for band in bands:
-        for segment in band.segments:
-            runs.setdefault(segment.row, []).append(segment)
-    return sum(
-        count_bytes(info, (clamp_segment(segment, info) for segment in segments))
-        for row, segments in runs.items()
-        for side in np.flatnonzero(touched[row]).tolist()
-        if (info := match.tensors[row][side]) is not None
-    )
-
-
-def _find_touched(match: RowMatch, needed: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which tensors are read: bool of shape (L, T), true where a needed cell has a side there."""
-    touched = np.zeros((len(match.rows), len(match.pairs) + 1), dtype=np.bool_)
-    for pair, (before, after) in enumerate(match.pairs):
-        touched[:, before] |= needed[:, pair]
-        touched[:, after] |= needed[:, pair]
-    return touched
+def _count_bytes(plan: Plan, places: Places) -> int:
+    """Bytes that all bands take, at every checkpoint that is read."""
+    touched = find_touched(places, plan.pairs, plan.needed) & (places.numel >= 0)
+    total = 0
+    for band in plan.bands:
+        for side in np.flatnonzero(touched[band.rows].any(axis=0)).tolist():
+            rows = band.rows
+            numel = places.numel[rows, side]
+            counts = np.minimum(band.stops, numel) - np.minimum(band.starts, numel)
+            total += int((counts * places.itemsize[rows, side])[touched[rows, side] & places.simple[rows, side]].sum())
+            odd = touched[rows, side] & ~places.simple[rows, side]
+            for row in np.unique(rows[odd]).tolist():
+                mine = odd & (rows == row)
+                total += places.count_bytes(row, side, band.starts[mine], band.stops[mine])
+    return total

@@ -4,7 +4,9 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -12,7 +14,7 @@ from typing import Final, Self
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import FileRef
 
-_MAX_OPEN_FILES: Final = 64
+_MAX_OPEN_FILES: Final = 128
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
@@ -31,17 +33,24 @@ def stat_file(path: str | Path) -> FileRef:
     return FileRef(str(path), found.st_size, _stamp(found), found.st_mtime_ns)
 
 
+@dataclass(slots=True, eq=False)
+class _OpenFile:
+    """A file that is open, and how many are reading it right now."""
+
+    descriptor: int
+    num_readers: int = 0
+
+
 class LocalFiles:
-    """The ByteSource of local files. Keeps a bounded number of them open; safe to use from threads."""
+    """The ByteSource of local files. Keeps a bounded number of them open; threads read from it side by side."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._open: OrderedDict[tuple[str, str], _OpenFile] = OrderedDict()
         self._lock = threading.Lock()
 
     def read_into(self, file: FileRef, offset: int, buffer: memoryview) -> None:
         """See `ByteSource.read_into`."""
-        with self._lock:
-            descriptor = self._descriptor(file)
+        with self.open(file) as descriptor:
             try:
                 done = 0
                 while done < len(buffer):
@@ -60,15 +69,31 @@ class LocalFiles:
 
     def verify(self, file: FileRef) -> None:
         """See `ByteSource.verify`."""
-        with self._lock:
-            if _read_stamp(self._descriptor(file), file) != file.stamp:
+        with self.open(file) as descriptor:
+            if _read_stamp(descriptor, file) != file.stamp:
                 raise CheckpointError("was changed while it was being read", file.url)
 
     def close(self) -> None:
         """See `ByteSource.close`."""
         with self._lock:
             while self._open:
-                os.close(self._open.popitem()[1])
+                os.close(self._open.popitem()[1].descriptor)
+
+    @contextmanager
+    def open(self, file: FileRef) -> Iterator[int]:
+        """The descriptor of a file, which stays open meanwhile.
+
+        Raises:
+            CheckpointError: If it cannot be opened, or is not the one that was listed.
+        """
+        with self._lock:
+            entry = self._find(file)
+            entry.num_readers += 1
+        try:
+            yield entry.descriptor
+        finally:
+            with self._lock:
+                entry.num_readers -= 1
 
     def __enter__(self) -> Self:
         return self
@@ -78,23 +103,30 @@ class LocalFiles:
     ) -> None:
         self.close()
 
-    def _descriptor(self, file: FileRef) -> int:
+    def _find(self, file: FileRef) -> _OpenFile:
         key = file.url, file.stamp  # another file may stand under the same name by now
-        descriptor = self._open.get(key)
-        if descriptor is not None:
+        entry = self._open.get(key)
+        if entry is not None:
             self._open.move_to_end(key)
-            return descriptor
+            return entry
         try:
-            descriptor = os.open(file.url, _FLAGS)
+            entry = _OpenFile(os.open(file.url, _FLAGS))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"cannot be read ({_explain(error)})", file.url) from error
-        self._open[key] = descriptor
-        if _read_stamp(descriptor, file) != file.stamp:
-            os.close(self._open.pop(key))
+        self._open[key] = entry
+        if _read_stamp(entry.descriptor, file) != file.stamp:
+            os.close(self._open.pop(key).descriptor)
             raise CheckpointError("was changed since it was listed", file.url)
         if len(self._open) > _MAX_OPEN_FILES:
-            os.close(self._open.popitem(last=False)[1])
-        return descriptor
+            idle = next(
+                (key for key, other in self._open.items() if not other.num_readers and other is not entry), None
+            )
+            if idle is not None:
+                os.close(self._open.pop(idle).descriptor)
+        return entry
+
+
+_seeking: Final = threading.Lock()
 
 
 def _read_positional(descriptor: int, buffer: memoryview, offset: int) -> int:
@@ -102,9 +134,10 @@ def _read_positional(descriptor: int, buffer: memoryview, offset: int) -> int:
 
 
 def _read_after_seek(descriptor: int, buffer: memoryview, offset: int) -> int:
-    """For Windows, which has no positional read: the lock of LocalFiles makes the pair of calls one."""
-    os.lseek(descriptor, offset, os.SEEK_SET)
-    data = os.read(descriptor, len(buffer))
+    """For Windows, which has no positional read: a lock makes the pair of calls one."""
+    with _seeking:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        data = os.read(descriptor, len(buffer))
     buffer[: len(data)] = data
     return len(data)
 

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wsanalyze.errors import StoreError
 from wsanalyze.series import ChangeSeries
@@ -62,6 +63,8 @@ class RunFile:
         self._tensors: dict[str, int] = {}
         self._sides: dict[str, int] = {}
         self._last_commit = time.monotonic()
+        self._segments: dict[tuple[int, ...], dict[int, Sums]] = {}  # not handed to the database yet
+        self._begun: dict[tuple[int, ...], int] = {}  # of how many segments of a tensor the database was told
 
     @classmethod
     def create(cls, path: Path, *, source: str) -> Self:
@@ -109,7 +112,8 @@ class RunFile:
         """Keep what was measured and let go of the file; one that was made for nothing is taken away again."""
         try:
             unused = False
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(sqlite3.Error, StoreError):
+                self._write_segments()
                 self._database.commit()
                 unused = self._new and self._is_unused()
             self._database.close()
@@ -171,39 +175,76 @@ class RunFile:
 
     def add(self, tensor: str, before: str, after: str, sums: Sums) -> None:
         """Take in the sums of a whole tensor; committed now and then."""
-        self._insert("cells", (self._tensor(tensor), self._side(before), self._side(after)), sums)
+        self.add_all([tensor], before, after, sums.values[None])
+
+    def add_all(self, tensors: Sequence[str], before: str, after: str, sums: NDArray[np.float64]) -> None:
+        """Take in the sums of several whole tensors between the same sides: float64 array of shape (R, 16)."""
+        sides = (self._side(before), self._side(after))
+        # Infinities of both signs that met in a sum of products: an overflow like any other, and NULL to SQLite.
+        values = np.where(np.isnan(sums), np.inf, sums)
+        keys = [(self._tensor(tensor), *sides) for tensor in tensors]
+        rows = [
+            (*key, *numbers, checksum_sums(key, row))
+            for key, numbers, row in zip(keys, values.tolist(), values, strict=True)
+        ]
+        with explain_errors(self.path):
+            self._database.executemany(f"INSERT OR REPLACE INTO cells VALUES (?, ?, ?, {_PLACES})", rows)  # noqa: S608
+        self._commit_now_and_then()
 
     def add_segment(self, tensor: str, before: str, after: str, segment: int, num_segments: int, sums: Sums) -> None:
-        """Take in the sums of one segment of a tensor; once all are there, their total becomes the tensor's."""
+        """Take in the sums of one segment of a tensor; once all are there, their total becomes the tensor's.
+
+        Segments whose tensor is complete before the next commit never get to the disk.
+        """
         key = (self._tensor(tensor), self._side(before), self._side(after))
-        self._insert("segments", (*key, segment), sums)
-        where = "WHERE tensor = ? AND before = ? AND after = ?"
+        parts = self._segments.setdefault(key, {})
+        parts[segment] = sums
+        if len(parts) < num_segments <= len(parts) + self._begun.get(key, 0):
+            parts = self._read_segments(key) | parts
+        if len(parts) == num_segments:
+            self._insert("cells", key, Sums.of(parts[index] for index in sorted(parts)))
+            del self._segments[key]
+            if self._begun.pop(key, 0):
+                with explain_errors(self.path):
+                    self._database.execute("DELETE FROM segments WHERE tensor = ? AND before = ? AND after = ?", key)
+        self._commit_now_and_then()
+
+    def _read_segments(self, key: tuple[int, ...]) -> dict[int, Sums]:
+        """Segments of an unfinished tensor that were committed."""
+        query = f"SELECT segment, checksum, {SUM_COLUMNS} FROM segments WHERE tensor = ? AND before = ? AND after = ?"  # noqa: S608 - own column names
+        parts = {}
         with explain_errors(self.path):
-            (count,) = self._database.execute(f"SELECT count(*) FROM segments {where}", key).fetchone()  # noqa: S608
-            if count < num_segments:
-                return
-            query = f"SELECT segment, checksum, {SUM_COLUMNS} FROM segments {where} ORDER BY segment"  # noqa: S608 - own column names
-            parts = []
             for index, checksum, *values in self._database.execute(query, key):
-                parts.append(Sums(np.array(values, dtype=np.float64)))
-                if checksum != checksum_sums((*key, index), parts[-1].values):
+                parts[index] = Sums(np.array(values, dtype=np.float64))
+                if checksum != checksum_sums((*key, index), parts[index].values):
                     raise damaged(self.path, "the sums of a segment are not those that were written")
-        self._insert("cells", key, Sums.of(parts))
-        with explain_errors(self.path):
-            self._database.execute(f"DELETE FROM segments {where}", key)  # noqa: S608 - own text
+        return parts
+
+    def _write_segments(self) -> None:
+        """Hand segments of unfinished tensors to the database."""
+        for key, parts in self._segments.items():
+            for index, sums in parts.items():
+                self._insert("segments", (*key, index), sums)
+            self._begun[key] = self._begun.get(key, 0) + len(parts)
+        self._segments.clear()
 
     def measured_segments(self, tensor: str, before: str, after: str) -> set[int]:
         """Segments of an unfinished tensor that are there already."""
         key = (self._tensor(tensor), self._side(before), self._side(after))
         query = "SELECT segment FROM segments WHERE tensor = ? AND before = ? AND after = ?"
         with explain_errors(self.path):
-            return {segment for (segment,) in self._database.execute(query, key)}
+            found = {segment for (segment,) in self._database.execute(query, key)}
+        if found:
+            self._begun[key] = len(found)
+        return found | self._segments.get(key, {}).keys()
 
     def drop_side(self, identity: str) -> None:
         """Forget everything that was computed from a checkpoint that turned out bad."""
         side = self._side(identity)
         with explain_errors(self.path):
             forget_series(self._database)
+            for parts in [key for key in self._segments if side in key[1:]]:
+                del self._segments[parts]
             for table in ("cells", "segments"):
                 self._database.execute(f"DELETE FROM {table} WHERE before = ? OR after = ?", (side, side))  # noqa: S608
             self._database.execute("DELETE FROM facts WHERE side = ?", (side,))
@@ -227,6 +268,7 @@ class RunFile:
 
     def commit(self) -> None:
         """Make everything taken in so far survive a kill."""
+        self._write_segments()
         with explain_errors(self.path):
             self._database.commit()
         self._last_commit = time.monotonic()
@@ -294,6 +336,8 @@ class RunFile:
         places = ", ".join("?" * len(key))
         with explain_errors(self.path):
             self._database.execute(f"INSERT OR REPLACE INTO {table} VALUES ({places}, {_PLACES})", row)  # noqa: S608
+
+    def _commit_now_and_then(self) -> None:
         if time.monotonic() - self._last_commit > _COMMIT_SECONDS:
             self.commit()
 

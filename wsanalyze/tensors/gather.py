@@ -124,10 +124,18 @@ class ElementReader:
         Raises:
             CheckpointError: If the file cannot be read.
         """
+        self.read_run(piece.file, piece.offset + offset, data)
+
+    def read_run(self, file: FileRef, offset: int, data: NDArray[np.uint8]) -> None:
+        """Fill an array with the bytes of a file from `offset` on.
+
+        Raises:
+            CheckpointError: If the file cannot be read.
+        """
         if data.nbytes:
-            self._source.read_into(piece.file, piece.offset + offset, data.data)
+            self._source.read_into(file, offset, data.data)
             self.num_bytes += data.nbytes
-        self.files[piece.file.url] = piece.file
+        self.files[file.url] = file
 
     def _assemble(self, info: TensorInfo, start: int, stop: int, data: NDArray[np.uint8]) -> None:
         """Read each part of each piece that lies in the run, every byte once.

@@ -1,0 +1,110 @@
+"""The shortest road: bands that lie alike at all checkpoints, read from open files and added up by compiled code."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from wsanalyze.changes.base import Band, Batch, FailedCheckpointError, IntArray, Kernel
+from wsanalyze.changes.compiled import CompiledKernel
+from wsanalyze.changes.layout import Alike
+from wsanalyze.changes.places import Places
+from wsanalyze.changes.plan import Plan
+from wsanalyze.errors import CheckpointError
+from wsanalyze.files.base import ByteSource, FileRef
+from wsanalyze.files.local import LocalFiles
+
+_MAX_FILES: Final = 128
+"""Most files of a band: each thread has those of its band open."""
+
+
+class DirectWalk:
+    """Walks bands whose files all lie on disk, from each checkpoint to the next: the sums are those of `BandWalker`.
+
+    Args:
+        places: Where the tensors lie.
+        sides: The checkpoints, each compared with the one before.
+        pairs: For each of them but the first, the index of that pair.
+        source: Where the bytes come from.
+        kernel: What reads and adds them up.
+        on_bytes: Told how many bytes came in.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        sides: list[int],
+        pairs: list[int],
+        source: LocalFiles,
+        kernel: CompiledKernel,
+        on_bytes: Callable[[int], None],
+    ) -> None:
+        self._places = places
+        self._sides = sides
+        self._pairs = pairs
+        self._source = source
+        self._kernel = kernel
+        self._on_bytes = on_bytes
+
+    @classmethod
+    def of(
+        cls, places: Places, plan: Plan, source: ByteSource, kernel: Kernel, on_bytes: Callable[[int], None]
+    ) -> "DirectWalk | None":
+        """The walk, or None where files lie elsewhere, nothing was compiled, or others than neighbours are compared."""
+        # One that reads in a way of its own wants to be asked for every byte.
+        if type(source) is not LocalFiles or not isinstance(kernel, CompiledKernel):
+            return None
+        pairs = sorted(np.flatnonzero(plan.needed.any(axis=0)).tolist(), key=lambda pair: plan.pairs[pair])
+        ends = [plan.pairs[pair] for pair in pairs]
+        if any(first[1] != second[0] for first, second in pairwise(ends)) or not pairs:
+            return None
+        sides = [ends[0][0], *(after for _, after in ends)]
+        return cls(places, sides, pairs, source, kernel, on_bytes)
+
+    def walk(self, band: Band, alike: Alike) -> list[Batch] | None:
+        """Measure a band; None where it cannot be read so: the long road then finds out why.
+
+        Raises:
+            FailedCheckpointError: If a checkpoint cannot be read, or was changed meanwhile.
+        """
+        runs = [alike.runs[side] for side in self._sides]
+        files = {self._places.files[run[0]] for side in runs for run in side}
+        if len(files) > _MAX_FILES:
+            return None
+        shape = len(runs), len(runs[0])
+        descriptors, offsets = (np.empty(shape, dtype=np.int64) for _ in range(2))
+        with ExitStack() as stack:
+            for index, side in enumerate(runs):
+                for place, (number, offset, _, _) in enumerate(side):
+                    file = self._places.files[number]
+                    descriptors[index, place] = self._open(file, self._sides[index], stack)
+                    offsets[index, place] = file.start + offset
+            sums = self._kernel.walk(descriptors, offsets, _segments(alike))
+            if sums is None:
+                return None
+            for index, side in enumerate(runs):
+                self._verify({self._places.files[run[0]] for run in side}, self._sides[index])
+        self._on_bytes(alike.nbytes_read * len(self._sides))
+        return [Batch(pair, band.rows, band.indices, sums[place]) for place, pair in enumerate(self._pairs)]
+
+    def _open(self, file: FileRef, side: int, stack: ExitStack) -> int:
+        try:
+            return stack.enter_context(self._source.open(file))
+        except CheckpointError as error:
+            raise FailedCheckpointError(side, error) from error
+
+    def _verify(self, files: set[FileRef], side: int) -> None:
+        try:
+            for file in files:
+                self._source.verify(file)
+        except CheckpointError as error:
+            raise FailedCheckpointError(side, error) from error
+
+
+def _segments(alike: Alike) -> IntArray:
+    """What compiled code is told of segments: int64 array of shape (S, 4)."""
+    starts = np.array([run[2] for run in next(iter(alike.runs.values()))], dtype=np.int64)
+    run = np.searchsorted(starts, alike.offsets, side="right") - 1
+    return np.stack([run, alike.offsets - starts[run], alike.types, alike.numels], axis=1)
