@@ -365,6 +365,17 @@ def test_files_left_alone_beside_another_format_are_named(run, open_at):
     assert note.endswith(": step_3.pt, step_20.pt")
 
 
+def test_a_name_that_lies_beside_every_checkpoint_is_named_once(tmp_path, open_at):
+    for step in (1, 2, 3, 4, 5, 6):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        save_file(state(step), folder / "model.safetensors")
+        torch.save(state(step), folder / "pytorch_model.bin")
+    (note,) = [note for note in open_at(tmp_path).notes if "left out" in note]
+    assert note.startswith("6 files are left out")
+    assert note.endswith(": pytorch_model.bin")
+
+
 def test_every_nth_still_names_the_copies(run, open_at):
     torch.save({"state_dict": state(100), "global_step": 100}, run / "last.pt")
     found = open_at(run, every=2)

@@ -159,10 +159,11 @@ def open_sequence(
             else f"{', '.join(sources)}: no checkpoint holds {weights} weights; try --weights auto"
         )
     if unread := [name for c in chosen for name in c.unread]:
+        names = list(dict.fromkeys(unread))  # most lie beside every checkpoint
         notes.append(
             f"{len(unread)} {'file is' if len(unread) == 1 else 'files are'} left out beside those that are read (the "
-            f"same in another format, averages, other adapters): {', '.join(unread[:_MAX_NAMED])}"
-            f"{', ...' if len(unread) > _MAX_NAMED else ''}"
+            f"same in another format, averages, other adapters): {', '.join(names[:_MAX_NAMED])}"
+            f"{', ...' if len(names) > _MAX_NAMED else ''}"
         )
     if any(len(found.infos) > 1 for c in usable if (found := opened[c.origin].tensors)):
         notes.append(f"the {weights} weights are read (--weights chooses)")
