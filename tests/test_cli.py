@@ -25,6 +25,7 @@ from wsanalyze.store.run_file import RunFile
 from wsanalyze.version import __version__
 
 CONVNET = Path(__file__).parents[1] / "fixtures" / "digits-convnet"
+MEASURED = r"measured (\d\S* \w+) in \d+\.\d+ s \(\d\S* \w+/s\)\n"
 COMMAND = [sys.executable, "-W", "error", "-m", "wsanalyze"]
 HOSTILE = (
     "<script>alert(1)</script>.weight",
@@ -93,8 +94,23 @@ def test_analyze_prints_a_report(wsanalyze, source, run_path):
     status, out, err = wsanalyze("analyze", source, "--run", run_path)
     assert status == 0
     assert out.startswith(f"wsanalyze {__version__}: relative weight change of 8 layers over 4 changes")
-    assert err == f"run kept in {run_path}\n"
+    assert re.fullmatch(MEASURED + re.escape(f"run kept in {run_path}\n"), err)
     assert "\x1b" not in out
+
+
+def test_analyze_tells_what_measuring_took_until_all_is_stored(wsanalyze, source, run_path, tmp_path):
+    first = wsanalyze("analyze", source, "--run", run_path, "--json", tmp_path / "first.json")[2].splitlines()
+    again = wsanalyze("analyze", source, "--run", run_path, "--json", "-")[2].splitlines()
+    assert re.fullmatch(MEASURED, f"{first[0]}\n")[1] == "4.80 kB"  # 5 checkpoints of 8 rows of 30 numbers
+    assert again == ["measured nothing: all of it was stored already"]
+    assert wsanalyze("analyze", source, "--run", run_path, "--quiet") == (0, "", "")
+    for report in ("--json", "--markdown"):
+        assert "measured nothing" not in wsanalyze("report", run_path, report, "-")[1]
+
+
+def test_nothing_is_said_of_measuring_where_there_is_nothing_to_compare(wsanalyze, source, run_path):
+    status, _, err = wsanalyze("analyze", source / "step_40.safetensors", "--run", run_path)
+    assert (status, err) == (0, f"run kept in {run_path}\n")
 
 
 def test_report_shows_a_stored_run_again(wsanalyze, measured, source):
@@ -207,7 +223,7 @@ def test_the_main_job_in_a_process_of_its_own(source, run_path):
     done = subprocess.run([*COMMAND, "analyze", source, "--run", run_path], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "8 layers over 4 changes" in done.stdout
-    assert done.stderr == f"run kept in {run_path}\n"
+    assert re.fullmatch(MEASURED + re.escape(f"run kept in {run_path}\n"), done.stderr)
 
 
 def test_the_version(wsanalyze):
@@ -456,7 +472,7 @@ def with_bad_files(source):
 def test_bad_files_among_good_ones(wsanalyze, with_bad_files, run_path):
     status, out, err = wsanalyze("analyze", with_bad_files, "--run", run_path, "--json", "-")
     assert status == 3
-    assert err == "wsanalyze: 3 checkpoints could not be read.\n"
+    assert re.fullmatch(f"{MEASURED}wsanalyze: 3 checkpoints could not be read\\.\n", err)
     document = json.loads(out)
     states = {checkpoint["label"]: checkpoint["status"] for checkpoint in document["checkpoints"]}
     assert {label for label, status in states.items() if status == "unreadable"} == {"step_50", "step_60", "step_15"}
@@ -645,7 +661,7 @@ def test_names_of_files_that_are_not_utf_8(wsanalyze, source, run_path, tmp_path
     run = run_path.with_name("run-\udcff.wsa")
     (odd / "step_20.safetensors").rename(odd / "step_20-\udc80.safetensors")
     status, out, err = wsanalyze("analyze", odd, "--run", run)
-    assert (status, err) == (0, f"run kept in {tmp_path}/run-\\udcff.wsa\n")
+    assert (status, err.splitlines()[1:]) == (0, [f"run kept in {tmp_path}/run-\\udcff.wsa"])
     for option in ("--json", "--csv", "--markdown"):
         status, out, _ = wsanalyze("report", run, option, "-")
         assert status == 0

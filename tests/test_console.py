@@ -1,4 +1,4 @@
-"""When the libraries that trends need are imported: while a processor is idle, and never where it costs time."""
+"""What measuring took, in a line; and when the libraries that trends need are imported: while a processor is idle."""
 
 import sys
 import threading
@@ -6,8 +6,22 @@ import threading
 import pytest
 
 from wsanalyze import console
-from wsanalyze.console import ProgressDisplay, WarmUp
-from wsanalyze.progress import Progress
+from wsanalyze.console import ProgressDisplay, WarmUp, describe_effort
+from wsanalyze.progress import Effort, Progress
+
+
+@pytest.mark.parametrize(
+    ("effort", "told"),
+    [
+        (Effort(6_000_000_000, 1.2345), "measured 6.00 GB in 1.23 s (4.86 GB/s)"),
+        (Effort(960, 0.0021), "measured 960 B in 0.002 s (457 kB/s)"),
+        (Effort(24_000_000_000_000, 4321.06), "measured 24.0 TB in 4321.06 s (5.55 GB/s)"),
+        (Effort(1, 0.0), "measured 1 B in 0.000 s (1.00 GB/s)"),  # a clock that does not tick as fast
+        (Effort(0, 0.0), "measured nothing: all of it was stored already"),
+    ],
+)
+def test_what_measuring_took_is_told_in_one_line(effort, told):
+    assert describe_effort(effort) == told
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def analyze(
     step. What was measured before is not measured again.
     """
     trend_options = _read_options(options)
-    from wsanalyze.console import ProgressDisplay
+    from wsanalyze.console import ProgressDisplay, describe_effort
     from wsanalyze.hub.session import HubOptions
     from wsanalyze.options import parse_memory
     from wsanalyze.pipeline import AnalyzeOptions, measure_run
@@ -117,6 +117,8 @@ def analyze(
     path = None if run_path is None else Path(run_path)
     with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"], warm_up=True) as progress:
         run = measure_run(source, path, wanted, command=command, progress=progress)
+    if run.effort is not None and run.series.pairs and not options["quiet"]:
+        click.echo(describe_effort(run.effort), err=True)
     return _report(run, trend_options, options, keeps=True)
 
 

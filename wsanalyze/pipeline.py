@@ -123,7 +123,7 @@ def measure_run(
             store.save_series(replace(series, events=events), identities)
             series = _tell_more(store.load_series(), measured, [alive[i] for i in measured.alive], source, store)
             store.save_series(series, identities)
-            return Run(series, path)
+            return Run(series, path, measured.effort)
     finally:
         source.close()
 

@@ -1,4 +1,4 @@
-"""What a long piece of work tells whoever waits for it: a callback, silent by default."""
+"""What a long piece of work tells whoever waits for it: a callback, silent by default, and what it took in the end."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,6 +21,19 @@ class Progress:
     total: int
     unit: str
     note: str = ""
+
+
+@dataclass(slots=True)
+class Effort:
+    """What it took to read weights, compute their sums and keep them.
+
+    Attributes:
+        nbytes: Bytes that were read.
+        seconds: How long that was, by the wall clock.
+    """
+
+    nbytes: int = 0
+    seconds: float = 0.0
 
 
 class ProgressCallback(Protocol):

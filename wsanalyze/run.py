@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from wsanalyze.progress import Effort
     from wsanalyze.reports.base import Destination
     from wsanalyze.series import ChangeSeries
 
@@ -29,15 +30,19 @@ class Run:
     Args:
         series: The changes.
         path: The run file that holds them, or None for a table.
+        effort: What measuring took, where it was done just now.
 
     Attributes:
         series: The changes of L rows over P pairs; see `wsanalyze.series.ChangeSeries`.
         path: The run file, or None.
+        effort: What measuring took, stored cells not counted; None for a stored run or a table. In no report: those
+            of one run are the same.
     """
 
-    def __init__(self, series: ChangeSeries, path: Path | None = None) -> None:
+    def __init__(self, series: ChangeSeries, path: Path | None = None, effort: Effort | None = None) -> None:
         self.series = series
         self.path = path
+        self.effort = effort
         self._found: dict[TrendOptions, Trends] = {}
 
     @classmethod

@@ -13,6 +13,7 @@ from wsanalyze.reports.text import (
     format_bytes,
     format_count,
     format_number,
+    format_seconds,
     join_some,
     printable,
     shorten,
@@ -57,6 +58,26 @@ def test_what_can_be_seen_stays(name):
 
 def test_characters_that_the_encoding_lacks_are_made_visible():
     assert printable("é層", "latin-1") == "é\\u5c64"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.0, "0 s"),
+        (0.01234, "0.012 s"),
+        (0.996, "1.0 s"),
+        (4.56, "4.6 s"),
+        (9.97, "10 s"),
+        (78.9, "79 s"),
+        (119.0, "120 s"),
+        (150.0, "2.5 min"),
+        (3600.0, "60 min"),
+        (7200.0, "2.0 h"),
+        (1e6, "12 days"),
+    ],
+)
+def test_seconds_that_are_known_roughly_have_two_digits(seconds, shown):
+    assert format_seconds(seconds) == shown
 
 
 @given(any_text, st.sampled_from(["utf-8", "ascii", "cp1252"]))

@@ -17,7 +17,7 @@ from wsanalyze.files.base import ByteSource, FileRef
 from wsanalyze.layers.base import RowMatch, TensorsByName
 from wsanalyze.layers.definition import Architecture
 from wsanalyze.layers.match import match_or_widen
-from wsanalyze.progress import Progress, ProgressCallback
+from wsanalyze.progress import Effort, Progress, ProgressCallback
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.sums import Sums
 from wsanalyze.tensors.base import Piece
@@ -49,19 +49,6 @@ class RowOptions:
     params: str = "auto"
     pattern: str | None = None
     architecture: Architecture | None = None
-
-
-@dataclass(slots=True)
-class Effort:
-    """What it took to read weights, compute their sums and keep them.
-
-    Attributes:
-        nbytes: Bytes that were read.
-        seconds: How long that was, by the wall clock.
-    """
-
-    nbytes: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -164,6 +164,15 @@ def format_bytes(num_bytes: int) -> str:
     return f"{size:.{max(0, 2 - power)}f} {unit}"
 
 
+def format_seconds(seconds: float) -> str:
+    """A time in two significant digits, as one says what is not known better: `0.012 s`, `4.6 s`, `79 s`, `3.1 h`."""
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        if seconds >= 2 * size or unit == "s":
+            amount = float(f"{seconds / size:.1e}")
+            return f"{amount:.{0 if amount >= 10 else 1}f} {unit}" if amount >= 1 else f"{amount:.2g} {unit}"  # noqa: PLR2004
+    raise AssertionError  # seconds are last
+
+
 def format_count(count: int, noun: str, plural: str | None = None) -> str:
     """A number and its noun: `1 layer`, `12 layers`, `0 layers`."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
