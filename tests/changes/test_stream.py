@@ -1,5 +1,6 @@
 """The walk over real files: what is read, how often, and that nothing but the weights decides the sums."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from wsanalyze.changes import base, plan
+from wsanalyze.changes.base import FailedCheckpointError
 from wsanalyze.changes.compiled import CompiledKernel, is_compiled
-from wsanalyze.changes.measure import Side
+from wsanalyze.changes.kernels import NumpyKernel
 from wsanalyze.changes.places import Places
 from wsanalyze.changes.plan import make_plan
 from wsanalyze.changes.stream import stream_changes
@@ -127,29 +129,97 @@ def test_the_shortest_road_gives_the_bits_of_the_long_one(
     assert short.sums.values.tobytes() == long.sums.values.tobytes()
 
 
+@pytest.fixture
+def planned(save_sequence, make_states, tmp_path):
+    """Four checkpoints on disk, and how to plan some pairs of them; what they hold in float64."""
+    states = make_states(4, {"a.weight": (3000, 1000), "b.weight": (500, 700)})
+    folder = save_sequence(tmp_path / "run", states)
+    files = [stat_file(folder / f"step_{step}.safetensors") for step in range(4)]
+    sides = [read_tensors(LocalFiles(), [ref], [""]).infos["model"] for ref in files]
+    places = Places.of(match_layers(sides, ["0", "1", "2", "3"], ordered=True))
+
+    def plan_pairs(*pairs, num_threads=2):
+        needed = np.ones((2, len(pairs)), dtype=bool)
+        return places, make_plan(places, pairs, needed, 64_000_000, num_threads)
+
+    plan_pairs.nbytes = sum(info.pieces[0].nbytes for side in sides for info in side.values())
+    plan_pairs.arrays = [[state[name].astype(np.float64) for name in ("a.weight", "b.weight")] for state in states]
+    return plan_pairs
+
+
+ROADS = ["short", "long", "NumPy"]
+
+
+def walk(road, places, plan, on_bytes=lambda _: None):
+    """All batches of a plan by one of the roads."""
+
+    class Asked(LocalFiles):
+        """Wants to be asked for every byte, as anything but LocalFiles itself."""
+
+    files = LocalFiles() if road == "short" else Asked()
+    with files:
+        kernel = NumpyKernel if road == "NumPy" else CompiledKernel
+        return list(stream_changes(plan, places, files, lambda _: kernel(), on_bytes))
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_any_pairs_are_measured_in_one_walk(planned, road, num_threads):
+    """Neighbours, from the first on, and every other one: what `from-first` and `coherence` are made of."""
+    if road != "NumPy" and not is_compiled():
+        pytest.skip("not compiled")
+    pairs = ((0, 1), (1, 2), (2, 3), (0, 2), (0, 3), (1, 3))
+    places, plan = planned(*pairs, num_threads=num_threads)
+    assert plan.num_held == 4
+    told = []
+    found = np.zeros((2, len(pairs), 16))
+    for batch in walk(road, places, plan, told.append):
+        np.add.at(found, (batch.rows, batch.pair), batch.sums)
+    assert sum(told) == planned.nbytes
+    for pair, (before, after) in enumerate(pairs):
+        for row in range(2):
+            b, a = planned.arrays[before][row], planned.arrays[after][row]
+            sums = dict(zip(SUM_NAMES, found[row, pair], strict=True))
+            assert sums["n"] == sums["n_valid"] == a.size
+            assert sums["l1_delta"] == pytest.approx(np.abs(a - b).sum(), rel=1e-6)
+            assert sums["sq_before"] == pytest.approx((b * b).sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "held"),
+    [
+        (((0, 1),), 2),
+        (((0, 1), (1, 2), (2, 3)), 2),
+        (((0, 1), (0, 2), (0, 3)), 2),
+        (((0, 1), (1, 2), (0, 2), (2, 3), (0, 3)), 3),
+    ],
+)
+def test_no_more_sides_are_held_than_are_compared(planned, pairs, held):
+    _, plan = planned(*pairs)
+    assert plan.num_held == held
+
+
 @pytest.mark.skipif(not is_compiled(), reason="not compiled")
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="the system does not count what is read")
-def test_the_shortest_road_reads_every_byte_once(save_sequence, make_states, tmp_path):
-    folder = save_sequence(tmp_path / "run", make_states(4, {"a.weight": (3000, 1000), "b.weight": (500, 700)}))
-    sides = [
-        Side(ref.url, ref.stamp, read_tensors(LocalFiles(), [ref], [""]).infos["model"])
-        for ref in (stat_file(folder / f"step_{step}.safetensors") for step in range(4))
-    ]
-    needed = sum(info.pieces[0].nbytes for side in sides for info in side.tensors.values())
-
+def test_the_shortest_road_reads_every_byte_once(planned):
     def count_read():
         return int(Path("/proc/self/io").read_text().split()[1])
 
-    places = Places.of(match_layers([side.tensors for side in sides], ["0", "1", "2", "3"], ordered=True))
-    pairs = ((0, 1), (1, 2), (2, 3))
-    plan = make_plan(places, pairs, np.ones((2, 3), dtype=bool), 32_000_000, num_threads=2)
-    told = []
+    places, plan = planned((0, 1), (1, 2), (2, 3), (0, 2), (0, 3))
     before = count_read()
-    batches = list(stream_changes(plan, places, LocalFiles(), lambda _: CompiledKernel(), told.append))
+    walk("short", places, plan)
     # What the count itself reads, and nothing else.
-    assert needed <= count_read() - before < needed + 10_000
-    assert sum(told) == needed
-    assert sum(batch.sums[:, 0].sum() for batch in batches) == 3 * (3000 * 1000 + 500 * 700)
+    assert planned.nbytes <= count_read() - before < planned.nbytes + 10_000
+
+
+@pytest.mark.skipif(not is_compiled(), reason="not compiled")
+def test_a_file_that_shrinks_is_told_by_the_shortest_road(planned, tmp_path):
+    places, plan = planned((0, 1), (1, 2), (2, 3))
+    path = tmp_path / "run" / "step_2.safetensors"
+    os.truncate(path, path.stat().st_size - 10)
+    with pytest.raises(FailedCheckpointError, match=r"step_2.*was changed since it was listed") as failed:
+        walk("short", places, plan)
+    assert failed.value.side == 2
 
 
 @pytest.mark.usefixtures("small_segments")

@@ -523,11 +523,13 @@ enum { SEGMENT_RUN, SEGMENT_OFFSET, SEGMENT_TYPE, SEGMENT_NUMEL, NUM_SEGMENT_FIE
 
 typedef struct {
     const int64_t *descriptors, *offsets; /* of each side and run */
+    const int64_t *rooms;                 /* of each side: which room it is read into */
+    const int64_t *pairs;                 /* before and after, in the order of after */
     const int64_t *segments;
     const float *tables;
-    Py_ssize_t num_sides, num_runs, num_segments, num_tables;
-    char *room[2];
-    double *sums; /* of each pair of sides and segment */
+    Py_ssize_t num_sides, num_runs, num_pairs, num_segments, num_tables;
+    char *memory; /* the rooms, PIECE_BYTES each */
+    double *sums; /* of each pair and segment */
 } Walk;
 
 #if HAS_PREAD
@@ -554,13 +556,8 @@ static int walk_segments(const Walk *walk, int vectors) {
             segment[SEGMENT_RUN] < 0 || segment[SEGMENT_RUN] >= walk->num_runs)
             return 0;
         size_t itemsize = (size_t)item_size((int)type), most = PIECE_BYTES / itemsize;
-        Elements sides[2];
-        for (int k = 0; k < 2; k++) {
-            sides[k].data = walk->room[k];
-            sides[k].type = (int)type;
-            sides[k].swapped = (segment[SEGMENT_TYPE] & SWAPPED) != 0;
-            sides[k].table = type >= TABLE ? walk->tables + 256 * (type - TABLE) : NULL;
-        }
+        const float *table = type >= TABLE ? walk->tables + 256 * (type - TABLE) : NULL;
+        Elements before = {NULL, (int)type, (segment[SEGMENT_TYPE] & SWAPPED) != 0, table}, after = before;
         Run run = VECTORS[vectors].f32;
         if (is_complex((int)type))
             run = add_run_complex;
@@ -568,16 +565,20 @@ static int walk_segments(const Walk *walk, int vectors) {
             run = VECTORS[vectors].f64;
         for (size_t start = 0; start < (size_t)numel; start += most) {
             size_t count = (size_t)numel - start < most ? (size_t)numel - start : most;
+            const int64_t *pair = walk->pairs, *last = walk->pairs + 2 * walk->num_pairs;
             for (Py_ssize_t side = 0; side < walk->num_sides; side++) {
                 Py_ssize_t place = side * walk->num_runs + segment[SEGMENT_RUN];
                 int64_t offset = walk->offsets[place] + segment[SEGMENT_OFFSET] + (int64_t)(start * itemsize);
-                if (!read_all((int)walk->descriptors[place], walk->room[side & 1], count * itemsize, offset))
+                char *room = walk->memory + walk->rooms[side] * PIECE_BYTES;
+                if (!read_all((int)walk->descriptors[place], room, count * itemsize, offset))
                     return 0;
-                if (side == 0)
-                    continue;
-                double *sums = walk->sums + ((side - 1) * walk->num_segments + s) * NUM_SUMS;
-                run(&sides[(side - 1) & 1], &sides[side & 1], count, sums);
-                sums[N] += (double)count;
+                for (; pair < last && pair[1] == side; pair += 2) {
+                    double *sums = walk->sums + ((pair - walk->pairs) / 2 * walk->num_segments + s) * NUM_SUMS;
+                    before.data = walk->memory + walk->rooms[pair[0]] * PIECE_BYTES;
+                    after.data = room;
+                    run(&before, &after, count, sums);
+                    sums[N] += (double)count;
+                }
             }
         }
     }
@@ -588,35 +589,50 @@ static int walk_segments(const Walk *walk, int vectors) {
 #endif
 }
 
+/* Whether every pair names two sides, the later one last, and every side a room that there is. */
+static int check_walk(const Walk *walk, Py_ssize_t num_rooms) {
+    for (Py_ssize_t side = 0; side < walk->num_sides; side++)
+        if (walk->rooms[side] < 0 || walk->rooms[side] >= num_rooms)
+            return 0;
+    for (Py_ssize_t pair = 0; pair < walk->num_pairs; pair++) {
+        int64_t before = walk->pairs[2 * pair], after = walk->pairs[2 * pair + 1];
+        if (before < 0 || before >= after || after >= walk->num_sides)
+            return 0;
+    }
+    return num_rooms > 0 && num_rooms <= walk->num_sides;
+}
+
 static PyObject *walk(PyObject *module, PyObject *args) {
-    Py_buffer descriptors, offsets, segments, tables, sums;
-    Py_ssize_t num_sides;
+    enum { DESCRIPTORS, OFFSETS, ROOMS, PAIRS, SEGMENTS, TABLES, SUMS, NUM_BUFFERS };
+    Py_buffer b[NUM_BUFFERS];
+    Py_ssize_t num_rooms;
     int vectors, done = 0;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*y*ny*y*w*i", &descriptors, &offsets, &num_sides, &segments, &tables, &sums, &vectors))
+    if (!PyArg_ParseTuple(args, "y*y*y*ny*y*y*w*i", &b[DESCRIPTORS], &b[OFFSETS], &b[ROOMS], &num_rooms, &b[PAIRS],
+                          &b[SEGMENTS], &b[TABLES], &b[SUMS], &vectors))
         return NULL;
     Py_ssize_t itemsize = (Py_ssize_t)sizeof(int64_t);
-    Walk plan = {descriptors.buf, offsets.buf, segments.buf, tables.buf, num_sides, 0, 0, 0, {NULL, NULL}, sums.buf};
-    plan.num_runs = num_sides > 0 ? descriptors.len / itemsize / num_sides : 0;
-    plan.num_segments = segments.len / (itemsize * NUM_SEGMENT_FIELDS);
-    plan.num_tables = tables.len / (Py_ssize_t)(256 * sizeof(float));
-    Py_ssize_t room = (num_sides - 1) * plan.num_segments * (Py_ssize_t)(NUM_SUMS * sizeof(double));
-    if (vectors >= 0 && vectors < count_vectors() && num_sides > 1 && sums.len >= room &&
-        descriptors.len == num_sides * plan.num_runs * itemsize && offsets.len == descriptors.len) {
+    Walk plan;
+    plan.descriptors = b[DESCRIPTORS].buf, plan.offsets = b[OFFSETS].buf, plan.rooms = b[ROOMS].buf;
+    plan.pairs = b[PAIRS].buf, plan.segments = b[SEGMENTS].buf, plan.tables = b[TABLES].buf, plan.sums = b[SUMS].buf;
+    plan.num_sides = b[ROOMS].len / itemsize;
+    plan.num_runs = plan.num_sides > 0 ? b[DESCRIPTORS].len / itemsize / plan.num_sides : 0;
+    plan.num_pairs = b[PAIRS].len / (2 * itemsize);
+    plan.num_segments = b[SEGMENTS].len / (itemsize * NUM_SEGMENT_FIELDS);
+    plan.num_tables = b[TABLES].len / (Py_ssize_t)(256 * sizeof(float));
+    Py_ssize_t nbytes = plan.num_pairs * plan.num_segments * (Py_ssize_t)(NUM_SUMS * sizeof(double));
+    if (vectors >= 0 && vectors < count_vectors() && b[SUMS].len >= nbytes && b[OFFSETS].len == b[DESCRIPTORS].len &&
+        b[DESCRIPTORS].len == plan.num_sides * plan.num_runs * itemsize && check_walk(&plan, num_rooms)) {
         Py_BEGIN_ALLOW_THREADS
-        char *memory = malloc(2 * PIECE_BYTES + 64);
-        plan.room[0] = (char *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
-        plan.room[1] = plan.room[0] + PIECE_BYTES;
-        memset(plan.sums, 0, (size_t)room);
+        char *memory = malloc((size_t)num_rooms * PIECE_BYTES + 64);
+        plan.memory = (char *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
+        memset(plan.sums, 0, (size_t)nbytes);
         done = memory != NULL && walk_segments(&plan, vectors);
         free(memory);
         Py_END_ALLOW_THREADS
     }
-    PyBuffer_Release(&descriptors);
-    PyBuffer_Release(&offsets);
-    PyBuffer_Release(&segments);
-    PyBuffer_Release(&tables);
-    PyBuffer_Release(&sums);
+    for (int k = 0; k < NUM_BUFFERS; k++)
+        PyBuffer_Release(&b[k]);
     return PyBool_FromLong(done);
 }
 
@@ -639,10 +655,11 @@ static PyMethodDef METHODS[] = {
      "measure(before, after, runs, tables, sums, vectors)\n\nFill float64 sums of shape (R, 16) for int64 runs of shape "
      "(R, 5): offset and type before, offset and type after, number of elements."},
     {"walk", walk, METH_VARARGS,
-     "walk(descriptors, offsets, num_sides, segments, tables, sums, vectors)\n\nRead segments from open files and fill "
-     "float64 sums of shape (T - 1, S, 16) for successive sides.\n\nDescriptors and offsets are int64 of shape (T, M): "
-     "where each of M runs of bytes begins at each of T sides; segments are int64 of shape (S, 4): run, offset in it, "
-     "type, number of elements. False where something cannot be read."},
+     "walk(descriptors, offsets, rooms, num_rooms, pairs, segments, tables, sums, vectors)\n\nRead segments from open "
+     "files and fill float64 sums of shape (Q, S, 16) for Q pairs of sides.\n\nDescriptors and offsets are int64 of "
+     "shape (T, M): where each of M runs of bytes begins at each of T sides; rooms of shape (T,): which of the rooms in "
+     "memory each side is read into; pairs of shape (Q, 2): before and after, in the order of after; segments of shape "
+     "(S, 4): run, offset in it, type, number of elements. False where something cannot be read."},
     {"vectors", vectors, METH_NOARGS, "vectors()\n\nNames of the kinds of vectors this processor has, slowest first."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,13 +1,25 @@
-from typing_extensions import Buffer
+from typing import Any
 
-def measure(before: Buffer, after: Buffer, runs: Buffer, tables: Buffer, sums: Buffer, vectors: int, /) -> None: ...
+from numpy.typing import NDArray
+
+def measure(
+    before: NDArray[Any],
+    after: NDArray[Any],
+    runs: NDArray[Any],
+    tables: NDArray[Any],
+    sums: NDArray[Any],
+    vectors: int,
+    /,
+) -> None: ...
 def walk(
-    descriptors: Buffer,
-    offsets: Buffer,
-    num_sides: int,
-    segments: Buffer,
-    tables: Buffer,
-    sums: Buffer,
+    descriptors: NDArray[Any],
+    offsets: NDArray[Any],
+    rooms: NDArray[Any],
+    num_rooms: int,
+    pairs: NDArray[Any],
+    segments: NDArray[Any],
+    tables: NDArray[Any],
+    sums: NDArray[Any],
     vectors: int,
     /,
 ) -> bool: ...

@@ -87,8 +87,8 @@ class Band:
 
     def choose(self, kept: NDArray[np.bool_]) -> "Band":
         """The band of some of its segments: bool array of shape (S,)."""
-        arrays = (self.rows, self.indices, self.starts, self.stops, self.whole)
-        return Band(*(array[kept] for array in arrays), nbytes=self.nbytes)  # type: ignore[arg-type]
+        rows, indices, starts, stops = (array[kept] for array in (self.rows, self.indices, self.starts, self.stops))
+        return Band(rows, indices, starts, stops, self.whole[kept], self.nbytes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

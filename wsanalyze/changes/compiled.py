@@ -14,7 +14,7 @@ from wsanalyze.tensors.dtypes import numpy_dtype
 try:
     from wsanalyze.changes import _sums
 except ImportError:  # not built: there was no compiler, or it is one of another kind of Python
-    _sums = None
+    _sums = None  # type: ignore[assignment]
 
 NUM_BUILTIN_TYPES: Final = 6
 """Types from here on have one byte, and a table says what each value means."""
@@ -51,20 +51,26 @@ class CompiledKernel(HostKernel):
         _sums.measure(before.data, after.data, runs, tables, sums, self._vectors)
         return lambda: sums
 
-    def walk(self, descriptors: IntArray, offsets: IntArray, segments: IntArray) -> NDArray[np.float64] | None:
-        """Read segments from open files, side after side, and add up what changes from each side to the next.
+    def walk(
+        self, descriptors: IntArray, offsets: IntArray, rooms: IntArray, pairs: IntArray, segments: IntArray
+    ) -> NDArray[np.float64] | None:
+        """Read segments from open files, side after side, and add up what changes between some of them.
 
         Args:
             descriptors: int64 array of shape (T, M): the open file of each of M runs of bytes at each of T sides.
             offsets: int64 array of shape (T, M): where each run begins there.
+            rooms: int64 array of shape (T,): which room in memory each side is read into; it must last until the
+                last side that it is compared with.
+            pairs: int64 array of shape (Q, 2): sides before and after, in the order of those after.
             segments: int64 array of shape (S, 4): run, offset in it, type and number of elements of each segment.
 
         Returns:
-            Sums of shape (T - 1, S, 16), the same bits as `measure` gives; None where something cannot be read.
+            Sums of shape (Q, S, 16), the same bits as `measure` gives; None where something cannot be read.
         """
-        sums = np.empty((len(offsets) - 1, len(segments), len(SUM_NAMES)))
+        sums = np.empty((len(pairs), len(segments), len(SUM_NAMES)))
         tables = _find_tables(segments[:, 2])
-        done = _sums.walk(descriptors, offsets, len(offsets), segments, tables, sums, self._vectors)
+        num_rooms = int(rooms.max()) + 1
+        done = _sums.walk(descriptors, offsets, rooms, num_rooms, pairs, segments, tables, sums, self._vectors)
         return sums if done else None
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -21,12 +20,11 @@ _MAX_FILES: Final = 128
 
 
 class DirectWalk:
-    """Walks bands whose files all lie on disk, from each checkpoint to the next: the sums are those of `BandWalker`.
+    """Walks bands whose files all lie on disk: the sums are those of `BandWalker`, to the bit.
 
     Args:
         places: Where the tensors lie.
-        sides: The checkpoints, each compared with the one before.
-        pairs: For each of them but the first, the index of that pair.
+        plan: What is measured.
         source: Where the bytes come from.
         kernel: What reads and adds them up.
         on_bytes: Told how many bytes came in.
@@ -35,15 +33,18 @@ class DirectWalk:
     def __init__(
         self,
         places: Places,
-        sides: list[int],
-        pairs: list[int],
+        plan: Plan,
         source: LocalFiles,
         kernel: CompiledKernel,
         on_bytes: Callable[[int], None],
     ) -> None:
         self._places = places
-        self._sides = sides
-        self._pairs = pairs
+        self._pairs = sorted(np.flatnonzero(plan.needed.any(axis=0)).tolist(), key=lambda pair: plan.pairs[pair][::-1])
+        self._sides = sorted({side for pair in self._pairs for side in plan.pairs[pair]})
+        place = {side: index for index, side in enumerate(self._sides)}
+        ends = [[place[side] for side in plan.pairs[pair]] for pair in self._pairs]
+        self._ends = np.array(ends, dtype=np.int64).reshape(-1, 2)
+        self._rooms = _assign_rooms(len(self._sides), self._ends)
         self._source = source
         self._kernel = kernel
         self._on_bytes = on_bytes
@@ -52,16 +53,11 @@ class DirectWalk:
     def of(
         cls, places: Places, plan: Plan, source: ByteSource, kernel: Kernel, on_bytes: Callable[[int], None]
     ) -> "DirectWalk | None":
-        """The walk, or None where files lie elsewhere, nothing was compiled, or others than neighbours are compared."""
+        """The walk, or None where files lie elsewhere or nothing was compiled."""
         # One that reads in a way of its own wants to be asked for every byte.
         if type(source) is not LocalFiles or not isinstance(kernel, CompiledKernel):
             return None
-        pairs = sorted(np.flatnonzero(plan.needed.any(axis=0)).tolist(), key=lambda pair: plan.pairs[pair])
-        ends = [plan.pairs[pair] for pair in pairs]
-        if any(first[1] != second[0] for first, second in pairwise(ends)) or not pairs:
-            return None
-        sides = [ends[0][0], *(after for _, after in ends)]
-        return cls(places, sides, pairs, source, kernel, on_bytes)
+        return cls(places, plan, source, kernel, on_bytes)
 
     def walk(self, band: Band, alike: Alike) -> list[Batch] | None:
         """Measure a band; None where it cannot be read so: the long road then finds out why.
@@ -81,7 +77,7 @@ class DirectWalk:
                     file = self._places.files[number]
                     descriptors[index, place] = self._open(file, self._sides[index], stack)
                     offsets[index, place] = file.start + offset
-            sums = self._kernel.walk(descriptors, offsets, _segments(alike))
+            sums = self._kernel.walk(descriptors, offsets, self._rooms, self._ends, _segments(alike))
             if sums is None:
                 return None
             for index, side in enumerate(runs):
@@ -101,6 +97,17 @@ class DirectWalk:
                 self._source.verify(file)
         except CheckpointError as error:
             raise FailedCheckpointError(side, error) from error
+
+
+def _assign_rooms(num_sides: int, ends: IntArray) -> IntArray:
+    """Which of the fewest rooms each side is read into: one that no later comparison needs any more."""
+    last = np.arange(num_sides)
+    np.maximum.at(last, ends[:, 0], ends[:, 1])
+    rooms: list[int] = []
+    for side in range(num_sides):
+        taken = {rooms[other] for other in range(side) if last[other] >= side}
+        rooms.append(next(room for room in range(num_sides) if room not in taken))
+    return np.array(rooms, dtype=np.int64)
 
 
 def _segments(alike: Alike) -> IntArray:

@@ -40,8 +40,8 @@ class HostKernel:
 
 def measure_arrays(kernel: Kernel, before: NDArray[Any], after: NDArray[Any]) -> Sums:
     """All sums of two arrays of the same number of elements, by any kernel."""
-    sides = [kernel.load(BandSide.of(elements)) for elements in (before, after)]
-    return Sums(kernel.measure(*sides, np.array([0]))()[0])
+    first, second = (kernel.load(BandSide.of(elements)) for elements in (before, after))
+    return Sums(kernel.measure(first, second, np.array([0]))()[0])
 
 
 def allocate_aligned(nbytes: int) -> NDArray[np.uint8]:

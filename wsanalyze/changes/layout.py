@@ -86,7 +86,7 @@ class Alike:
     @classmethod
     def of(cls, band: Band, places: Places, sides: list[int], touched: NDArray[np.bool_]) -> "Alike | None":
         """How a band lies, or None where it lies otherwise at different checkpoints."""
-        cells = np.ix_(band.rows, sides)
+        cells = np.ix_(band.rows, np.array(sides))
         if not (touched[cells] & places.simple[cells]).all():
             return None
         numel, types, offset, file = places.numel[cells], places.type[cells], places.offset[cells], places.file[cells]

@@ -164,7 +164,7 @@ def _pack(segments: _Segments, room: int) -> tuple[Band, ...]:
         taken = int(ends[start - 1]) if start else 0
         stop = max(start + 1, int(np.searchsorted(ends, taken + room, side="right")))
         arrays = (segments.rows, segments.indices, segments.starts, segments.stops)
-        one = (array[start:stop] for array in arrays)
-        bands.append(Band(*one, whole=segments.whole[start:stop], nbytes=int(ends[stop - 1]) - taken))
+        rows, indices, starts, stops = (array[start:stop] for array in arrays)
+        bands.append(Band(rows, indices, starts, stops, segments.whole[start:stop], int(ends[stop - 1]) - taken))
         start = stop
     return tuple(bands)

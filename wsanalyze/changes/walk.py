@@ -207,11 +207,13 @@ class BandWalker:
     ) -> NDArray[np.bool_]:
         """Segments that lie in the same bytes of equal files as at the checkpoint before: bool array of shape (S,)."""
         if not held or not len(self._places.files):
-            return np.zeros_like(wanted)
+            return np.zeros(len(wanted), dtype=np.bool_)
         before = self._previous(side, held)
         places, rows, other = self._places, band.rows, before.side
         files, content = places.file, places.content
-        same = wanted & (before.host.numels >= 0) & (content[files[rows, side]] == content[files[rows, other]])
+        same: NDArray[np.bool_] = (
+            wanted & (before.host.numels >= 0) & (content[files[rows, side]] == content[files[rows, other]])
+        )
         if not same.any():
             return same
         for table in (places.offset, places.numel, places.type):

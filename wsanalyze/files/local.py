@@ -87,7 +87,7 @@ class LocalFiles:
             CheckpointError: If it cannot be opened, or is not the one that was listed.
         """
         with self._lock:
-            entry = self._find(file)
+            entry = self._find_open(file)
             entry.num_readers += 1
         try:
             yield entry.descriptor
@@ -103,7 +103,7 @@ class LocalFiles:
     ) -> None:
         self.close()
 
-    def _find(self, file: FileRef) -> _OpenFile:
+    def _find_open(self, file: FileRef) -> _OpenFile:
         key = file.url, file.stamp  # another file may stand under the same name by now
         entry = self._open.get(key)
         if entry is not None:
