@@ -60,4 +60,4 @@ fixtures: $(READY)
 	$(BIN)/python fixtures/make.py
 
 clean:
-	rm -rf $(VENV) $(OLAH) $(DEMO) build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OLAH) $(DEMO) build dist *.egg-info wsanalyze/changes/*.so .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
