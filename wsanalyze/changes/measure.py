@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsanalyze.changes.base import Band, Batch, FailedCheckpointError, FileWindow, IntArray
+from wsanalyze.changes.demand import count_bytes, count_files, count_requests, find_files
 from wsanalyze.changes.devices import Kernels
 from wsanalyze.changes.places import Places
 from wsanalyze.changes.plan import Plan, find_touched, make_plan
@@ -20,7 +21,6 @@ from wsanalyze.layers.match import match_or_widen
 from wsanalyze.progress import Effort, Progress, ProgressCallback
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.sums import Sums
-from wsanalyze.tensors.base import Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def measure_changes(
         identities = [side.identity for side in chosen]
         try:
             places = Places.of(match)
-            measuring = _Measuring(
+            measuring = Measuring(
                 match, places, identities, source, kernels, store, memory_bytes, progress, effort, window is not None
             )
             measuring.run(chosen, window)
@@ -130,7 +130,7 @@ def measure_changes(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Measuring:
+class Measuring:
     """What measuring works with; see `measure_changes`."""
 
     match: RowMatch
@@ -149,17 +149,17 @@ class _Measuring:
         needed = _find_needed(self.match, self.identities, self.store)
         plan = self._plan(needed)
         if window is None:
-            self._walk(plan)
+            self.walk(plan)
             return
         pairs = np.flatnonzero(needed.any(axis=0)).tolist()
-        files = [_count_files(plan, self.match, pair) for pair in pairs]
-        if any(files) and window.plan(files, self._count_requests(plan)):
+        files = [count_files(plan, self.places, pair) for pair in pairs]
+        if any(files) and window.plan(files, count_requests(plan, self.places)):
             self._walk_pairs(sides, needed, files, window)
         else:
             touched = find_touched(self.places, self.match.pairs, needed)
             self._check(sides, np.flatnonzero(touched.any(axis=0)).tolist())
-            self._walk(plan)
-        window.finish(list(_find_files(self.match, len(sides) - 1)))
+            self.walk(plan)
+        window.finish(list(find_files(self.places, len(sides) - 1)))
 
     def _walk_pairs(
         self,
@@ -169,20 +169,20 @@ class _Measuring:
         window: FileWindow,
     ) -> None:
         """Change after change, both its sides brought here before it is measured."""
-        brought = _Count(self.progress, "downloading", sum({f: f.size for both in files for f in both}.values()))
-        measured = _Count(self.progress, "measuring", sum(sum(both.values()) for both in files))
+        brought = Count(self.progress, "downloading", sum({f: f.size for both in files for f in both}.values()))
+        measured = Count(self.progress, "measuring", sum(sum(both.values()) for both in files))
         for index, pair in enumerate(np.flatnonzero(needed.any(axis=0)).tolist()):
             window.advance(index)
             for side in self.match.pairs[pair]:
                 self._bring(side, sides[side], files[index], window, brought)
             only = np.zeros_like(needed)
             only[:, pair] = needed[:, pair]
-            self._walk(self._plan(only), measured)
+            self.walk(self._plan(only), measured)
 
-    def _bring(self, index: int, side: Side, files: Mapping[FileRef, int], window: FileWindow, count: "_Count") -> None:
+    def _bring(self, index: int, side: Side, files: Mapping[FileRef, int], window: FileWindow, count: "Count") -> None:
         """Bring those files of a side that are needed here, and see that its tensors lie in them as was thought."""
         try:
-            for file in _find_files(self.match, index):
+            for file in find_files(self.places, index):
                 if file in files:
                     window.bring(file, count.add)
         except CheckpointError as error:
@@ -205,10 +205,10 @@ class _Measuring:
         plan = make_plan(self.places, self.match.pairs, needed, self.memory_bytes, threads, **band)
         return replace(plan, bands=self._drop_measured(plan))
 
-    def _walk(self, plan: Plan, count: "_Count | None" = None) -> None:
+    def walk(self, plan: Plan, count: "Count | None" = None) -> None:
         """The band walk over the cells needed."""
         counts = [self.places.count_segments(before) for before, _ in plan.pairs]
-        count = count or _Count(self.progress, "measuring", _count_bytes(plan, self.places))
+        count = count or Count(self.progress, "measuring", count_bytes(plan, self.places))
         count.add(0)
         started = time.perf_counter()
 
@@ -258,18 +258,8 @@ class _Measuring:
                 kept.append(band.choose(missing))
         return tuple(kept)
 
-    def _count_requests(self, plan: Plan) -> int:
-        """How many runs of bytes the bands are read in, each one of one file at one side."""
-        touched = find_touched(self.places, plan.pairs, plan.needed)
-        rows = [set(band.rows.tolist()) for band in plan.bands]
-        return sum(
-            len({piece.file.url for row in band if touched[row, side] for piece in _pieces(self.match, row, side)})
-            for band in rows
-            for side in range(touched.shape[1])
-        )
 
-
-class _Count:
+class Count:
     """Counts bytes of one stage of the work and tells of them."""
 
     def __init__(self, progress: ProgressCallback, stage: str, total: int) -> None:
@@ -279,29 +269,10 @@ class _Count:
         self._done = 0
 
     def add(self, num_bytes: int) -> None:
+        """So many bytes more are done."""
         self._done = min(self._total, self._done + num_bytes)
         if self._total:
             self._progress(Progress(self._stage, self._done, self._total, "bytes"))
-
-
-def _pieces(match: RowMatch, row: int, side: int) -> tuple[Piece, ...]:
-    info = match.tensors[row][side]
-    return () if info is None else info.pieces
-
-
-def _find_files(match: RowMatch, side: int) -> dict[FileRef, None]:
-    """The files that the rows of a side lie in, in the order of the rows."""
-    return dict.fromkeys(p.file for row in range(len(match.rows)) for p in _pieces(match, row, side))
-
-
-def _count_files(plan: Plan, match: RowMatch, pair: int) -> dict[FileRef, int]:
-    """The files of both sides of a pair and how many bytes of each are needed for it."""
-    found: dict[FileRef, set[tuple[int, int]]] = {}
-    for row in {row for band in plan.bands for row in band.rows[plan.needed[band.rows, pair]].tolist()}:
-        for side in plan.pairs[pair]:
-            for piece in _pieces(match, row, side):  # several rows may be made of one
-                found.setdefault(piece.file, set()).add((piece.offset, piece.nbytes))
-    return {file: sum(nbytes for _, nbytes in spans) for file, spans in found.items()}
 
 
 def _find_needed(match: RowMatch, identities: Sequence[str], store: RunFile) -> NDArray[np.bool_]:
@@ -312,20 +283,3 @@ def _find_needed(match: RowMatch, identities: Sequence[str], store: RunFile) -> 
         if stored:
             needed[[row.name in stored for row in match.rows], pair] = False
     return needed
-
-
-def _count_bytes(plan: Plan, places: Places) -> int:
-    """Bytes that all bands take, at every checkpoint that is read."""
-    touched = find_touched(places, plan.pairs, plan.needed) & (places.numel >= 0)
-    total = 0
-    for band in plan.bands:
-        for side in np.flatnonzero(touched[band.rows].any(axis=0)).tolist():
-            rows = band.rows
-            numel = places.numel[rows, side]
-            counts = np.minimum(band.stops, numel) - np.minimum(band.starts, numel)
-            total += int((counts * places.itemsize[rows, side])[touched[rows, side] & places.simple[rows, side]].sum())
-            odd = touched[rows, side] & ~places.simple[rows, side]
-            for row in np.unique(rows[odd]).tolist():
-                mine = odd & (rows == row)
-                total += places.count_bytes(row, side, band.starts[mine], band.stops[mine])
-    return total
