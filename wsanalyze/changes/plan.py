@@ -13,8 +13,8 @@ from wsanalyze.errors import UsageError
 
 DEFAULT_MEMORY_BYTES: Final = 128_000_000
 MIN_MEMORY_BYTES: Final = 32_000_000
-BAND_BYTES: Final = 2**22
-"""Room of one side of a band where files lie on disk: what a thread works on stays near its processor."""
+BAND_BYTES: Final = 2**24
+"""Most room of one side of a band where files lie on disk: so much that handing bands out costs little."""
 _ALIGNMENT: Final = 64
 
 
