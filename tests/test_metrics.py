@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from wsanalyze.changes.kernels import NumpyKernel, measure_arrays
 from wsanalyze.errors import UsageError
-from wsanalyze.metrics import METRICS, find_metric
+from wsanalyze.metrics import METRICS, Span, find_metric
 from wsanalyze.sums import Sums
 
 
@@ -26,11 +26,14 @@ def test_the_contract_of_a_metric(metric):
     kernel = NumpyKernel()
     cells = [[measure_arrays(kernel, *rng.normal(size=(2, 50))).values for _ in range(3)] for _ in range(4)]
     sums = Sums(np.array(cells))
-    values = metric.compute(sums, np.array([1.0, 10.0, np.nan]))
+    norms = np.full((2 if metric.span is Span.TWO else 1, 4, 3), 10.0)
+    values = metric.compute(sums, norms if metric.path else np.array([1.0, 10.0, np.nan]))
     assert values.shape == (4, 3)
     assert values.dtype == np.float64
-    assert (values[:, :2] >= 0).all()
+    assert (values[:, :2] >= (-1 if metric.linear else 0)).all()
+    assert (values <= 1).all() or not metric.linear
     assert np.isnan(values[:, 2]).all() == metric.needs_steps
+    assert metric.span or not metric.path
     absolute = metric.absolute(sums)
     assert absolute.shape == (4, 3)
     assert (absolute > 0).all()
@@ -45,9 +48,14 @@ def test_the_formula_says_what_is_computed(metric):
     }  # fmt: skip
     scope = {name: float(sums[name]) for name in names}
     scope |= {"dot": float(sums["dot_before_delta"]), "sqrt": np.sqrt, "atan2": np.arctan2, "max": max, "steps": 9.0}
+    scope |= {"cos": np.cos, "sq_earlier": 20.0, "sq_later": 40.0, "way": 11.0}
     scope["rwc"] = scope["l1_delta"] / scope["l1_before"]
     expected = eval(metric.formula.replace("^", "**"), {"__builtins__": {}}, scope)  # noqa: S307 - our own formulas
-    assert metric.compute(Sums(sums.values[None, None]), np.array([9.0]))[0, 0] == pytest.approx(expected, rel=1e-12)
+    beside = np.array([9.0])
+    if metric.path:
+        norms = [20.0**0.5, 40.0**0.5] if metric.span is Span.TWO else [11.0]
+        beside = np.array(norms)[:, None, None]
+    assert metric.compute(Sums(sums.values[None, None]), beside)[0, 0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_default_is_the_equation_of_the_paper():

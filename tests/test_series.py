@@ -14,6 +14,8 @@ from wsanalyze.series import ChangeSeries, CheckpointRecord, Kind, Row, State, T
 from wsanalyze.sums import SUM_NAMES, Sums
 
 NAN, INF = np.nan, np.inf
+SUCCESSIVE = [name for name, metric in METRICS.items() if metric.span is None]
+"""Metrics that need no other pairs than successive ones; test_spans.py has the others."""
 
 
 def make_series(rows, *, steps=None, states=None, names=None, kinds=None):
@@ -47,12 +49,12 @@ def one_cell(before, after, metric="rwc", **more):
     return series.metric(metric)[0, 0], series.metric_states(metric)[0, 0], series.absolute(metric)[0, 0]
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SUCCESSIVE)
 def test_unchanged_is_zero_and_a_state(metric):
     assert one_cell([1.0, 2.0], [1.0, 2.0], metric) == (0.0, State.UNCHANGED, 0.0)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SUCCESSIVE)
 def test_zero_by_zero_has_no_number(metric):
     value, state, absolute = one_cell([0.0, -0.0], [-0.0, 0.0], metric)
     if METRICS[metric].relative:
@@ -62,7 +64,7 @@ def test_zero_by_zero_has_no_number(metric):
         assert (value, state) == (0.0, State.UNCHANGED)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SUCCESSIVE)
 def test_a_change_from_zero_is_told_in_absolute_terms(metric):
     value, state, absolute = one_cell([0.0, 0.0], [3.0, -4.0], metric)
     if METRICS[metric].relative:
@@ -72,7 +74,7 @@ def test_a_change_from_zero_is_told_in_absolute_terms(metric):
         assert (value, state) == (1.0, None)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SUCCESSIVE)
 @pytest.mark.parametrize("sides", [([NAN, 1.0], [1.0, INF]), ([INF], [INF]), ([NAN], [NAN]), ([1.0], [-INF])])
 def test_without_a_valid_element_there_is_no_number(metric, sides):
     value, state, absolute = one_cell(*sides, metric)
@@ -86,14 +88,14 @@ def test_some_elements_that_are_not_finite_are_left_out():
     assert (value, state) == (1.0, None)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SUCCESSIVE)
 def test_an_empty_tensor_is_zero_by_zero(metric):
     value, state, _ = one_cell([], [], metric)
     assert np.isnan(value)
     assert state is State.ZERO
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SUCCESSIVE)
 @pytest.mark.parametrize(
     "sides",
     [([1e200, 1e200], [-1e200, 1e200]), ([1e-200], [1e200]), ([1e308], [-1e308]), ([1e-320], [1.0]), ([1.0], [1e300])],
@@ -112,7 +114,7 @@ def test_overflow_that_a_metric_can_do_without_gives_its_number():
 @pytest.mark.parametrize("state", list(State))
 def test_cells_that_were_not_measured_keep_their_state(state):
     series = make_series([[[1.0], [2.0], [3.0]]], states=[[None, state]])
-    for metric in METRICS:
+    for metric in SUCCESSIVE:
         values, states = series.metric(metric), series.metric_states(metric)
         assert states.tolist() == [[None, state]]
         assert np.isnan(values[0, 1]) or state is State.UNCHANGED
@@ -139,7 +141,7 @@ def test_looking_at_a_metric_changes_nothing():
 elements = st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-3, 1e30, 1e-40, 1e-310, 1e160, 1e308, -1e308, NAN, INF, -INF])
 
 
-@given(st.lists(st.tuples(elements, elements), max_size=5), st.sampled_from(list(METRICS)))
+@given(st.lists(st.tuples(elements, elements), max_size=5), st.sampled_from(SUCCESSIVE))
 @settings(max_examples=300)
 def test_every_cell_is_a_number_or_a_state(pairs, metric):
     value, state, _ = one_cell([b for b, _ in pairs], [a for _, a in pairs], metric)

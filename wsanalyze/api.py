@@ -1,7 +1,7 @@
 """The library: what `import wsanalyze` offers."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wsanalyze.choosing import SequenceOptions
@@ -35,6 +35,7 @@ def analyze(  # noqa: PLR0913 - one keyword for each option of the command line
     commits: bool = False,
     fetch: str = "auto",
     keep: bool = False,
+    metrics: Sequence[str] = (),
     progress: ProgressCallback = silent,
 ) -> Run:
     """Measure how much every layer changes from one checkpoint to the next.
@@ -63,6 +64,8 @@ def analyze(  # noqa: PLR0913 - one keyword for each option of the command line
         fetch: "files" to read whole files from the Hub, two checkpoints at a time, "ranges" for the bytes needed alone,
             "auto" for what suits.
         keep: Keep what is downloaded, in the Hub's cache.
+        metrics: Names of metrics that the run is to hold the sums of, beside those that it always does: "from-first",
+            "rotation", "coherence" and "efficiency" compare other checkpoints than successive ones.
         progress: Called with a `wsanalyze.progress.Progress` now and then.
 
     Returns:
@@ -92,6 +95,7 @@ def analyze(  # noqa: PLR0913 - one keyword for each option of the command line
         parse_memory(memory),
         architecture,
         HubOptions(repo_type, commits, keep, fetch),
+        tuple(metrics),
     )
     path = None if run is None else Path(run)
     return measure_run([os.fspath(source) for source in sources], path, options, progress=progress)

@@ -114,6 +114,7 @@ def analyze(
         parse_memory(options["memory"]),
         options["architecture"],
         HubOptions(options["repo_type"], options["commits"], options["keep"], options["fetch"]),
+        (trend_options.metric,),
     )
     command = shlex.join(["wsanalyze", *context.obj])
     path = None if run_path is None else Path(run_path)

@@ -27,7 +27,8 @@ trend_options = _options(
         metavar="NAME",
         default="rwc",
         show_default=True,
-        help="rwc, rwc-elementwise, l2, angle, flips, changed, rate or rate-linear.",
+        help="rwc, rwc-elementwise, l2, angle, flips, changed, rate, rate-linear; from-first, rotation, coherence, "
+        "efficiency (analyze measures these where they are asked for).",
     ),
     click.option("--method", metavar="NAME", default="robust", show_default=True, help="robust or paper."),
     click.option("--clusters", metavar="auto|K", default="auto", show_default=True, help="How many clusters."),

@@ -6,6 +6,7 @@ References:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,15 @@ from wsanalyze.errors import UsageError
 from wsanalyze.sums import Sums
 
 FloatArray = NDArray[np.float64]
+
+
+class Span(StrEnum):
+    """Pairs of checkpoints that some metrics need beside the successive ones; one ends where each change ends."""
+
+    FIRST = "first"
+    """From the first checkpoint."""
+    TWO = "two"
+    """From the one before the last change: over two changes; where the first change ends, none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +37,17 @@ class Metric:
         unit: The unit of its values; "ratio" and "share" have none.
         formula: The formula in the names of the stored sums.
         compute: From sums of shape (L, P) and step distances of shape (P,) (NaN where unknown or not
-            positive) to values of shape (L, P). May divide by zero: the caller decides which cells are states.
+            positive) to values of shape (L, P); where `path` is true, in place of the distances, from lengths: see
+            there. May divide by zero: the caller decides which cells are states.
         absolute: The change itself, not divided by the weights, shape (L, P): what is shown beside `from zero`.
         relative: Whether the metric divides by the size of the weights before, so that zero weights give it
             no number (states `zero` and `from zero`).
         needs_steps: Whether the metric is defined only between increasing steps.
+        span: Which pairs the sums are of, where it is not the successive ones.
+        path: Whether a span is compared with the changes that it consists of, all of the same elements. `compute`
+            then takes norms of shape (N, L, P): of both changes for `Span.TWO`, their total for `Span.FIRST`.
+        linear: Whether values are compared and drawn as they are, not by logarithms: they are within -1..1, and 0
+            does not mean that nothing changes.
     """
 
     name: str
@@ -42,6 +58,9 @@ class Metric:
     absolute: Callable[[Sums], FloatArray]
     relative: bool = True
     needs_steps: bool = False
+    span: Span | None = None
+    path: bool = False
+    linear: bool = False
 
 
 def _l1(sums: Sums) -> FloatArray:
@@ -64,6 +83,29 @@ def _angle(sums: Sums, _gaps: FloatArray) -> FloatArray:
     return np.where(sums["l1_after"] > 0, angle, np.nan)  # weights that are all 0 point nowhere
 
 
+def _l2_ratio(sums: Sums, _gaps: FloatArray) -> FloatArray:
+    return np.sqrt(sums["sq_delta"] / sums["sq_before"])
+
+
+def _rotation(sums: Sums, gaps: FloatArray) -> FloatArray:
+    """1 - cos, without the digits that the difference loses for small angles."""
+    half: FloatArray = np.sin(_angle(sums, gaps) / 2)
+    return 2 * half * half
+
+
+def _coherence(sums: Sums, norms: FloatArray) -> FloatArray:
+    """The product of two changes from the squares of both and of their sum, all by norms: no square is squared."""
+    earlier, later = norms
+    both = _l2(sums)
+    cosine: FloatArray = np.clip((both / later * (both / earlier) - earlier / later - later / earlier) / 2, -1.0, 1.0)
+    return cosine
+
+
+def _efficiency(sums: Sums, norms: FloatArray) -> FloatArray:
+    share: FloatArray = np.minimum(_l2(sums) / norms[0], 1.0)
+    return share
+
+
 _ALL: Final = (
     Metric("rwc", "relative weight change", "ratio", "l1_delta / l1_before", _rwc, _l1),
     Metric(
@@ -79,7 +121,7 @@ _ALL: Final = (
         "relative Frobenius change",
         "ratio",
         "sqrt(sq_delta / sq_before)",
-        lambda s, _: np.sqrt(s["sq_delta"] / s["sq_before"]),
+        _l2_ratio,
         _l2,
     ),
     Metric(
@@ -125,6 +167,48 @@ _ALL: Final = (
         lambda s, gaps: _rwc(s, gaps) / gaps,
         _l1,
         needs_steps=True,
+    ),
+    Metric(
+        "from-first",
+        "relative distance from the first checkpoint",
+        "ratio",
+        "sqrt(sq_delta / sq_before)",
+        _l2_ratio,
+        _l2,
+        span=Span.FIRST,
+    ),
+    Metric(
+        "rotation",
+        "rotation since the first checkpoint",
+        "1 - cos",
+        "1 - cos(atan2(sqrt(max(0, sq_before * sq_delta - dot^2)), sq_before + dot))",
+        _rotation,
+        _l2,
+        span=Span.FIRST,
+    ),
+    Metric(
+        "coherence",
+        "cosine of the angle between successive changes",
+        "cosine",
+        "(sq_delta - sq_earlier - sq_later) / (2 * sqrt(sq_earlier * sq_later))",
+        _coherence,
+        _l2,
+        relative=False,
+        span=Span.TWO,
+        path=True,
+        linear=True,
+    ),
+    Metric(
+        "efficiency",
+        "straightness of the way since the first checkpoint",
+        "share",
+        "sqrt(sq_delta) / way",
+        _efficiency,
+        _l2,
+        relative=False,
+        span=Span.FIRST,
+        path=True,
+        linear=True,
     ),
 )
 METRICS: Final[dict[str, Metric]] = {metric.name: metric for metric in _ALL}

@@ -22,12 +22,14 @@ from wsanalyze.layers.match import PARAMS
 from wsanalyze.likeness.find import Candidate, find_likeness, move_event
 from wsanalyze.likeness.rounding import tell_rounding
 from wsanalyze.likeness.steps import tell_missing_steps
+from wsanalyze.metrics import find_metric
 from wsanalyze.progress import ProgressCallback, silent
 from wsanalyze.run import Run
 from wsanalyze.run_paths import default_run_path, name_sources
 from wsanalyze.sequence import CheckpointSequence, Member, open_sequence
 from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Provenance, Skip
 from wsanalyze.sources import Located, locate_checkpoints
+from wsanalyze.spans import Changes
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.sums import Sums
 
@@ -46,6 +48,8 @@ class AnalyzeOptions:
         memory_bytes: Memory allowed for buffers, above what the program itself takes.
         architecture: "timm:NAME", whose definition gives kinds and depths; None for what config.json names.
         hub: How what lies on the Hub is read.
+        metrics: Metrics that are to be there; the pairs of checkpoints that they need are measured beside successive
+            ones.
     """
 
     sequence: SequenceOptions = field(default_factory=SequenceOptions)
@@ -55,6 +59,7 @@ class AnalyzeOptions:
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     architecture: str | None = None
     hub: HubOptions = field(default_factory=HubOptions)
+    metrics: tuple[str, ...] = ()
 
 
 def measure_run(
@@ -84,6 +89,7 @@ def measure_run(
     if options.params not in ("auto", *PARAMS):
         raise UsageError(f"--params takes {' or '.join(PARAMS)}, not {options.params!r}")
     check_memory(options.memory_bytes)
+    spans = frozenset(m.span for m in map(find_metric, options.metrics) if m.span is not None)
     asked = ask_architecture(options.architecture)
     base = options.sequence.base
     hub = open_session([*sources, base or ""], options.hub, progress)
@@ -103,7 +109,8 @@ def measure_run(
             members = [sequence.members[index] for index in alive]
             sides = [Side(m.checkpoint.label, m.identity, m.tensors, make_check(m, hub)) for m in members]
             architecture, told = (asked, ()) if asked else detect_architecture(members[0].checkpoint.folder)
-            rows = RowOptions(all(member.ordered for member in members), options.params, options.layers, architecture)
+            ordered = all(member.ordered for member in members)
+            rows = RowOptions(ordered, options.params, options.layers, architecture, spans)
             tap = make_tap(members, source, store, options.layers) if hub else None
             measured = measure_changes(
                 sides, rows, tap or source, kernels, store, options.memory_bytes, progress, hub.files if hub else None
@@ -171,6 +178,7 @@ def assemble_series(
         events=tuple(moved),
         provenance=provenance,
         log=read_training_log([member.checkpoint for member in sequence.members]),
+        spans={span: Changes.unmeasured(states) for span, states in measured.spans.items()},
     )
 
 

@@ -3,6 +3,7 @@
 The measuring wing writes a `ChangeSeries` through the store, the reading wing finds trends in it and reports them.
 """
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -12,8 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsanalyze.errors import UsageError
-from wsanalyze.metrics import Metric, find_metric
+from wsanalyze.metrics import Metric, Span, find_metric
+from wsanalyze.spans import Changes, Members, compare_with_path, derive_span
+from wsanalyze.states import State, StateArray, mark_states
 from wsanalyze.sums import Sums
+
+__all__ = [
+    "GROUPINGS",
+    "LOG_NAMES",
+    "ChangeSeries",
+    "CheckpointRecord",
+    "Event",
+    "Kind",
+    "Provenance",
+    "Row",
+    "Skip",
+    "State",
+    "StateArray",
+    "TrainingLog",
+    "check_grouping",
+]
 
 
 class Kind(StrEnum):
@@ -43,24 +62,6 @@ class Kind(StrEnum):
     LORA_A = "lora A"
     LORA_B = "lora B"
     OTHER = "other"
-
-
-class State(StrEnum):
-    """Why a cell has no number, or, for `UNCHANGED`, why its number is exactly 0."""
-
-    UNCHANGED = "unchanged"
-    ZERO = "zero"
-    FROM_ZERO = "from zero"
-    MISSING = "missing"
-    NEW = "new"
-    RESIZED = "resized"
-    NOT_COMPARABLE = "not comparable"
-    NONFINITE = "nonfinite"
-    UNREADABLE = "unreadable"
-
-
-StateArray = NDArray[np.object_]
-"""Array of `State` or None (a plain number), shape (L, P)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,10 @@ class ChangeSeries:
         given: Metrics measured by someone else, by name, each float64 of shape (L, P). A series read from a
             table has these and no sums.
         log: What the trainer noted beside the checkpoints; empty where it noted nothing.
+        spans: Changes over more than one step, of shape (L, P), where they were measured; of the rows of `ungrouped`
+            where that is given.
+        ungrouped: The series whose rows were added together, or None.
+        members: For each row those of `ungrouped` that it was made of.
     """
 
     checkpoints: tuple[CheckpointRecord, ...]
@@ -253,6 +258,9 @@ class ChangeSeries:
     provenance: Provenance = Provenance()
     given: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     log: TrainingLog = field(default_factory=TrainingLog)
+    spans: Mapping[Span, Changes] = field(default_factory=dict)
+    ungrouped: "ChangeSeries | None" = None
+    members: tuple[tuple[int, ...], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -300,12 +308,13 @@ class ChangeSeries:
             float64 overflowed.
 
         Raises:
-            UsageError: If there is no such metric.
+            UsageError: If there is no such metric, or the series does not hold what it needs.
         """
         if name in self.given:
             return np.full((len(self.rows), len(self.pairs)), np.nan)
-        measured = self.sums["n_valid"] > 0
-        return np.where(measured, find_metric(name).absolute(self.sums), np.nan)
+        metric = find_metric(name)
+        sums = self._find_cells(metric)[0].sums
+        return np.where(sums["n_valid"] > 0, metric.absolute(sums), np.nan)
 
     def grouped(self, by: str) -> Self:
         """The same changes with rows added together.
@@ -327,7 +336,7 @@ class ChangeSeries:
         groups: dict[str, list[int]] = {}
         for index, row in enumerate(self.rows):
             groups.setdefault(str(getattr(row, by)), []).append(index)
-        rows, sums, states = [], [], []
+        rows = []
         for name, members in groups.items():
             first = self.rows[members[0]]
             kinds = {self.rows[i].kind for i in members}
@@ -335,17 +344,21 @@ class ChangeSeries:
             block = name if by == "kind" else first.block
             kind = first.kind if len(kinds) == 1 else Kind.OTHER
             rows.append(Row(name, name, block, kind, first.depth, (numel,)))
-            total = Sums(self.sums.values[members]).total(axis=0)
-            sums.append(total.values)
-            unmeasured = np.isnan(total["n"])
-            states.append(np.where(unmeasured, self.states[members[0]], None))
-        shape = (len(rows), len(self.pairs))
+        together = self.successive.grouped(list(groups.values()))
+        before = self.members or [(index,) for index in range(len(self.rows))]
         return replace(
             self,
             rows=tuple(rows),
-            sums=Sums(np.array(sums).reshape(*shape, self.sums.values.shape[-1])),
-            states=np.array(states, dtype=object).reshape(shape),
+            sums=together.sums,
+            states=together.states,
+            ungrouped=self.ungrouped or self,
+            members=tuple(tuple(row for member in members for row in before[member]) for members in groups.values()),
         )
+
+    @property
+    def successive(self) -> Changes:
+        """The changes between successive checkpoints."""
+        return Changes(self.sums, self.states)
 
     def _values_and_states(self, name: str) -> tuple[NDArray[np.float64], StateArray]:
         if name in self.given:
@@ -357,8 +370,28 @@ class ChangeSeries:
         if metric.needs_steps and len(gaps) and np.isnan(gaps).all():
             raise UsageError(f"{name!r} needs increasing step numbers, and this sequence has none: choose rwc")
         with np.errstate(all="ignore"):
-            values = metric.compute(self.sums, gaps)
-        return values, _mark_states(values, metric, self.sums, self.states)
+            cells, norms = self._find_cells(metric)
+            values = metric.compute(cells.sums, norms if metric.path else gaps)
+        return values, mark_states(values, metric, cells.sums, cells.states)
+
+    def _find_cells(self, metric: Metric) -> tuple[Changes, NDArray[np.float64]]:
+        """The changes that a metric is computed from, and the norms of their paths, where it takes any."""
+        none = np.zeros(0)
+        if metric.span is None:
+            return self.successive, none
+        whole = self.ungrouped or self
+        members: Members = self.members if self.ungrouped else None
+        span = whole.spans.get(metric.span) or derive_span(metric.span, whole.successive)
+        if span is None:
+            raise UsageError(f"{metric.name!r} needs sums that this run does not hold: {self._tell_how(metric)}")
+        if metric.path:
+            return compare_with_path(metric.span, whole.successive, span, members)
+        return span.grouped(members), none
+
+    def _tell_how(self, metric: Metric) -> str:
+        """The command that measures what a metric needs."""
+        command = self.provenance.command or shlex.join(["wsanalyze", "analyze", *self.provenance.source])
+        return f"`{command} --metric {metric.name}` measures them"
 
 
 def check_grouping(by: str) -> None:
@@ -369,26 +402,3 @@ def check_grouping(by: str) -> None:
     """
     if by not in GROUPINGS:
         raise UsageError(f"cannot group by {by!r}: choose one of {', '.join(GROUPINGS)}")
-
-
-def _mark_states(values: NDArray[np.float64], metric: Metric, sums: Sums, structural: StateArray) -> StateArray:
-    """Find the state of each cell and take the number from those that have none to give, in place."""
-    states = structural.copy()
-    measured = ~np.isnan(sums["n"])
-    states[~measured & (states == None)] = State.UNREADABLE  # noqa: E711 - elementwise
-    valid = measured & (sums["n_valid"] > 0)
-    states[measured & ~valid] = State.NONFINITE
-    states[measured & (sums["n"] == 0)] = State.ZERO  # a tensor without elements: 0 / 0
-    still = valid & (sums["changed"] == 0)
-    from_zero = valid & (sums["l1_before"] == 0)
-    states[still] = State.UNCHANGED
-    if metric.relative:
-        states[from_zero & still] = State.ZERO
-        states[from_zero & ~still] = State.FROM_ZERO
-    values[states != None] = np.nan  # noqa: E711 - elementwise
-    values[states == State.UNCHANGED] = 0.0  # also per step, over whatever number of steps
-    # A sum of squares that overflowed float64, or a step distance that is not known: no number either.
-    lost = valid & (states == None) & ~np.isfinite(values)  # noqa: E711 - elementwise
-    values[lost] = np.nan
-    states[lost] = State.NOT_COMPARABLE
-    return states

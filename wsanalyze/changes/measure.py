@@ -1,7 +1,7 @@
 """Measuring: match what is there, read what is not stored yet, and go on without what cannot be read."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +17,10 @@ from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import ByteSource, FileRef
 from wsanalyze.layers.base import RowMatch, TensorsByName
 from wsanalyze.layers.definition import Architecture
-from wsanalyze.layers.match import match_or_widen
+from wsanalyze.layers.match import add_spans, match_or_widen
+from wsanalyze.metrics import Span
 from wsanalyze.progress import Effort, Progress, ProgressCallback
+from wsanalyze.series import StateArray
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.sums import Sums
 
@@ -43,12 +45,13 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class RowOptions:
-    """Which rows are measured: see `match_or_widen`."""
+    """Which rows are measured, see `match_or_widen`; and between which checkpoints beside successive ones."""
 
     ordered: bool
     params: str = "auto"
     pattern: str | None = None
     architecture: Architecture | None = None
+    spans: frozenset[Span] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +65,8 @@ class Measured:
         identities: Their identities.
         failures: For each of the others, its index and what went wrong.
         effort: What reading and computing took.
+        spans: For each span that was measured, in this run or before, why its cells of shape (L, P) do not compare, or
+            None where they do.
     """
 
     match: RowMatch
@@ -70,6 +75,7 @@ class Measured:
     identities: tuple[str, ...]
     failures: dict[int, CheckpointError]
     effort: Effort
+    spans: Mapping[Span, StateArray]
 
 
 def measure_changes(
@@ -115,10 +121,11 @@ def measure_changes(
             architecture=options.architecture,
         )
         identities = [side.identity for side in chosen]
+        wide, states = add_spans(match, options.spans)
         try:
-            places = Places.of(match)
+            places = Places.of(wide)
             measuring = Measuring(
-                match, places, identities, source, kernels, store, memory_bytes, progress, effort, window is not None
+                wide, places, identities, source, kernels, store, memory_bytes, progress, effort, window is not None
             )
             measuring.run(chosen, window)
         except FailedCheckpointError as failure:
@@ -126,7 +133,8 @@ def measure_changes(
             failures[index] = failure
             store.drop_side(sides[index].identity)
             continue
-        return Measured(match, params, tuple(alive), tuple(identities), failures, effort)
+        states |= _find_complete(match, store.spans() - options.spans, identities, store)
+        return Measured(match, params, tuple(alive), tuple(identities), failures, effort, states)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,10 +155,11 @@ class Measuring:
     def run(self, sides: Sequence[Side], window: FileWindow | None) -> None:
         """Measure what is not stored: all of it band by band, or pair by pair where files are brought here for it."""
         needed = _find_needed(self.match, self.identities, self.store)
-        plan = self._plan(needed)
         if window is None:
-            self.walk(plan)
+            ready = self.settle(needed)
+            ready.walk(ready.plan(needed))
             return
+        plan = self.plan(needed)
         pairs = np.flatnonzero(needed.any(axis=0)).tolist()
         files = [count_files(plan, self.places, pair) for pair in pairs]
         if any(files) and window.plan(files, count_requests(plan, self.places)):
@@ -177,7 +186,7 @@ class Measuring:
                 self._bring(side, sides[side], files[index], window, brought)
             only = np.zeros_like(needed)
             only[:, pair] = needed[:, pair]
-            self.walk(self._plan(only), measured)
+            self.walk(self.plan(only), measured)
 
     def _bring(self, index: int, side: Side, files: Mapping[FileRef, int], window: FileWindow, count: "Count") -> None:
         """Bring those files of a side that are needed here, and see that its tensors lie in them as was thought."""
@@ -199,10 +208,25 @@ class Measuring:
             except CheckpointError as error:
                 raise FailedCheckpointError(index, error) from error
 
-    def _plan(self, needed: NDArray[np.bool_]) -> Plan:
+    def settle(self, needed: NDArray[np.bool_]) -> "Measuring":
+        """The same, by those kernels that are worth it for so many bytes; where they lie far away, that is not asked."""
+        if self.kernels.instead is None:
+            return self
+        return replace(self, kernels=self.kernels.choose(count_bytes(self.plan(needed), self.places)))
+
+    def plan(self, needed: NDArray[np.bool_]) -> Plan:
         """What is read when. What comes from afar is asked for in few and large runs, one after another."""
-        threads, band = (1, {"band_bytes": None}) if self.far else (self.kernels.num_threads, {})
-        plan = make_plan(self.places, self.match.pairs, needed, self.memory_bytes, threads, **band)
+        kernels = self.kernels
+        threads, band_bytes = (1, None) if self.far else (kernels.num_threads, kernels.band_bytes)
+        plan = make_plan(
+            self.places,
+            self.match.pairs,
+            needed,
+            self.memory_bytes,
+            threads,
+            band_bytes,
+            pinned=kernels.pinned,
+        )
         return replace(plan, bands=self._drop_measured(plan))
 
     def walk(self, plan: Plan, count: "Count | None" = None) -> None:
@@ -273,6 +297,18 @@ class Count:
         self._done = min(self._total, self._done + num_bytes)
         if self._total:
             self._progress(Progress(self._stage, self._done, self._total, "bytes"))
+
+
+def _find_complete(
+    match: RowMatch, spans: Collection[Span], identities: Sequence[str], store: RunFile
+) -> dict[Span, StateArray]:
+    """Those spans that were not asked for of which nothing is missing all the same, and their states."""
+    found: dict[Span, StateArray] = {}
+    for span in spans:
+        wide, states = add_spans(match, [span])
+        if not _find_needed(wide, identities, store).any():
+            found |= states
+    return found
 
 
 def _find_needed(match: RowMatch, identities: Sequence[str], store: RunFile) -> NDArray[np.bool_]:

@@ -48,7 +48,7 @@ class Places:
     @classmethod
     def of(cls, match: RowMatch) -> Self:
         """The places of all tensors of matched rows."""
-        shape = len(match.rows), len(match.pairs) + 1
+        shape = len(match.rows), max(map(len, match.tensors), default=0)
         file, offset, numel, itemsize, code = (np.full(shape, -1, dtype=np.int64) for _ in range(5))
         simple, whole = np.zeros(shape, dtype=np.bool_), np.zeros(shape[0], dtype=np.bool_)
         files: dict[FileRef, int] = {}

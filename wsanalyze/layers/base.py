@@ -14,7 +14,7 @@ class RowMatch:
     Attributes:
         rows: The L rows, in the model's own order.
         tensors: For each row, its tensor in each of the checkpoints; None where it has none or cannot be compared.
-        pairs: The P pairs of successive checkpoints, as indices among the T.
+        pairs: The P pairs of successive checkpoints, as indices among the T; where spans were added, theirs as well.
         states: Object array of shape (L, P): why a pair does not compare, or None where it does.
         skips: Tensors that are in no row, and why.
         events: Changes of dtype and shape, ties.

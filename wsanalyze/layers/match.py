@@ -19,7 +19,9 @@ from wsanalyze.layers.definition import Architecture, fit_architecture
 from wsanalyze.layers.kinds import find_scales, is_buffer, is_scale, tell_kinds
 from wsanalyze.layers.names import order_names, split_block, split_module
 from wsanalyze.layers.renames import suggest_renames
-from wsanalyze.series import Event, Kind, Row, Skip, State
+from wsanalyze.metrics import Span
+from wsanalyze.series import Event, Kind, Row, Skip, State, StateArray
+from wsanalyze.spans import Pair, list_pairs
 from wsanalyze.tensors.base import TensorInfo
 from wsanalyze.tensors.dtypes import SCALED_FLOAT8
 
@@ -127,6 +129,35 @@ def match_or_widen(
         with suppress(MatchError):
             return match(params="all"), "all"
         raise no_matrix from None
+
+
+def add_spans(match: RowMatch, spans: Collection[Span]) -> tuple[RowMatch, dict[Span, StateArray]]:
+    """Add the pairs of spans to the successive ones of matched rows.
+
+    Args:
+        match: Rows and the P successive pairs.
+        spans: Which pairs to add.
+
+    Returns:
+        The same rows with all pairs that were asked for, each once, in the order of the checkpoints that they end at;
+        and for each span why its cells of shape (L, P) do not compare, or None where they do.
+    """
+    known: dict[Pair | None, StateArray] = {pair: match.states[:, index] for index, pair in enumerate(match.pairs)}
+    lists = {span: list_pairs(span, match.pairs) for span in spans}
+    for pair in (pair for pairs in lists.values() for pair in pairs if pair is not None):
+        if pair not in known:
+            cells = np.full(len(match.rows), None, dtype=object)
+            cells[:] = [_compare(*(tensors[side] for side in pair)) for tensors in match.tensors]
+            known[pair] = cells
+    pairs = sorted((pair for pair in known if pair is not None), key=lambda pair: pair[::-1])
+    known[None] = np.full(len(match.rows), State.NOT_COMPARABLE, dtype=object)
+    wide = replace(match, pairs=tuple(pairs), states=_stack(known, pairs, len(match.rows)))
+    return wide, {span: _stack(known, pairs, len(match.rows)) for span, pairs in lists.items()}
+
+
+def _stack(columns: Mapping[Pair | None, StateArray], pairs: Sequence[Pair | None], num_rows: int) -> StateArray:
+    """States of shape (L, Q) from those of each pair."""
+    return np.array([columns[pair] for pair in pairs], dtype=object).reshape(len(pairs), num_rows).T
 
 
 def _compile(pattern: str | None) -> re.Pattern[str] | None:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsanalyze.errors import StoreError
+from wsanalyze.metrics import Span
 from wsanalyze.series import ChangeSeries
 from wsanalyze.store.database import (
     SUM_COLUMNS,
@@ -36,7 +37,7 @@ from wsanalyze.store.database import (
     get_meta,
     put_meta,
 )
-from wsanalyze.store.series_tables import forget_series, read_series, write_series
+from wsanalyze.store.series_tables import forget_series, read_series, read_spans, write_series
 from wsanalyze.sums import SUM_NAMES, Sums
 
 _COMMIT_SECONDS: Final = 0.5
@@ -299,6 +300,11 @@ class RunFile:
         if series is None:
             raise StoreError(f"{self.path}: holds no finished analysis yet; run the same `wsanalyze analyze` again")
         return series
+
+    def spans(self) -> set[Span]:
+        """Which spans were measured when an analysis last ended; newer cells of theirs may be missing."""
+        with explain_errors(self.path):
+            return set(read_spans(self._database))
 
     def find_trends(self, key: str) -> dict[str, Any] | None:
         """Trends stored under a key, or None where there are none that can be read."""

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from wsanalyze.metrics import FloatArray, Span
 from wsanalyze.series import (
     ChangeSeries,
     CheckpointRecord,
@@ -17,8 +18,10 @@ from wsanalyze.series import (
     Row,
     Skip,
     State,
+    StateArray,
     TrainingLog,
 )
+from wsanalyze.spans import Changes, Pair, list_pairs
 from wsanalyze.store.database import SUM_COLUMNS, checksum_sums, decode_text, encode_text, get_meta, put_meta
 from wsanalyze.sums import SUM_NAMES, Sums
 
@@ -28,6 +31,7 @@ SELECT layers.position, pairs.position, cells.tensor, cells.before, cells.after,
 FROM pairs JOIN checkpoints b ON b.position = pairs.before JOIN checkpoints a ON a.position = pairs.after
 JOIN cells ON cells.before = b.side AND cells.after = a.side JOIN layers ON layers.tensor = cells.tensor
 """  # noqa: S608 - own column names
+_SPAN_QUERY: Final = f"SELECT tensor, before, after, checksum, {SUM_COLUMNS} FROM cells WHERE before = ? AND after = ?"  # noqa: S608 - own column names
 
 
 def write_series(
@@ -53,6 +57,9 @@ def write_series(
     log = json.dumps(_log_to_json(series.log, digest))
     put_meta(database, "log", log)
     put_meta(database, "log digest", _digest({}, log))
+    spans = json.dumps(_spans_to_json(series.spans, digest))
+    put_meta(database, "spans", spans)
+    put_meta(database, "spans digest", _digest({}, spans))
 
 
 def forget_series(database: sqlite3.Connection) -> None:
@@ -82,16 +89,22 @@ def read_series(database: sqlite3.Connection) -> ChangeSeries | None:
     for layer, pair, state in tables["states"]:
         states[layer, pair] = State(state)
     sums = _read_sums(database, *shape)
-    num_lost = int((np.isnan(sums["n"]) & (states == None)).sum())  # noqa: E711 - elementwise
-    if num_lost:
-        raise ValueError(f"{num_lost} measured cells are gone")
+    pairs = tuple((before, after) for _, before, after in tables["pairs"])
+    spans = {
+        span: Changes(_read_span_sums(database, list_pairs(span, pairs), tables), found)
+        for span, found in _read_span_states(database, digest, states).items()
+    }
+    for changes in (Changes(sums, states), *spans.values()):
+        num_lost = int((~changes.measured & (changes.states == None)).sum())  # noqa: E711 - elementwise
+        if num_lost:
+            raise ValueError(f"{num_lost} measured cells are gone")
     return ChangeSeries(
         checkpoints=tuple(
             CheckpointRecord(step, decode_text(label), decode_text(origin), status, decode_text(reason), form, nbytes)
             for _, step, label, origin, status, reason, form, nbytes, _ in tables["checkpoints"]
         ),
         rows=rows,
-        pairs=tuple((before, after) for _, before, after in tables["pairs"]),
+        pairs=pairs,
         sums=sums,
         states=states,
         skips=tuple(Skip(decode_text(name), decode_text(reason)) for _, name, reason in tables["skips"]),
@@ -101,7 +114,22 @@ def read_series(database: sqlite3.Connection) -> ChangeSeries | None:
         ),
         provenance=_provenance_from_json(json.loads(provenance)),
         log=_read_log(database, digest, len(tables["checkpoints"])),
+        spans=spans,
     )
+
+
+def read_spans(database: sqlite3.Connection) -> dict[Span, list[list[Any]]]:
+    """The spans of the series that was last written down: for each, row, change and state of cells that have one.
+
+    Raises:
+        ValueError: If what is read is not what was written.
+    """
+    text = get_meta(database, "spans")
+    if text is None:
+        return {}
+    if _digest({}, text) != get_meta(database, "spans digest"):
+        raise ValueError("its spans are not those that were written")
+    return {Span(name): states for name, states in json.loads(text)["states"].items()}
 
 
 def _read_log(database: sqlite3.Connection, digest: str, num_checkpoints: int) -> TrainingLog:
@@ -129,14 +157,46 @@ def _read_log(database: sqlite3.Connection, digest: str, num_checkpoints: int) -
     return log
 
 
+def _read_span_states(database: sqlite3.Connection, digest: str, states: StateArray) -> dict[Span, StateArray]:
+    """States of the spans of the series of that digest; none where they are of another series, as with its log."""
+    text = get_meta(database, "spans")
+    if text is None or json.loads(text)["series"] != digest:
+        return {}
+    spans = {}
+    for span, cells in read_spans(database).items():
+        spans[span] = np.full(states.shape, None, dtype=object)
+        for layer, pair, state in cells:
+            spans[span][layer, pair] = State(state)
+    return spans
+
+
 def _read_sums(database: sqlite3.Connection, num_rows: int, num_pairs: int) -> Sums:
     found = np.full((num_rows, num_pairs, len(SUM_NAMES)), np.nan)
-    for layer, pair, tensor, before, after, checksum, *row in database.execute(_CELLS_QUERY):
-        values = np.array(row, dtype=np.float64)
-        if checksum != checksum_sums((tensor, before, after), values):
-            raise ValueError("the sums of a cell are not those that were written")
-        found[layer, pair] = values
+    for layer, pair, *cell in database.execute(_CELLS_QUERY):
+        found[layer, pair] = _check_cell(cell)
     return Sums(found)
+
+
+def _read_span_sums(
+    database: sqlite3.Connection, pairs: Sequence[Pair | None], tables: Mapping[str, list[tuple[Any, ...]]]
+) -> Sums:
+    layers = {tensor: layer for layer, *_, tensor in tables["layers"]}
+    sides = [side for *_, side in tables["checkpoints"]]
+    found = np.full((len(layers), len(pairs), len(SUM_NAMES)), np.nan)
+    for index, pair in enumerate(pairs):
+        for cell in database.execute(_SPAN_QUERY, [sides[place] for place in pair]) if pair else ():
+            if cell[0] in layers:
+                found[layers[cell[0]], index] = _check_cell(cell)
+    return Sums(found)
+
+
+def _check_cell(cell: Sequence[Any]) -> FloatArray:
+    """The sums of a cell, of tensor, before, after, checksum and sums as they are stored."""
+    *key, checksum = cell[:4]
+    values = np.array(cell[4:], dtype=np.float64)
+    if checksum != checksum_sums(tuple(key), values):
+        raise ValueError("the sums of a cell are not those that were written")
+    return values
 
 
 def _read_tables(database: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
@@ -177,6 +237,14 @@ def _to_tables(
 def _log_to_json(log: TrainingLog, digest: str) -> dict[str, Any]:
     values = {name: [v if np.isfinite(v) else None for v in array.tolist()] for name, array in log.values.items()}
     return {"series": digest, "steps": log.steps.tolist(), "until": log.until.tolist(), "values": values}
+
+
+def _spans_to_json(spans: Mapping[Span, Changes], digest: str) -> dict[str, Any]:
+    states = {
+        span: [[*place, state] for place, state in np.ndenumerate(changes.states) if state is not None]
+        for span, changes in spans.items()
+    }
+    return {"series": digest, "states": states}
 
 
 def _provenance_to_json(provenance: Provenance) -> dict[str, Any]:
