@@ -2,7 +2,7 @@
 
     python benchmarks/roads.py DIR [--rounds 5]
 
-DIR holds checkpoints (`make_sequence.py` writes some). Each round walks all its matrices by every road in turn and prints
+DIR holds checkpoints (`make_sequence.py` writes some). Each round walks all its matrices by every road, and prints
 seconds and the ratio to `cat` of the same files just before: all in the page cache, nothing stored. "Small bands" hands
 out 4 MB of a checkpoint at a time, not 16.
 """
