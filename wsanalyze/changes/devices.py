@@ -5,16 +5,26 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from wsanalyze.changes.base import Kernel
 from wsanalyze.changes.compiled import CompiledKernel, is_compiled, list_vectors
 from wsanalyze.changes.kernels import NumpyKernel
+from wsanalyze.changes.plan import BAND_BYTES
 from wsanalyze.errors import MeasureError, UsageError
 
 _DEVICE: Final = re.compile(r"auto|cpu|cuda(:\d+)?")
 _MAX_THREADS: Final = 16
+_THREADS_PER_DEVICE: Final = 4  # a bus takes more than one thread brings out of the page cache
+_DEVICE_BAND_BYTES: Final = 2**25
+
+# What `auto` expects, see docs/performance.md, "On a GPU". Bytes that a processor takes in a second are measured, those
+# of bfloat16, the slowest type; so is what importing torch takes. What a bus and a device take is assumed.
+_COMPILED_RATE: Final = 2.0e9
+_NUMPY_RATE: Final = 0.6e9  # of all threads together: they wait for the interpreter
+_DEVICE_RATE: Final = 10e9
+_DEVICE_START_SECONDS: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +35,29 @@ class Kernels:
         name: What it is called, for people.
         num_threads: How many threads may work at once, each with a kernel of its own.
         make: Makes the kernel of the Nth thread, in that thread.
+        band_bytes: Most bytes of one side of a band.
+        pinned: Whether buffers are pinned.
+        instead: Finds others, which take seconds to start and are faster then; None where there are none.
     """
 
     name: str
     num_threads: int
     make: Callable[[int], Kernel]
+    band_bytes: int = BAND_BYTES
+    pinned: bool = False
+    instead: Callable[[], "Kernels"] | None = None
+
+    def choose(self, nbytes: int) -> "Kernels":
+        """These, or the others where they are worth their start for so many bytes."""
+        return self.instead() if self.instead is not None and _pays(nbytes, self.num_threads) else self
 
 
 def find_kernels(device: str) -> Kernels:
     """The kernels for a device.
 
     Args:
-        device: "cpu", "cuda" for all its devices, "cuda:N", or "auto" for CUDA where the driver finds a device, else
-            the CPU.
+        device: "cpu", "cuda" for all its devices, "cuda:N", or "auto" for the CPU, and CUDA instead where the driver
+            finds a device.
 
     Raises:
         UsageError: If the name is none of those.
@@ -45,19 +65,35 @@ def find_kernels(device: str) -> Kernels:
     """
     if not _DEVICE.fullmatch(device):
         raise UsageError(f"--device takes auto, cpu, cuda or cuda:N, not {device!r}")
-    if device == "cpu" or (device == "auto" and not has_cuda_driver()):
+    if device == "cpu":
         return _host_kernels()
+    if device == "auto":
+        host = _host_kernels()
+        return replace(host, instead=lambda: _find_devices(device) or host) if has_cuda_driver() else host
+    found = _find_devices(device)
+    if found is None:
+        raise MeasureError(f"--device {device}: torch finds no such device here; use --device cpu")
+    return found
+
+
+def _find_devices(device: str) -> Kernels | None:
+    """Kernels on CUDA, several threads for each device; None where torch does not find them."""
     import torch
 
     from wsanalyze.changes.torch_kernel import TorchKernel
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "auto" and not count:
-        return _host_kernels()
-    if not count or int(device.partition(":")[2] or 0) >= count:
-        raise MeasureError(f"--device {device}: torch finds no such device here; use --device cpu")
+    if int(device.partition(":")[2] or 0) >= count:
+        return None
     names = [device] if ":" in device else [f"cuda:{index}" for index in range(count)]
-    return Kernels(", ".join(names), len(names), lambda index: TorchKernel(names[index]))
+    num_threads = max(len(names), min(_THREADS_PER_DEVICE * len(names), count_processors()))
+    return Kernels(
+        ", ".join(names),
+        num_threads,
+        lambda index: TorchKernel(names[index % len(names)]),
+        _DEVICE_BAND_BYTES,
+        pinned=True,
+    )
 
 
 def _host_kernels() -> Kernels:
@@ -65,6 +101,12 @@ def _host_kernels() -> Kernels:
     if is_compiled():
         return Kernels(f"compiled ({list_vectors()[-1]})", threads, lambda _: CompiledKernel())
     return Kernels("NumPy", threads, lambda _: NumpyKernel())
+
+
+def _pays(nbytes: int, num_threads: int) -> bool:
+    """Whether a device is done earlier with so many bytes than so many threads, its start included."""
+    host_rate = _COMPILED_RATE * num_threads if is_compiled() else _NUMPY_RATE
+    return nbytes / host_rate > nbytes / _DEVICE_RATE + _DEVICE_START_SECONDS
 
 
 def count_processors() -> int:

@@ -209,7 +209,7 @@ class Measuring:
                 raise FailedCheckpointError(index, error) from error
 
     def settle(self, needed: NDArray[np.bool_]) -> "Measuring":
-        """The same, by those kernels that are worth it for so many bytes; where they lie far away, that is not asked."""
+        """The same, by the kernels that are worth it for so many bytes; not asked of what comes from afar."""
         if self.kernels.instead is None:
             return self
         return replace(self, kernels=self.kernels.choose(count_bytes(self.plan(needed), self.places)))

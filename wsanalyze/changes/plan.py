@@ -62,6 +62,8 @@ def make_plan(
     memory_bytes: int,
     num_threads: int = 1,
     band_bytes: int | None = BAND_BYTES,
+    *,
+    pinned: bool = False,
 ) -> Plan:
     """Lay the rows out in the order of their files and cut that into bands.
 
@@ -72,6 +74,7 @@ def make_plan(
         memory_bytes: Memory allowed for the buffers of all threads and sides.
         num_threads: How many threads there may be; fewer are planned where the memory is too small for so many.
         band_bytes: Most bytes of one side of a band; None for as many as fit.
+        pinned: Whether memory of buffers is pinned, and so had in powers of two.
 
     Returns:
         Bands whose buffers fit in the memory, or hold one segment only. A tensor whose elements lie in different
@@ -89,6 +92,8 @@ def make_plan(
     room = memory_bytes // (num_held * num_threads)
     if band_bytes is not None:
         room = min(room, max(band_bytes, largest))
+    if pinned:
+        room = max(largest, 2 ** (room.bit_length() - 1))
     bands = _pack(segments, room)
     room = max((band.nbytes for band in bands if band.nbytes <= room), default=align(1))
     return Plan(bands, max(1, min(num_threads, len(bands))), num_held, room, needed, pairs)

@@ -1,86 +1,126 @@
-"""Sums on a torch device: CUDA, or the CPU by the same code, which is what tests run."""
+"""Sums on a torch device: CUDA, or the CPU by the same code, which is what tests run.
 
-from typing import Any
+A side is copied to the device while the next one is read. The sums of a pair are asked for as soon as its later side
+is on its way, and waited for when two more pairs have been asked for.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from wsanalyze.changes.base import BandSide, IntArray, Pending
-from wsanalyze.changes.kernels import NumpyKernel, allocate_aligned, measure_arrays
-from wsanalyze.sums import SUM_NAMES, Sums
+from wsanalyze.changes.base import BandSide, DeviceMemoryError, FloatBlock, IntArray, Pending, type_of
+from wsanalyze.changes.kernels import NumpyKernel
+from wsanalyze.changes.torch_rows import LANE, NUM_FIELDS, SLACK_BYTES, Group, RowSums, lay_out
+from wsanalyze.changes.torch_streams import Streams, Upload, Wait, open_streams
+from wsanalyze.sums import SUM_NAMES
+
+_TILE_ROWS: Final = {"cuda": 512, "cpu": 8}
+"""Rows that are summed at once: on CUDA so many that launching the work costs less than the work."""
+_ALIGNMENT: Final = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedSide:
+    """A side of a band: where it was read, and its way to the device."""
+
+    host: BandSide
+    upload: Upload
 
 
 class TorchKernel:
-    """Sums on a torch device, in float64; the same formulas as `NumpyKernel`, equal to it to 1e-6.
+    """Sums on a torch device, in float64; complex weights are left to NumPy.
+
+    On one device the sums of a segment are the same bits whatever is measured beside it.
 
     Args:
         device: A torch device ("cuda:0"; "cpu" works too, and is what tests run).
+        streams: What its copies and its arithmetic go through; by default those of the device.
     """
 
-    depth = 0
+    depth = 2
 
-    def __init__(self, device: str) -> None:
-        import torch
-
-        self._torch = torch
+    def __init__(self, device: str, streams: Streams | None = None) -> None:
         self._device = torch.device(device)
+        self._streams = streams or open_streams(self._device)
+        self._tile_rows = _TILE_ROWS[self._device.type]
+        self._sums: RowSums | None = None
+        self._host = NumpyKernel()
 
     def allocate(self, nbytes: int) -> NDArray[np.uint8]:
-        """See `Kernel.allocate`."""
-        return allocate_aligned(nbytes)
+        """See `Kernel.allocate`. For CUDA it is pinned, which torch does in powers of two."""
+        return self._streams.allocate(nbytes)
 
-    def load(self, side: BandSide) -> BandSide:
+    def load(self, side: BandSide) -> LoadedSide:
         """See `Kernel.load`."""
-        return side
+        room = -(-side.nbytes // _ALIGNMENT) * _ALIGNMENT + SLACK_BYTES
+        with _telling_of_memory():
+            return LoadedSide(side, self._streams.upload(side.data[: side.nbytes], room))
 
-    def release(self, side: BandSide) -> None:
+    def release(self, side: LoadedSide) -> None:
         """See `Kernel.release`."""
+        side.upload.drop()
 
-    def measure(self, before: BandSide, after: BandSide, segments: IntArray) -> Pending:
+    def measure(self, before: LoadedSide, after: LoadedSide, segments: IntArray) -> Pending:
         """See `Kernel.measure`."""
-        sums = np.empty((len(segments), len(SUM_NAMES)))
-        for index, segment in enumerate(segments.tolist()):
-            sums[index] = self._measure(before.elements(segment), after.elements(segment)).values
-        return lambda: sums
+        hosts = before.host, after.host
+        sums = np.zeros((len(segments), len(SUM_NAMES)))
+        is_complex = np.logical_or(*(_find_complex(host.types[segments]) for host in hosts))
+        sums[is_complex] = self._host.measure(*hosts, segments[is_complex])()
+        real = np.flatnonzero(~is_complex)
+        groups = list(lay_out(*hosts, segments[real], self._tile_rows))
+        if not groups:
+            return lambda: sums
+        with _telling_of_memory():
+            rows, wait = self._ask(before.upload, after.upload, groups)
+        numels = hosts[1].numels[segments[real]]
 
-    def _measure(self, before: NDArray[Any], after: NDArray[Any]) -> Sums:
-        if before.dtype.kind == "c" or after.dtype.kind == "c" or not before.size:
-            return measure_arrays(NumpyKernel(), before, after)
-        torch = self._torch
-        b, a = self._load(before), self._load(after)
-        bad_before, bad_after = ~torch.isfinite(b), ~torch.isfinite(a)
-        bad = bad_before | bad_after
-        b, a = b.masked_fill(bad, 0.0), a.masked_fill(bad, 0.0)
-        d = a - b
-        abs_b, abs_d = b.abs(), d.abs()
-        nonzero = abs_b > 0
-        values = {
-            "n": torch.tensor(float(before.size), device=self._device, dtype=torch.float64),
-            "n_valid": (~bad).sum(),
-            "nonfinite_before": bad_before.sum(),
-            "nonfinite_after": bad_after.sum(),
-            "l1_delta": abs_d.sum(),
-            "l1_before": abs_b.sum(),
-            "l1_after": a.abs().sum(),
-            "sq_delta": (d * d).sum(),
-            "sq_before": (b * b).sum(),
-            "sq_after": (a * a).sum(),
-            "dot_before_delta": (b * d).sum(),
-            "max_delta": abs_d.max(),
-            "changed": (d != 0).sum(),
-            "sign_flips": (torch.sign(b) != torch.sign(a)).sum(),
-            "rel_sum": torch.where(nonzero, abs_d / torch.where(nonzero, abs_b, 1.0), 0.0).sum(),
-            "rel_n": nonzero.sum(),
-        }
-        stacked = torch.stack([values[name].to(torch.float64) for name in SUM_NAMES])
-        return Sums(np.array(stacked.cpu().numpy(), dtype=np.float64))
+        def collect() -> FloatBlock:
+            wait()
+            found = np.zeros((len(real), len(SUM_NAMES)))
+            start = 0
+            for group in groups:
+                stop = start + group.table.shape[1]
+                group.collect(rows[:, start:stop], found, numels)
+                start = stop
+            sums[real] = found
+            return sums
 
-    def _load(self, elements: NDArray[Any]) -> Any:  # noqa: ANN401 - a tensor; torch is imported lazily
-        torch = self._torch
-        native = elements.astype(elements.dtype.newbyteorder("="), copy=False)
-        if native.dtype.kind == "f" and native.dtype.name.startswith("float") and "_" not in native.dtype.name:
-            loaded = torch.from_numpy(np.array(native))
-        else:  # bfloat16 and float8, which NumPy knows through ml_dtypes and torch by itself
-            raw = torch.from_numpy(np.array(native.view(np.uint8)))
-            loaded = raw.view(getattr(torch, native.dtype.name))
-        return loaded.to(self._device).to(torch.float64)
+        return collect
+
+    def _ask(self, before: Upload, after: Upload, groups: list[Group]) -> tuple[FloatBlock, Wait]:
+        """Have all rows summed: an array of shape (15, rows of all groups) that will hold what is found."""
+        size = self._tile_rows
+        rows = np.concatenate([group.table for group in groups], axis=1)
+        owners = [group for group in groups for _ in range(0, group.table.shape[1], size)]
+        with self._streams.computing():
+            if self._sums is None:
+                self._sums = RowSums(self._device, size)
+            sides = self._streams.use(before), self._streams.use(after)
+            table = self._streams.send(rows)
+            found = torch.empty((NUM_FIELDS, rows.shape[1]), dtype=torch.float64, device=self._device)
+            for index, group in enumerate(owners):
+                tile = slice(index * size, (index + 1) * size)
+                full = bool((rows[2, tile] == LANE).all())
+                found[:, tile] = self._sums.measure(group, *sides, table[:, tile], full=full)
+            return self._streams.fetch(found)
+
+
+def _find_complex(codes: IntArray) -> NDArray[np.bool_]:
+    """Which types are complex: bool array of the same shape."""
+    kinds = {code: type_of(code).kind == "c" for code in set(codes.tolist())}
+    return np.array([kinds[code] for code in codes.tolist()], dtype=np.bool_)
+
+
+@contextmanager
+def _telling_of_memory() -> Iterator[None]:
+    """Tell that a device is full as kernels do, and have torch give back what it keeps for later."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise DeviceMemoryError(str(error).partition("\n")[0]) from error

@@ -62,6 +62,7 @@ class BandWalker:
         self._reader = ElementReader(source)  # for all bands: it keeps what several segments of a derived tensor need
         self._room = plan.room
         self._free: list[NDArray[np.uint8]] = []
+        self._too_many: float = np.inf  # elements of the smallest band that was too large for the device
         self._ending: dict[int, list[int]] = {}
         self._last_use: dict[int, int] = {}
         for pair in np.flatnonzero(plan.needed.any(axis=0)).tolist():
@@ -76,19 +77,26 @@ class BandWalker:
     def walk(self, band: Band) -> Iterator[Batch]:
         """Read a band at each checkpoint and yield its sums for each needed pair.
 
-        A band that is too large for the kernel's device is walked in halves.
+        A band that is too large for the kernel's device is walked in halves, and so are all like it that follow.
 
         Raises:
             FailedCheckpointError: If a checkpoint cannot be read, or was changed meanwhile.
+            MemoryError: If not even one segment fits on the device.
         """
-        try:
-            yield from list(self._walk(band)) if self._kernel.depth else self._walk(band)
-        except DeviceMemoryError as error:
-            if len(band.rows) == 1:
-                raise MemoryError(str(error)) from error
-            first = np.arange(len(band.rows)) < len(band.rows) // 2
-            for half in (band.choose(first), band.choose(~first)):
-                yield from self.walk(half)
+        waiting = [band]
+        while waiting:
+            part = waiting.pop()
+            if len(part.rows) > 1 and _count_elements(part) >= self._too_many:
+                first = np.arange(len(part.rows)) < len(part.rows) // 2
+                waiting += [part.choose(~first), part.choose(first)]
+                continue
+            try:
+                yield from list(self._walk(part)) if self._kernel.depth else self._walk(part)
+            except DeviceMemoryError as error:
+                if len(part.rows) == 1:
+                    raise MemoryError(f"the device has no room for a part of a tensor: {error}") from error
+                self._too_many = _count_elements(part)
+                waiting.append(part)
 
     def _walk(self, band: Band) -> Iterator[Batch]:
         held: dict[int, _Held] = {}
@@ -248,6 +256,10 @@ class BandWalker:
 
 def _collect(band: Band, pair: int, segments: IntArray, pending: Pending) -> Batch:
     return Batch(pair, band.rows[segments], band.indices[segments], pending())
+
+
+def _count_elements(band: Band) -> int:
+    return int((band.stops - band.starts).sum())
 
 
 def _is_same(before: TensorInfo | None, after: TensorInfo | None) -> bool:
