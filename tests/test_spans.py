@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import wsanalyze
 from tests.test_series import make_series
 from wsanalyze.changes.kernels import NumpyKernel, measure_arrays
+from wsanalyze.cli import main
 from wsanalyze.errors import StoreError, UsageError
 from wsanalyze.metrics import Span
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
@@ -433,3 +435,47 @@ def test_sums_have_the_shape_of_the_series(save_sequence, make_states, measure, 
     for changes in series.spans.values():
         assert changes.sums.values.shape == (3, 3, len(SUM_NAMES))
         assert (np.isnan(changes.sums["n"]) == (changes.states != None)).all()  # noqa: E711 - elementwise
+
+
+def test_the_command_line_measures_what_a_metric_needs(save_sequence, make_states, tmp_path, capsys):
+    source = save_sequence(tmp_path / "my run", make_states(4))
+    run, table = str(tmp_path / "run.wsa"), tmp_path / "table.csv"
+    assert main(["analyze", str(source), "--run", run, "--quiet"]) == 0
+    assert main(["report", run, "--metric", "coherence"]) == 2
+    told = capsys.readouterr().err
+    assert f"`wsanalyze analyze '{source}' --run {run} --quiet --metric coherence` measures them" in told
+    assert told.count("\n") == 1
+    assert main(["analyze", str(source), "--run", run, "--quiet", "--metric", "coherence"]) == 0
+    reports = [part for kind in ("html", "json", "csv", "markdown") for part in (f"--{kind}", str(tmp_path / kind))]
+    assert main(["report", run, "--metric", "coherence", *reports]) == 0
+    out = capsys.readouterr().out
+    assert "cosine of the angle between successive changes of 3 layers" in " ".join(out.split())
+    assert "Curves: linear scale" in out
+    cells = (tmp_path / "csv").read_text().splitlines()[1].split(",")
+    assert cells[1] == ""
+    assert all(-1 <= float(cell) <= 1 for cell in cells[2:])
+    table.write_text("layer,1,2\na,0.1,0.2\n")
+    assert main(["trends", str(table), "--metric", "coherence"]) == 2
+    assert "a table holds no sums for 'coherence'" in capsys.readouterr().err
+
+
+def test_the_library_measures_what_a_metric_needs(save_sequence, make_states, tmp_path):
+    source = save_sequence(tmp_path / "source", make_states(4))
+    run = wsanalyze.analyze(source, run=tmp_path / "run.wsa", metrics=["efficiency"])
+    assert (run.to_pandas("efficiency")["efficiency"] <= 1).all()
+    with pytest.raises(UsageError, match="no metric named 'straightness'"):
+        wsanalyze.analyze(source, run=tmp_path / "run.wsa", metrics=["straightness"])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ratio", [1.0, 1e-3, 1e3])
+def test_the_cosine_is_as_precise_as_is_said(save_sequence, tmp_path, dtype, ratio):
+    rng = np.random.default_rng(0)
+    changes = rng.normal(size=(2, 300, 400)) * 1e-3 + 2e-4
+    weights = np.cumsum([rng.normal(size=(300, 400)), changes[0], ratio * changes[1]], axis=0).astype(dtype)
+    source = save_sequence(tmp_path / "source", [{"a.weight": w} for w in weights])
+    run = wsanalyze.analyze(source, run=tmp_path / "run.wsa", metrics=["coherence"])
+    d, e = np.diff(weights.astype(np.longdouble), axis=0).reshape(2, -1)
+    expected = float((d * e).sum() / np.sqrt((d * d).sum() * (e * e).sum()))
+    lost = 1e-13 * (ratio + 1 / ratio + 1)
+    assert run.series.metric("coherence")[0, 1] == pytest.approx(expected, rel=0, abs=lost)

@@ -215,6 +215,9 @@ def test_a_long_curve_is_resampled_by_the_mean_of_its_logarithms():
 
 def test_a_curve_with_a_sign_is_linear():
     assert sparkline([-1.0, 0.0, 1.0], 3, ascii=True) == "158"
+    # of a metric from -1 to 1: 0 is a number, and what hardly differs looks flat
+    assert sparkline([0.0, 0.5, math.nan, 1.0], 4, ascii=True, linear=True) == "15.8"
+    assert len(set(sparkline([0.31, 0.33, 0.3, 0.34], 4, linear=True))) <= 2
 
 
 @given(st.lists(st.floats(allow_infinity=False), max_size=30), st.integers(1, 30))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.test_spans import walk as walk_spans
 from wsanalyze.errors import UsageError
 from wsanalyze.trends.base import TrendOptions, Trends
 from wsanalyze.trends.find import FEATURES, METHODS, find_trends
@@ -192,3 +193,75 @@ def test_the_series_is_not_altered(make_series, plant):
     trends = find_trends(series, replace(TrendOptions(), method="paper"))
     np.testing.assert_array_equal(series.metric(), before)
     np.testing.assert_array_equal(trends.values, before)
+
+
+# Metrics that are no amounts of change: numbers from -1 to 1
+
+
+def turning_walk(cosines, *, size=4000, seed=0):
+    """Weights of shape (rows, checkpoints, elements) whose successive changes make angles of those cosines."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for row in np.atleast_2d(cosines):
+        change = rng.normal(size=size) / np.sqrt(size)
+        weights = [rng.normal(size=size), change]
+        for cosine in row:
+            other = rng.normal(size=size) / np.sqrt(size)
+            other -= change * (other @ change) / (change @ change)
+            change = cosine * change + np.sqrt(1 - cosine**2) * other * np.linalg.norm(change) / np.linalg.norm(other)
+            weights.append(change)
+        rows.append(np.cumsum(weights, axis=0))
+    return np.array(rows)
+
+
+def planted_cosines():
+    """Eight rows that drift ever less, and eight that swing ever more; the numbers to be found."""
+    x = np.linspace(0, 1, 12)
+    noise = np.random.default_rng(1).normal(0, 0.02, (16, 12))
+    return np.array([0.9 - 0.7 * x] * 8 + [-0.1 - 0.7 * x**3] * 8) + noise
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_negative_numbers_are_clustered_as_they_are(method):
+    cosines = planted_cosines()
+    series = walk_spans(turning_walk(cosines))
+    np.testing.assert_allclose(series.metric("coherence")[:, 1:], cosines, atol=1e-9)
+    trends = find_trends(series, TrendOptions("coherence", method, clusters=2, features="level"))
+    inside = trends.labels >= 0
+    assert trends.quality.k == 2
+    assert len(set(zip((np.arange(16) < 8)[inside].tolist(), trends.labels[inside].tolist(), strict=True))) == 2
+    assert trends.headline[0].startswith("Cosine of the angle between successive changes is highest in layers.")
+    json.dumps(to_json(trends), allow_nan=False)
+
+
+def test_a_swinging_layer_has_a_curve_and_words():
+    trends = find_trends(
+        walk_spans(turning_walk(-0.2 - 0.7 * np.tile(np.linspace(0, 1, 12), (6, 1)))), TrendOptions("coherence")
+    )
+    assert [cluster.summary for cluster in trends.clusters] == ["falls steadily"]
+    assert trends.quality.text == "One trend: what differs between layers is noise, or a matter of degree."
+    assert any("stood out from the noise" in note and "decades" not in note for note in trends.notes)
+    assert trends.touched["gap"] == tuple((row, 0) for row in range(6))
+
+
+def test_a_layer_that_rests_is_told_by_its_changes_whatever_the_metric():
+    weights = turning_walk(np.full((4, 8), 0.5))
+    weights[1, 6:] = weights[1, 6]
+    series = walk_spans(weights)
+    for metric in ("rwc", "coherence", "efficiency", "from-first", "rotation"):
+        told = [
+            (event.kind, event.layer, event.checkpoint) for event in find_trends(series, TrendOptions(metric)).events
+        ]
+        assert told == [("frozen", "layers.1.weight", 6)], metric
+    assert np.isnan(series.metric("coherence")[1, 6:]).all()
+
+
+@pytest.mark.parametrize("metric", ["coherence", "efficiency", "from-first", "rotation"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("num_checkpoints", [2, 3, 4])
+def test_short_sequences_of_any_metric_have_trends(metric, method, num_checkpoints):
+    series = walk_spans(np.random.default_rng(0).normal(size=(5, num_checkpoints, 20)))
+    trends = find_trends(series, TrendOptions(metric, method))
+    assert len(trends.labels) == 5
+    assert trends.headline
+    json.dumps(to_json(trends), allow_nan=False)

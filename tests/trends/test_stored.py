@@ -8,8 +8,11 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from tests.test_spans import walk as walk_spans
 from wsanalyze.errors import TrendsError
+from wsanalyze.metrics import Span
 from wsanalyze.series import State
+from wsanalyze.sums import Sums
 from wsanalyze.trends.base import TrendOptions
 from wsanalyze.trends.find import METHODS, find_trends
 from wsanalyze.trends.stored import from_json, to_json, trends_key
@@ -24,6 +27,22 @@ def assert_same(first, second):
         assert getattr(first, name) == getattr(second, name)
     assert dict(first.touched) == dict(second.touched)
     assert first.series.names == second.series.names
+
+
+def test_the_key_tells_spans_apart_where_the_metric_needs_them():
+    series = walk_spans(np.random.default_rng(0).normal(size=(3, 5, 4)))
+    changed = series.spans[Span.TWO].sums.values.copy()
+    changed[1, 2] += 1
+    two = replace(series.spans[Span.TWO], sums=Sums(changed))
+    other = replace(series, spans={**series.spans, Span.TWO: two})
+    states = replace(series.spans[Span.TWO], states=np.full((3, 4), State.NEW, dtype=object))
+    third = replace(series, spans={**series.spans, Span.TWO: states})
+    without = replace(series, spans={})
+    for metric, same in (("rwc", True), ("rotation", True), ("coherence", False)):
+        options = TrendOptions(metric)
+        assert (trends_key(series, options) == trends_key(other, options)) == same
+        assert (trends_key(series, options) == trends_key(third, options)) == same
+    assert trends_key(series, TrendOptions()) == trends_key(without, TrendOptions())
 
 
 @pytest.mark.parametrize("method", METHODS)

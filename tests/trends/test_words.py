@@ -67,6 +67,24 @@ def test_short_curves_zeros_and_gaps(curve, words):
     assert describe_curve(np.array(curve), names[:-1], names[1:]) == words
 
 
+@pytest.mark.parametrize(
+    ("curve", "words"),
+    [
+        ([NAN, NAN], "no numbers"),
+        ([NAN, -0.3], "one change only"),
+        ([-0.3, -0.3, -0.35], "steady"),
+        ([0.0, 0.0, 0.0], "steady"),
+        ([0.9, 0.1, -0.6], "falls steadily"),
+        ([-0.9, 0.0, 0.9], "rises steadily"),
+        ([0.9, -0.9, 0.9], "dip at c"),
+        ([0.9, 0.0, 0.0, 0.0, 0.0, 0.0], "falls early"),
+    ],
+)
+def test_numbers_of_both_signs_are_no_changes(curve, words):
+    names = list("abcdefg")[: len(curve) + 1]
+    assert describe_curve(np.array(curve), names[:-1], names[1:], linear=True) == words
+
+
 def test_nouns_are_counted():
     assert [count_noun(n, "layer") for n in (0, 1, 2)] == ["0 layers", "1 layer", "2 layers"]
 

@@ -30,7 +30,7 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
     series = trends.series
     title, unit = metric_words(trends.options.metric)
     return {
-        "metric": {"title": title, "unit": unit},
+        "metric": {"title": title, "unit": unit, "linear": trends.options.linear},
         "changes": _list_changes(trends),
         "layers": {
             "name": [printable(row.name) for row in series.rows],

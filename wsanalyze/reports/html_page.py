@@ -94,6 +94,7 @@ class Page:
 
     title: str
     metric_name: str
+    linear: bool
     metric: str
     unit: str
     noun: str
@@ -138,6 +139,7 @@ def describe_page(trends: Trends) -> Page:
     return Page(
         title=", ".join(series.provenance.source) or "checkpoints",
         metric_name=trends.options.metric,
+        linear=trends.options.linear,
         metric=metric,
         unit=unit,
         noun=name_row(trends),
@@ -215,7 +217,7 @@ def _describe_layers(trends: Trends, values: NDArray[np.float64]) -> tuple[Layer
                 mean=_number(numbers.mean()) if numbers.size else None,
                 last=_number(values[index, -1]) if values.shape[1] else None,
                 last_text=_describe_last(values[index], states[index]),
-                curve=sparkline(values[index], _SPARKLINE_WIDTH),
+                curve=sparkline(values[index], _SPARKLINE_WIDTH, linear=trends.options.linear),
                 states=", ".join(f"{number} {word}" for word, number in words.items()),
                 num_states=words.total(),
             )

@@ -115,7 +115,7 @@ def _format_trends(trends: Trends) -> list[str]:
     for cluster in trends.clusters[:_MAX_CLUSTERS]:
         median = np.array([np.nan if value is None else value for value in cluster.median])
         start, end = map(format_number, find_ends(cluster.median))
-        curve = code(sparkline(median, _CURVE_WIDTH))
+        curve = code(sparkline(median, _CURVE_WIDTH, linear=trends.options.linear))
         rows.append([str(cluster.id), str(cluster.size), prose(cluster.summary), curve, start, end])
     sections.append(
         _format_table(("cluster", f"{name_row(trends)}s", "trend", "median curve", "start", "end"), rows, "rrllrr")
@@ -141,7 +141,7 @@ def _format_layers(trends: Trends) -> str:
         [
             layer.reason,
             code(name),
-            code(sparkline(values[layer.index], _CURVE_WIDTH)),
+            code(sparkline(values[layer.index], _CURVE_WIDTH, linear=trends.options.linear)),
             format_number(layer.level),
         ]
         for layer, name in zip(picked, shown, strict=True)

@@ -212,7 +212,7 @@ def _add_clusters(page: Page, trends: Trends) -> None:
     _add_row(page, header, widths, "dim")
     for cluster in shown:
         median = np.array([np.nan if value is None else value for value in cluster.median])
-        line = sparkline(median, curve, ascii=page.ascii)
+        line = sparkline(median, curve, ascii=page.ascii, linear=trends.options.linear)
         start, end = map(format_number, find_ends(cluster.median))
         _add_row(page, (str(cluster.id), str(cluster.size), cluster.summary, line, start, end), widths)
         _add_members(page, trends, cluster)
@@ -231,9 +231,8 @@ def _add_clusters(page: Page, trends: Trends) -> None:
         text = page.join_names(alone, _MAX_MEMBERS, page.width - INDENT, 3, lead=lead)
         page.add_paragraph(text, style="dim", max_lines=3)
     marks = page.marks
-    page.add_paragraph(
-        f"Curves: log scale, each with its own; {marks.zero} unchanged, {marks.gap} no number.", style="dim"
-    )
+    scale, still = ("linear", "") if trends.options.linear else ("log", f"{marks.zero} unchanged, ")
+    page.add_paragraph(f"Curves: {scale} scale, each with its own; {still}{marks.gap} no number.", style="dim")
 
 
 def _share_width(room: int, longest: int, num_changes: int) -> tuple[int, int]:
@@ -280,7 +279,9 @@ def _add_layers(page: Page, trends: Trends) -> None:
             [
                 Cell(layer.reason, reason_width, "dim"),
                 Cell(name, words),
-                Cell(sparkline(values[layer.index], curve, ascii=page.ascii), curve, "cyan"),
+                Cell(
+                    sparkline(values[layer.index], curve, ascii=page.ascii, linear=trends.options.linear), curve, "cyan"
+                ),
                 Cell(format_number(layer.level), _NUMBER_WIDTH, right=True),
             ]
         )

@@ -20,6 +20,7 @@ _LARGEST_PLAIN: Final = 1e5
 _BYTE_UNITS: Final = ("kB", "MB", "GB", "TB", "PB", "EB")
 # A curve that stays within this factor is drawn flatter than the full height, so that noise does not look like a trend.
 _SMALLEST_RANGE: Final = 4.0
+_SMALLEST_SPAN: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ def join_some(names: Sequence[str], limit: int, total: int | None = None) -> str
     return f"{', '.join(names[:limit])} and {rest} more" if limit else f"{rest} more"
 
 
-def sparkline(values: ArrayLike, width: int, *, ascii: bool = False) -> str:  # noqa: A002 - the word for it
+def sparkline(values: ArrayLike, width: int, *, ascii: bool = False, linear: bool = False) -> str:  # noqa: A002 - the word for it
     """A curve in one line of text, on a log scale of its own.
 
     The lowest and the highest value lie a factor of 4 apart at least, so that a flat curve looks flat. A curve with
@@ -197,6 +198,8 @@ def sparkline(values: ArrayLike, width: int, *, ascii: bool = False) -> str:  # 
         width: Columns that there are. A longer curve is resampled: each column is the mean of the logarithms of the
             values of its part.
         ascii: Whether to use digits, 1 lowest and 8 highest, instead of blocks.
+        linear: Whether the values are from -1 to 1 and 0 is one like any other: a linear scale, on which the lowest and
+            the highest value lie half a unit apart at least.
 
     Returns:
         min(P, width) characters: `_` (ASCII: `0`) where the value is 0, `·` (ASCII: `.`) where there is none.
@@ -204,11 +207,11 @@ def sparkline(values: ArrayLike, width: int, *, ascii: bool = False) -> str:  # 
     marks = ASCII_MARKS if ascii else BLOCK_MARKS
     curve = np.asarray(values, dtype=np.float64).ravel()
     curve = np.where(np.isfinite(curve), curve, np.nan)
-    signed = bool((curve < 0).any())
+    signed = linear or bool((curve < 0).any())
     heights = curve if signed else np.log(np.where(curve > 0, curve, np.nan))
     bins = np.array_split(np.arange(len(curve)), min(len(curve), max(width, 0)) or 1)
     columns = np.array([_mean(heights[part]) for part in bins])
-    levels = _levels(columns, len(marks.levels), 0.0 if signed else np.log(_SMALLEST_RANGE))
+    levels = _levels(columns, len(marks.levels), _SMALLEST_SPAN * linear if signed else np.log(_SMALLEST_RANGE))
     return "".join(
         marks.levels[int(level)] if np.isfinite(level) else marks.zero if (curve[part] == 0).any() else marks.gap
         for part, level in zip(bins, levels, strict=True)

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wsanalyze.metrics import METRICS
 from wsanalyze.series import ChangeSeries, Event
 
 
@@ -34,6 +35,11 @@ class TrendOptions:
     def noun(self) -> str:
         """What sentences call one row: what rows were grouped by, or "layer"."""
         return self.group or "layer"
+
+    @property
+    def linear(self) -> bool:
+        """Whether values are compared as they are, not by logarithms: see `Metric.linear`."""
+        return self.metric in METRICS and METRICS[self.metric].linear
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from wsanalyze.metrics import METRICS
 from wsanalyze.sentences import list_names
 from wsanalyze.series import ChangeSeries, Event, State, StateArray
 from wsanalyze.trends.cluster import FloatArray
@@ -26,7 +27,8 @@ def find_events(series: ChangeSeries, metric: str, noun: str = "layer") -> tuple
 
     Args:
         series: L rows and P changes.
-        metric: Name of the metric whose curves and states are looked at.
+        metric: Name of the metric whose curves and states are looked at. Those of the default one are where it compares
+            other checkpoints than successive ones: what it shows is not when a layer moved.
         noun: What one row is called.
 
     Returns:
@@ -36,6 +38,8 @@ def find_events(series: ChangeSeries, metric: str, noun: str = "layer") -> tuple
     """
     if not series.rows or not series.pairs:
         return ()
+    if metric in METRICS and METRICS[metric].span is not None:
+        metric = "rwc"
     values, states = series.metric(metric), series.metric_states(metric)
     onsets, spans = _find_nonfinite(series)
     dead = _find_dead(series)

@@ -1,4 +1,8 @@
-"""Features of the robust method: logarithms of the changes, with gaps filled and spikes tamed in the open."""
+"""Features of the robust method: logarithms of the changes, with gaps filled and spikes tamed in the open.
+
+Those few metrics that are no changes but numbers from -1 to 1 are taken as they are; what is said of decades then holds
+of their own unit.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -28,7 +32,7 @@ _NORMAL_MAD: Final = 1.4826
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curves:
-    """The changes of n rows as curves of log10, ready to be compared.
+    """The changes of n rows as curves of log10, or as they are, ready to be compared.
 
     Attributes:
         values: float64 of shape (n, P), decades; finite everywhere.
@@ -47,7 +51,7 @@ class Curves:
     spikes: BoolArray
 
 
-def make_curves(changes: FloatArray) -> Curves:
+def make_curves(changes: FloatArray, *, linear: bool = False) -> Curves:
     """Take logarithms, fill gaps, tame spikes.
 
     A cell without a number takes the value between its neighbours in time; before the first and after the last number
@@ -58,13 +62,14 @@ def make_curves(changes: FloatArray) -> Curves:
     Args:
         changes: float64 of shape (n, P), not negative; NaN where there is no number, 0 where unchanged. Every row has
             at least one number above 0.
+        linear: Whether to take no logarithms: numbers from -1 to 1, of which 0 is one like any other.
 
     Returns:
         The curves.
     """
-    still = changes == 0
+    still = (changes == 0) & (not linear)
     known = np.isfinite(changes) & ~still
-    logs = np.log10(changes, where=known, out=np.full(changes.shape, np.nan))
+    logs = changes if linear else np.log10(changes, where=known, out=np.full(changes.shape, np.nan))
     level: FloatArray = np.nanmedian(logs, axis=1)
     logs = np.where(still, np.nanmin(logs, axis=1, keepdims=True) - _STILL_STEP, logs)
     gaps = np.isnan(logs)

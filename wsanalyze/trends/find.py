@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from wsanalyze.errors import UsageError
+from wsanalyze.metrics import METRICS
 from wsanalyze.series import ChangeSeries
 from wsanalyze.trends.base import Cluster, Method, Partition, TrendOptions, Trends
 from wsanalyze.trends.cluster import FloatArray, LabelArray, limit_threads
@@ -50,10 +51,11 @@ def find_trends(series: ChangeSeries, options: TrendOptions | None = None) -> Tr
         partition = METHODS[options.method](series, options)
         partition = replace(partition, labels=_number_by_level(partition.labels, values))
         quality = measure_quality(partition, options, values)
-    clusters = _describe_clusters(series, partition.labels, values)
+    clusters = _describe_clusters(series, partition.labels, values, linear=options.linear)
     events = find_events(series, options.metric, options.noun)
     # A row that never changes is like no other as well, but has no course to say so of: an event says what it is.
-    strange = np.flatnonzero(partition.outliers & (values > 0).any(axis=1))
+    moves = np.isfinite(values) if options.linear else values > 0
+    strange = np.flatnonzero(partition.outliers & moves.any(axis=1))
     outliers = [series.names[row] for row in strange]
     return Trends(
         series=series,
@@ -67,7 +69,9 @@ def find_trends(series: ChangeSeries, options: TrendOptions | None = None) -> Tr
         quality=quality,
         touched=partition.touched,
         events=events,
-        headline=write_headline(series, values, partition.labels, clusters, outliers, events, options.noun),
+        headline=write_headline(
+            series, values, partition.labels, clusters, outliers, events, options.noun, _name_linear(options)
+        ),
         notes=partition.notes + _compare_with_asked(partition, options),
     )
 
@@ -88,6 +92,11 @@ def check_options(options: TrendOptions) -> None:
         raise UsageError(f"{options.seed} is no seed: give a whole number from 0 to {_MAX_SEED}")
 
 
+def _name_linear(options: TrendOptions) -> str | None:
+    """What sentences call a metric whose values are no amounts of change; None for one whose values are."""
+    return METRICS[options.metric].title if options.linear else None
+
+
 def _number_by_level(labels: LabelArray, values: FloatArray) -> LabelArray:
     """Number clusters by the median level of their members, highest first."""
     levels = row_levels(values)
@@ -98,13 +107,15 @@ def _number_by_level(labels: LabelArray, values: FloatArray) -> LabelArray:
     return numbers[labels]
 
 
-def _describe_clusters(series: ChangeSeries, labels: LabelArray, values: FloatArray) -> tuple[Cluster, ...]:
+def _describe_clusters(
+    series: ChangeSeries, labels: LabelArray, values: FloatArray, *, linear: bool
+) -> tuple[Cluster, ...]:
     starts, ends = name_changes(series)
     clusters = []
     for label in range(int(labels.max(initial=-1)) + 1):
         members = np.flatnonzero(labels == label)
         low, median, high = _take_percentiles(values[members])
-        summary = describe_curve(median, starts, ends)
+        summary = describe_curve(median, starts, ends, linear=linear)
         curves = (tuple(None if np.isnan(x) else float(x) for x in curve) for curve in (median, low, high))
         clusters.append(Cluster(label, tuple(members.tolist()), summary, *curves))
     return tuple(clusters)

@@ -42,7 +42,7 @@ def measure_quality(partition: Partition, options: TrendOptions, values: FloatAr
     if 1 < num_judged < len(labels):
         silhouette = _measure_silhouette(partition.points[judged], labels)
         stability = measure_stability(partition.features[judged], labels, options.seed)
-    moves: BoolArray = np.any(values > 0, axis=1)
+    moves: BoolArray = np.any(np.isfinite(values) if options.linear else values > 0, axis=1)
     text = (
         _describe_several(k, silhouette, stability, options.noun)
         if k > 1

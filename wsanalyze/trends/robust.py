@@ -41,10 +41,11 @@ class _Moving:
 def find_robust_trends(series: ChangeSeries, options: TrendOptions) -> Partition:
     """Cluster rows by the course of their changes.
 
-    Changes become log10 curves with gaps filled and spikes tamed (`make_curves`), the level of each row is taken off
-    unless asked for, rows that are like no other are set aside, principal components above the noise are kept, and
-    k-means finds as many clusters as lie apart, perhaps one (`choose_clusters`). Rows that never change have no
-    logarithm: two or more of them are a cluster by themselves. The order of rows has no influence.
+    Changes become log10 curves with gaps filled and spikes tamed (`make_curves`), or stay as they are if the metric is
+    no amount of change; the level of each row is taken off unless asked for, rows that are like no other are set aside,
+    principal components above the noise are kept, and k-means finds as many clusters as lie apart, perhaps one
+    (`choose_clusters`). Rows that never change have no logarithm: two or more of them are a cluster by themselves. The
+    order of rows has no influence.
 
     Args:
         series: L rows and P changes.
@@ -58,8 +59,8 @@ def find_robust_trends(series: ChangeSeries, options: TrendOptions) -> Partition
     num_rows, num_changes = changes.shape
     known = np.isfinite(changes)
     usable = known.any(axis=1) & (known.sum(axis=1) >= _LEAST_SHARE * num_changes)
-    rows = np.flatnonzero(usable & (changes > 0).any(axis=1))
-    still = np.flatnonzero(usable & ~(changes > 0).any(axis=1))
+    moves = usable & (known if options.linear else changes > 0).any(axis=1)
+    rows, still = np.flatnonzero(moves), np.flatnonzero(usable & ~moves)
 
     labels = np.full(num_rows, -1, dtype=np.int64)
     confidence = np.full(num_rows, np.nan)
@@ -71,13 +72,14 @@ def find_robust_trends(series: ChangeSeries, options: TrendOptions) -> Partition
     if len(rows):
         # An order of their own, so that the order of rows in the model cannot decide anything random.
         rows = rows[np.lexsort(changes[rows].T[::-1])]
-        moving = _cluster_moving(make_curves(changes[rows]), options, _count_asked(options, len(still)))
+        curves = make_curves(changes[rows], linear=options.linear)
+        moving = _cluster_moving(curves, options, _count_asked(options, len(still)))
         features, points = (_spread(part, rows, num_rows) for part in (moving.features, moving.points))
         explained, labels[rows] = moving.explained, moving.labels
         spikes[rows], gaps[rows] = moving.curves.spikes, moving.curves.gaps
         inside = moving.labels >= 0
         confidence[rows[inside]] = measure_confidence(moving.points[inside], moving.labels[inside], moving.curves.noise)
-        notes += _describe_curves(moving, changes[rows], options.noun)
+        notes += _describe_curves(moving, changes[rows], options)
     if len(still) > 1 or not len(rows):
         labels[still] = 0 if options.clusters == 1 else labels.max(initial=-1) + 1
         confidence[still] = 1.0
@@ -183,8 +185,8 @@ def _describe_rows(usable: BoolArray, still: LabelArray, num_changes: int, optio
     return tuple(notes)
 
 
-def _describe_curves(moving: _Moving, changes: FloatArray, noun: str) -> tuple[str, ...]:
-    curves, notes = moving.curves, []
+def _describe_curves(moving: _Moving, changes: FloatArray, options: TrendOptions) -> tuple[str, ...]:
+    curves, noun, notes = moving.curves, options.noun, []
     missing = curves.gaps & np.isnan(changes)
     if missing.any():
         notes.append(
@@ -202,6 +204,6 @@ def _describe_curves(moving: _Moving, changes: FloatArray, noun: str) -> tuple[s
         notes.append(f"{count_noun(alone, noun)} like no other {'was' if alone == 1 else 'were'} set aside.")
     notes.append(
         f"{count_noun(moving.num_signals, 'principal component')} stood out from the noise "
-        f"of {curves.noise:.2g} decades a value."
+        f"of {curves.noise:.2g}{'' if options.linear else ' decades'} a value."
     )
     return tuple(notes)

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsanalyze.errors import TrendsError
+from wsanalyze.metrics import METRICS
 from wsanalyze.series import ChangeSeries, Event
+from wsanalyze.spans import Changes
 from wsanalyze.trends.base import Cluster, Quality, TrendOptions, Trends
 
 METHOD_VERSION: Final = 2
@@ -37,13 +39,27 @@ def trends_key(series: ChangeSeries, options: TrendOptions) -> str:
         "states": [state and str(state) for state in series.states.ravel().tolist()],
         "given": sorted(series.given),
     }
+    spans = _find_spans(series, options)
+    if spans:
+        about["spans"] = [[state and str(state) for state in span.states.ravel().tolist()] for span in spans]
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for array in (series.sums.values, *(series.given[name] for name in sorted(series.given))):
+    for array in (
+        series.sums.values,
+        *(span.sums.values for span in spans),
+        *(series.given[name] for name in sorted(series.given)),
+    ):
         # NaN has many bit patterns and 0 two; both mean one thing here.
         plain = np.where(np.isnan(array), np.nan, array) + 0.0
         digest.update(json.dumps(plain.shape).encode())
         digest.update(np.ascontiguousarray(plain, dtype="<f8").tobytes())
     return digest.hexdigest()
+
+
+def _find_spans(series: ChangeSeries, options: TrendOptions) -> tuple[Changes, ...]:
+    """The span that a metric needs beside successive changes, if it does and it is there."""
+    metric = METRICS.get(options.metric)
+    found = series.spans.get(metric.span) if metric and metric.span else None
+    return () if found is None else (found,)
 
 
 def to_json(trends: Trends) -> dict[str, Any]:

@@ -49,13 +49,14 @@ def count_cells(cells: BoolArray, noun: str, row_noun: str, more: str = "") -> s
     return f"{count_noun(int(cells.sum()), noun)}{more}, in {count_noun(int(cells.any(axis=1).sum()), row_noun)},"
 
 
-def describe_curve(curve: FloatArray, starts: Sequence[str], ends: Sequence[str]) -> str:
+def describe_curve(curve: FloatArray, starts: Sequence[str], ends: Sequence[str], *, linear: bool = False) -> str:
     """Describe the course of a curve in a few words.
 
     Args:
         curve: float64 of shape (P,), not negative; 0 where nothing changed, NaN where there is no number.
         starts: What the checkpoint that each change starts at is called, P names.
         ends: What the one that it leads to is called, which stands for the change itself.
+        linear: Whether its values are no amounts of change but numbers from -1 to 1: then it never rests.
 
     Returns:
         Words such as "steady", "falls steadily", "fast, then slow", "hump at step 400", "wakes after step 20,
@@ -65,11 +66,13 @@ def describe_curve(curve: FloatArray, starts: Sequence[str], ends: Sequence[str]
     known = np.isfinite(curve)
     values = curve[known]
     names = [(start, end) for start, end, shown in zip(starts, ends, known, strict=True) if shown]
-    moving = np.flatnonzero(values > 0)
+    moving = np.arange(len(values)) if linear else np.flatnonzero(values > 0)
     if not len(moving):
         return "unchanged" if len(values) else "no numbers"
     if len(values) == 1:
         return "one change only"
+    if linear:
+        return _describe_course(_smooth(values), [end for _, end in names], early="falls early")
     return _describe_span(values, names, moving)
 
 
@@ -80,7 +83,7 @@ def _describe_span(values: FloatArray, names: Sequence[tuple[str, str]], moving:
     start, end = names[first][0], names[last][1]
     if wakes and freezes:
         return f"moves only from {start} to {end}"
-    course = _describe_course(values[first : last + 1], [name for _, name in names[first : last + 1]])
+    course = _describe_changes(values[first : last + 1], [name for _, name in names[first : last + 1]])
     if wakes:
         return f"wakes after {start}, then {course}" if course else f"wakes after {start}"
     if freezes:
@@ -88,11 +91,15 @@ def _describe_span(values: FloatArray, names: Sequence[tuple[str, str]], moving:
     return course
 
 
-def _describe_course(values: FloatArray, names: Sequence[str]) -> str:
+def _describe_changes(values: FloatArray, names: Sequence[str]) -> str:
     """Describe values that begin and end above 0; empty for a single one."""
     if len(values) == 1:
         return ""
-    logs = _smooth(np.log10(np.where(values > 0, values, values[values > 0].min())))
+    return _describe_course(_smooth(np.log10(np.where(values > 0, values, values[values > 0].min()))), names)
+
+
+def _describe_course(logs: FloatArray, names: Sequence[str], early: str | None = None) -> str:
+    """Describe a course by its turns and its slope; `early` is said of one that falls at the beginning only."""
     spread = float(np.ptp(logs))
     if spread < FLAT_DECADES:
         return "steady"
@@ -105,7 +112,7 @@ def _describe_course(values: FloatArray, names: Sequence[str]) -> str:
     start, end = float(np.median(logs[:window])), float(np.median(logs[-window:]))
     if abs(start - end) < FLAT_DECADES:
         return "about steady"
-    return _describe_slope((logs - start) / (end - start), start - end, names)
+    return _describe_slope((logs - start) / (end - start), start - end, names, early)
 
 
 def _find_turns(logs: FloatArray, least: float) -> list[int]:
@@ -125,12 +132,12 @@ def _find_turns(logs: FloatArray, least: float) -> list[int]:
     return turns
 
 
-def _describe_slope(done: FloatArray, fall: float, names: Sequence[str]) -> str:
+def _describe_slope(done: FloatArray, fall: float, names: Sequence[str], early: str | None) -> str:
     """Describe a curve that goes from one level to another, by when a fifth and four fifths of the way are done."""
     begun, ended = int(np.argmax(done >= 0.2)), int(np.argmax(done >= 0.8))  # noqa: PLR2004 - fifths
     length = len(done) - 1
     if fall > 0 and ended <= _EARLY * length:
-        return "fast, then nearly frozen" if fall >= _DEEP_DECADES else "fast, then slow"
+        return early or ("fast, then nearly frozen" if fall >= _DEEP_DECADES else "fast, then slow")
     verb = "falls" if fall > 0 else "rises"
     if length > 1 / _SUDDEN and ended - begun <= _SUDDEN * length:
         return f"{verb} at {names[ended]}"
@@ -151,6 +158,7 @@ def write_headline(
     outliers: Sequence[str],
     events: Sequence[Event],
     noun: str = "layer",
+    title: str | None = None,
 ) -> tuple[str, ...]:
     """Say the most important things about a run.
 
@@ -162,6 +170,7 @@ def write_headline(
         outliers: Names of rows that move like no other.
         events: What the curves show.
         noun: What one row is called.
+        title: What the metric is called, where its values are no amounts of change.
 
     Returns:
         Up to three sentences: what moved most, how many trends there are, what stands out.
@@ -170,10 +179,10 @@ def write_headline(
         return (f"There is no {noun} to compare.",)
     if not np.isfinite(values).any():
         return (f"No {noun} has a number, so nothing could be compared.",)
-    if not (values > 0).any():
+    if title is None and not (values > 0).any():
         return (f"No {noun} changed at all.",)
     sentences = (
-        _say_most(series, values, noun),
+        _say_most(series, values, noun) if title is None else _say_highest(series, values, noun, title),
         _say_trends(labels, clusters, noun),
         _say_special(outliers, events, noun),
     )
@@ -202,6 +211,18 @@ def _say_most(series: ChangeSeries, values: FloatArray, noun: str) -> str:
         alike = f"All {known} {noun}s" if len(most) == known else f"{len(most)} of {known} {noun}s"
         return f"{alike} changed alike, by {by}{'' if len(most) == known else ', and none by more'}."
     return f"{names} changed most{_compare_with_usual(level, usual, by, noun)}."
+
+
+def _say_highest(series: ChangeSeries, values: FloatArray, noun: str, title: str) -> str:
+    """Say which rows have the highest level of a metric whose values are no amounts of change."""
+    levels = row_levels(values)
+    level, usual = float(np.nanmax(levels)), float(np.nanmedian(levels))
+    names = list_names([series.names[row] for row in np.flatnonzero(levels == level)], SHOWN_NAMES)
+    by = f"{level:.3g} in the median" if len(series.pairs) > 1 else f"{level:.3g}"
+    lead = f"{title[:1].upper()}{title[1:]}"
+    if level == usual:
+        return f"{lead} is {by} in {names}, and in no {noun} higher."
+    return f"{lead} is highest in {names}: {by}, against {usual:.3g} for the median {noun}."
 
 
 def _compare_with_usual(level: float, usual: float, by: str, noun: str) -> str:

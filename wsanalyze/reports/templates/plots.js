@@ -43,7 +43,7 @@
     for (const value of values) if (value !== null) { low = Math.min(low, value); high = Math.max(high, value); }
     return low <= high ? [low, high] : null;
   }
-  const isSigned = data.values.some((curve) => curve.some((value) => value !== null && value < 0));
+  const isSigned = metric.linear || data.values.some((curve) => curve.some((value) => value !== null && value < 0));
   const positive = (values) => values.map((value) => (value !== null && (isSigned || value > 0) ? value : null));
   const states = new Map(data.states.map(([layer, change, word, absolute]) => [layer * changes.length + change, { word, absolute }]));
   const touched = new Map(data.touched.map(([layer, change, word]) => [layer * changes.length + change, word]));

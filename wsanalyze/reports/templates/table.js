@@ -64,13 +64,13 @@
   // Like the text: a logarithmic scale of its own that spans a factor of 4 at least, so that noise looks flat.
   const [WIDTH, HEIGHT, SMALLEST_RANGE] = [120, 24, Math.log(4)];
   function drawCurve(values) {
-    const signed = values.some((value) => value !== null && value < 0);
+    const signed = data.metric.linear || values.some((value) => value !== null && value < 0);
     const heights = values.map((value) => (value === null ? null : signed ? value : value > 0 ? Math.log(value) : null));
     const finite = heights.filter((height) => height !== null);
     if (!finite.length) return null;
     const [low, high] = [finite.reduce((a, b) => Math.min(a, b)), finite.reduce((a, b) => Math.max(a, b))];
     const middle = (low + high) / 2;
-    const reach = Math.max(high - low, signed ? 0 : SMALLEST_RANGE) || 1;
+    const reach = Math.max(high - low, signed ? (data.metric.linear ? 0.5 : 0) : SMALLEST_RANGE) || 1;
     const points = heights.map((height, index) => height === null ? null : [
       (values.length > 1 ? (index / (values.length - 1)) * (WIDTH - 6) : 0) + 3,
       HEIGHT / 2 - ((height - middle) / reach) * (HEIGHT - 6),
