@@ -1,6 +1,7 @@
 """Builds the compiled kernel where there is a compiler; without one, NumPy does its work. All else: pyproject.toml."""
 
 import sysconfig
+from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -27,7 +28,7 @@ setup(
         Extension(
             "wsanalyze.changes._sums",
             sources=["wsanalyze/changes/_sums.c"],
-            depends=["wsanalyze/changes/_sums_lanes.h"],
+            depends=[path.as_posix() for path in sorted(Path("wsanalyze/changes").glob("_sums*.h"))],
             py_limited_api=LIMITED,
             optional=True,
         )

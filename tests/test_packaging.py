@@ -17,7 +17,7 @@ from wsanalyze.version import __version__
 
 ROOT = Path(__file__).parents[1]
 BUILT = ("_sums*.so", "_sums*.pyd", "__pycache__", "*.egg-info")
-SOURCES = ("wsanalyze/changes/_sums.c", "wsanalyze/changes/_sums_lanes.h")
+SOURCES = tuple(f"wsanalyze/changes/_sums{rest}" for rest in (".c", "_elements.h", "_blocks.h", "_lanes.h"))
 INCLUDE = sysconfig.get_path("include")
 COMPILER = shlex.split(sysconfig.get_config_var("CC") or "cc")
 
