@@ -21,8 +21,8 @@ _DEVICE_BAND_BYTES: Final = 2**25
 
 # What `auto` expects, see docs/performance.md, "On a GPU". Bytes that a processor takes in a second are measured, those
 # of bfloat16, the slowest type; so is what importing torch takes. What a bus and a device take is assumed.
-_COMPILED_RATE: Final = 2.0e9
-_NUMPY_RATE: Final = 0.6e9  # of all threads together: they wait for the interpreter
+_COMPILED_RATE: Final = 2.5e9
+_NUMPY_RATE: Final = 0.3e9  # of all threads together
 _DEVICE_RATE: Final = 10e9
 _DEVICE_START_SECONDS: Final = 4.0
 
