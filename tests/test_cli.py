@@ -113,6 +113,25 @@ def test_nothing_is_said_of_measuring_where_there_is_nothing_to_compare(wsanalyz
     assert (status, err) == (0, f"run kept in {run_path}\n")
 
 
+def test_a_list_tells_the_plan_where_it_is_asked_for(wsanalyze, fails, source):
+    status, out, err = wsanalyze("list", source, "--plan", "--device", "cpu", "--memory", "64MB")
+    assert (status, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    assert "plan    reads 4.80 kB, each byte once, in 1 band by 1 thread" in out
+    assert "--memory allows 64.0 MB" in out
+    assert "time    about " in out
+    status, out, _ = wsanalyze("list", source, "--plan", "--json", "-", "--device", "cpu")
+    plan = json.loads(out)["plan"]
+    assert (plan["nbytes"], plan["bands"], plan["threads"], plan["hub"], plan["problem"]) == (4800, 1, 1, None, None)
+    assert plan["memory"]["buffers"] <= plan["memory"]["allowed"] == 128_000_000
+    assert 0 < plan["probe"]["nbytes"] <= 4800
+    assert "plan" not in json.loads(wsanalyze("list", source, "--json", "-")[1])
+    assert "give both" in fails(2, "list", source, "--memory", "64MB")
+    assert "give both" in fails(2, "list", source, "--device", "cpu")
+    assert "--memory must be at least 32MB" in fails(2, "list", source, "--plan", "--memory", "1MB")
+    assert "nothing to measure" in wsanalyze("list", source / "step_0.safetensors", "--plan")[1]
+
+
 def test_report_shows_a_stored_run_again(wsanalyze, measured, source):
     shutil.rmtree(source)
     status, out, err = wsanalyze("report", measured)

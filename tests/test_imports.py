@@ -29,6 +29,7 @@ COMMANDS = {
     "list {convnet}": (0, "click numpy platformdirs rich"),
     "list {transformer} --json {folder}/list.json": (0, "click numpy platformdirs rich"),
     "list {convnet} --json -": (0, "click numpy platformdirs"),
+    "list {convnet} --plan --device cpu --json -": (0, "click numpy platformdirs"),
     "analyze {convnet} --run {folder}/new.wsa --device cpu": (0, f"{READING} scikit-learn"),
     "analyze {transformer} --run {folder}/new.wsa --device cpu --quiet": (0, f"{READING} scikit-learn"),
     "analyze {convnet} --run {run} --device cpu": (0, READING),

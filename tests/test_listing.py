@@ -16,7 +16,7 @@ from safetensors.torch import save_file as save_tensors
 from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import SourceError, UsageError
 from wsanalyze.files.local import LocalFiles
-from wsanalyze.listing import ListOptions, default_cache_path, list_sequence
+from wsanalyze.listing import ListOptions, PlanOptions, default_cache_path, list_sequence
 from wsanalyze.pipeline import measure_run
 from wsanalyze.progress import Progress
 
@@ -477,3 +477,36 @@ def test_progress_is_told_only_where_there_is_something_to_wait_for(save_sequenc
 
 def test_the_cache_lies_in_the_users_cache_folder():
     assert re.fullmatch(r".*wsanalyze.*headers\.sqlite", str(default_cache_path()))
+
+
+# The plan
+
+
+@pytest.mark.parametrize("remembered", [False, True])
+def test_a_plan_knows_where_tensors_lie_though_the_cache_does_not(save_sequence, make_states, tmp_path, remembered):
+    folder = save_sequence(tmp_path / "run", make_states(4), [1, 2, 3, 4])
+    settle(folder)
+    cache = tmp_path / "headers.sqlite"
+    if remembered:
+        list_sequence([str(folder)], cache=cache)
+    options = ListOptions(plan=PlanOptions("cpu", 64_000_000))
+    found = list_sequence([str(folder)], options, cache=cache)
+    run = measure_run([str(folder)], tmp_path / "run.wsa")
+    assert found.plan.nbytes == run.effort.nbytes > 0
+    assert found.plan.problem is None
+    assert found.plan.fetch is None
+
+
+def test_a_plan_leaves_out_what_an_analysis_does(tmp_path):
+    for step in (1, 2, 3):
+        save_torch(tmp_path / f"step_{step}.pt", step)
+    shutil.copy(tmp_path / "step_3.pt", tmp_path / "last.pt")
+    (tmp_path / "step_4.pt").write_bytes((tmp_path / "step_3.pt").read_bytes()[:-100])
+    found = list_sequence([str(tmp_path)], ListOptions(plan=PlanOptions("cpu", 64_000_000)))
+    assert found.num_unreadable == 1
+    assert found.plan.nbytes == 3 * 2 * 8 * 6 * 4
+
+
+def test_a_list_without_a_plan_has_none(tmp_path):
+    save_torch(tmp_path / "step_1.pt", 1)
+    assert listed(tmp_path).plan is None

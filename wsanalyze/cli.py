@@ -20,10 +20,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from wsanalyze.cli_options import (
+    DEFAULT_DEVICE,
+    DEFAULT_MEMORY,
     choice_options,
     common_options,
     fetch_options,
     hub_options,
+    measuring_options,
     report_options,
     sequence_options,
     trend_options,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wsanalyze.choosing import SequenceOptions
+    from wsanalyze.listing import PlanOptions
     from wsanalyze.run import Run
     from wsanalyze.trends.base import TrendOptions, Trends
 
@@ -82,8 +86,7 @@ def cli() -> None:
 @sequence_options
 @hub_options
 @fetch_options
-@click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", help="Where sums are computed.")
-@click.option("--memory", metavar="SIZE", default="128MB", show_default=True, help="Memory for buffers.")
+@measuring_options
 @common_options
 @click.pass_context
 def analyze(
@@ -110,8 +113,8 @@ def analyze(
         sequence,
         options["params"] or "auto",
         options["layers"],
-        options["device"],
-        parse_memory(options["memory"]),
+        options["device"] or DEFAULT_DEVICE,
+        parse_memory(options["memory"] or DEFAULT_MEMORY),
         options["architecture"],
         HubOptions(options["repo_type"], options["commits"], options["keep"], options["fetch"]),
         (trend_options.metric,),
@@ -128,6 +131,10 @@ def analyze(
 @cli.command("list")
 @click.argument("source", nargs=-1, required=True)
 @click.option("--json", metavar="FILE", help="Write the list as JSON; - is standard output.")
+@click.option(
+    "--plan", is_flag=True, help="Also how it would be read, and how long that takes; reads weights for 0.5 s."
+)
+@measuring_options
 @sequence_options
 @hub_options
 @common_options
@@ -135,7 +142,7 @@ def list_checkpoints(source: tuple[str, ...], **options: Any) -> int:  # noqa: A
     """Show what analyze would read, in order, from headers alone.
 
     Prints the step, format, size and rows of each checkpoint, which are copies of others, and what is wrong. No
-    weight is read; what only weights could tell is marked "possible".
+    weight is read without --plan; what only weights could tell is marked "possible".
     """
     from wsanalyze.console import ProgressDisplay
     from wsanalyze.hub.session import HubOptions
@@ -148,6 +155,7 @@ def list_checkpoints(source: tuple[str, ...], **options: Any) -> int:  # noqa: A
         options["layers"],
         options["architecture"],
         HubOptions(options["repo_type"], options["commits"]),
+        _read_plan_options(options),
     )
     with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"]) as progress:
         found = list_sequence(source, wanted, progress=progress, cache=default_cache_path())
@@ -343,7 +351,7 @@ def _read_options(options: dict[str, Any]) -> TrendOptions:
     wanted = TrendOptions(clusters=clusters, **{name: options[name] for name in names})
     find_metric(wanted.metric)
     if wanted.group is not None:
-        check_grouping(wanted.group)
+        check_grouping(wanted.group, wanted.metric)
     check_options(wanted)
     return wanted
 
@@ -363,6 +371,19 @@ def _read_sequence_options(options: dict[str, Any]) -> SequenceOptions:
         merge_lora=options["merge_lora"],
         split_qkv=options["split_qkv"],
     )
+
+
+def _read_plan_options(options: dict[str, Any]) -> PlanOptions | None:
+    """Gather the options that say how measuring is planned; None where it is not."""
+    from wsanalyze.listing import PlanOptions
+    from wsanalyze.options import parse_memory
+
+    for name in ("device", "memory"):
+        if options[name] is not None and not options["plan"]:
+            raise UsageError(f"--{name} changes what --plan shows, and nothing else of a list: give both")
+    if not options["plan"]:
+        return None
+    return PlanOptions(options["device"] or DEFAULT_DEVICE, parse_memory(options["memory"] or DEFAULT_MEMORY))
 
 
 def _report(run: Run, trend_options: TrendOptions, options: dict[str, Any], *, keeps: bool = False) -> int:

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from functools import reduce
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
+
+DEFAULT_DEVICE: Final = "auto"
+DEFAULT_MEMORY: Final = "128MB"
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -28,7 +31,7 @@ trend_options = _options(
         default="rwc",
         show_default=True,
         help="rwc, rwc-elementwise, l2, angle, flips, changed, rate, rate-linear; from-first, rotation, coherence, "
-        "efficiency (analyze measures these where they are asked for).",
+        "efficiency, and, slower, spectral, rank (analyze measures these where they are asked for).",
     ),
     click.option("--method", metavar="NAME", default="robust", show_default=True, help="robust or paper."),
     click.option("--clusters", metavar="auto|K", default="auto", show_default=True, help="How many clusters."),
@@ -65,6 +68,10 @@ sequence_options = _options(
     click.option("--merge-lora", is_flag=True, help="Measure the update that an adapter makes, not its two factors."),
     click.option("--split-qkv", is_flag=True, help="Make three rows of a fused query, key and value weight."),
     click.option("--architecture", metavar="timm:NAME", help="Kinds and depths of layers by a model's definition."),
+)
+measuring_options = _options(
+    click.option("--device", metavar="auto|cpu|cuda[:N]", help="Where sums are computed.  [default: auto]"),
+    click.option("--memory", metavar="SIZE", help="Memory for buffers.  [default: 128MB]"),
 )
 hub_options = _options(
     click.option("--commits", is_flag=True, help="The commits of one branch on the Hub, not branches and tags."),

@@ -1,4 +1,4 @@
-"""What would be read of a sequence, told by headers alone: no weight is read and no run file made."""
+"""What would be read of a sequence, told by headers alone: no run file is made, and no weight read but for a plan."""
 
 import os
 import time
@@ -14,7 +14,8 @@ from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import CheckpointError, MatchError, NoWeightsError, SourceError, UsageError
 from wsanalyze.files.base import ByteSource
 from wsanalyze.files.local import LocalFiles
-from wsanalyze.hub.session import HubOptions, open_session
+from wsanalyze.hub.plan import REQUESTS_A_FILE, REQUESTS_A_RANGE
+from wsanalyze.hub.session import HubOptions, HubSession, open_session
 from wsanalyze.layers.architecture import ask_architecture
 from wsanalyze.layers.base import RowMatch
 from wsanalyze.layers.definition import Architecture
@@ -22,12 +23,13 @@ from wsanalyze.layers.match import PARAMS, match_or_widen
 from wsanalyze.likeness.steps import tell_missing_steps
 from wsanalyze.opening import OpenedCheckpoint
 from wsanalyze.progress import Progress, ProgressCallback, silent
-from wsanalyze.reports.listing import ListedCheckpoint, Listing, Status
+from wsanalyze.reports.listing import ListedCheckpoint, ListedFetch, ListedPlan, Listing, Status
 from wsanalyze.reports.text import join_some
 from wsanalyze.sequence import CheckpointSequence, Member, open_sequence
 from wsanalyze.series import Event, Skip
 from wsanalyze.sources import locate_checkpoints
 from wsanalyze.tensors.base import TensorSet
+from wsanalyze.tensors.files import read_checkpoint
 from wsanalyze.tensors.header_cache import HeaderCache
 from wsanalyze.tensors.headers import HeaderReader
 
@@ -47,6 +49,7 @@ class ListOptions:
         layers: Regular expression searched in the names of rows, or None for all.
         architecture: "timm:NAME" to tell how far a model's definition knows the rows, or None.
         hub: How what lies on the Hub is read.
+        plan: How measuring is planned, and tried for half a second; None for no plan, and no weight is read.
     """
 
     sequence: SequenceOptions = field(default_factory=SequenceOptions)
@@ -54,6 +57,22 @@ class ListOptions:
     layers: str | None = None
     architecture: str | None = None
     hub: HubOptions = field(default_factory=HubOptions)
+    plan: "PlanOptions | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """How measuring is planned: options of `analyze`.
+
+    Attributes:
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        memory_bytes: Memory allowed for buffers.
+        probe_seconds: How long weights may be read to find out how fast that is.
+    """
+
+    device: str
+    memory_bytes: int
+    probe_seconds: float = 0.5
 
 
 def list_sequence(
@@ -82,16 +101,18 @@ def list_sequence(
     if options.params not in ("auto", *PARAMS):
         raise UsageError(f"--params takes {' or '.join(PARAMS)}, not {options.params!r}")
     architecture = ask_architecture(options.architecture)
+    planner = _Planner(options.plan) if options.plan else None
     hub = open_session([*sources, options.sequence.base or ""], options.hub, progress)
     located = locate_checkpoints(sources, options.sequence.base, hub)
     source: ByteSource = hub.files if hub else files or LocalFiles()
     try:
         with HeaderCache(cache) as known:
-            opener = _Opener(known)
+            opener = _Opener(known, with_places=planner is not None)
             sequence = open_sequence(located, options.sequence, source, {}, _be_patient(progress), opener)
         sequence, copies = _leave_copies_out(sequence, opener.proven)
         copies = [*(found.tell() for found in sequence.copies), *copies]
-        return _make_listing(tuple(map(os.fspath, sources)), sequence, copies, options, architecture)
+        listing, match = _make_listing(tuple(map(os.fspath, sources)), sequence, copies, options, architecture)
+        return replace(listing, plan=planner.plan(match, source, hub)) if planner else listing
     finally:
         source.close()
 
@@ -119,10 +140,15 @@ class _Opener:
 
     Attributes:
         proven: Fingerprints that only equal weights in equal structures share.
+
+    Args:
+        cache: What is known from earlier.
+        with_places: Whether it matters in which file, and where in it, tensors lie; nothing remembers that.
     """
 
-    def __init__(self, cache: HeaderCache) -> None:
+    def __init__(self, cache: HeaderCache, *, with_places: bool) -> None:
         self.proven: set[str] = set()
+        self._with_places = with_places
         self._cache = cache
         self._numbers: dict[int, tuple[int, TensorSet]] = {}
         self._reader = HeaderReader()
@@ -132,6 +158,9 @@ class _Opener:
             return OpenedCheckpoint(checkpoint, None)
         try:
             found = self._cache.find(checkpoint) or self._cache.add(checkpoint, self._reader.read(checkpoint, source))
+            tensors = found.tensors
+            if self._with_places:
+                tensors, _ = read_checkpoint(source, checkpoint.layout, checkpoint.files, checkpoint.prefixes)
         except NoWeightsError:
             raise
         except CheckpointError as error:
@@ -142,9 +171,69 @@ class _Opener:
         if found.proven:
             self.proven.add(fingerprint)
         facts = {**found.facts, **checkpoint.facts}
-        return OpenedCheckpoint(
-            replace(checkpoint, facts=facts), found.tensors, found.format, fingerprint, found.proven
+        return OpenedCheckpoint(replace(checkpoint, facts=facts), tensors, found.format, fingerprint, found.proven)
+
+
+class _Planner:
+    """Plans measuring, with what would compute the sums.
+
+    Raises:
+        UsageError: If the device or the memory cannot be had.
+        MeasureError: If there is no such device.
+    """
+
+    def __init__(self, options: PlanOptions) -> None:
+        from wsanalyze.changes.devices import find_kernels
+        from wsanalyze.changes.plan import check_memory
+
+        check_memory(options.memory_bytes)
+        self._options = options
+        self._kernels = find_kernels(options.device)
+
+    def plan(self, match: RowMatch | None, source: ByteSource, hub: HubSession | None) -> ListedPlan:
+        """What measuring all cells would take; of what lies on the Hub nothing is fetched to find out."""
+        from wsanalyze.changes.estimate import Estimate, estimate_measuring
+
+        options, kernels = self._options, self._kernels
+        found = Estimate(0, 0, 0, 0)
+        if match is not None:
+            far = hub is not None
+            seconds = options.probe_seconds
+            found = estimate_measuring(match, source, kernels, options.memory_bytes, far=far, probe_seconds=seconds)
+        return ListedPlan(
+            found.nbytes,
+            found.num_bands,
+            found.num_threads,
+            kernels.name,
+            found.memory_bytes,
+            options.memory_bytes,
+            found.seconds,
+            found.probe.nbytes,
+            found.probe.seconds,
+            found.problem,
+            None if hub is None or match is None else _plan_fetch(match, hub, found.num_runs or 0),
         )
+
+
+def _plan_fetch(match: RowMatch, hub: HubSession, num_runs: int) -> ListedFetch:
+    """What an analysis would fetch: files that are not on disk yet."""
+    from wsanalyze.hub.ranges import HEADED
+
+    files = {
+        piece.file.stamp: piece.file
+        for tensors in match.tensors
+        for info in tensors
+        if info is not None
+        for piece in info.pieces
+    }
+    missing = [file for file in files.values() if not hub.files.at_hand(file)]
+    in_parts = hub.files.ranges.supported and all(file.url.endswith(HEADED) for file in missing)
+    return ListedFetch(
+        len(missing),
+        sum(file.size for file in missing),
+        len(missing) * REQUESTS_A_FILE,
+        num_runs * REQUESTS_A_RANGE if in_parts else None,
+    )
 
 
 def _leave_copies_out(sequence: CheckpointSequence, proven: set[str]) -> tuple[CheckpointSequence, list[Event]]:
@@ -176,7 +265,8 @@ def _make_listing(
     copies: Sequence[Event],
     options: ListOptions,
     architecture: Architecture | None,
-) -> Listing:
+) -> tuple[Listing, RowMatch | None]:
+    """The listing, and the rows that compare; None where none does."""
     alive = [index for index, member in enumerate(sequence.members) if member.alive]
     members = [sequence.members[index] for index in alive]
     notes = sequence.notes
@@ -196,7 +286,7 @@ def _make_listing(
     )
     whole = [] if match is None else [all(cell is None for cell in cells) for cells in match.states]
     found = () if match is None else match.events
-    return Listing(
+    listing = Listing(
         source=source,
         weights=sequence.weights,
         params=params,
@@ -212,6 +302,7 @@ def _make_listing(
         ),
         notes=notes,
     )
+    return listing, match
 
 
 def _match(members: Sequence[Member], options: ListOptions, architecture: Architecture | None) -> tuple[RowMatch, str]:

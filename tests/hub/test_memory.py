@@ -1,5 +1,6 @@
 """What is remembered of the Hub: nothing is asked for twice, and nothing is believed or shown that should not be."""
 
+import math
 import os
 import sqlite3
 import stat
@@ -16,7 +17,7 @@ from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import SourceError
 from wsanalyze.hub.digests import has_digest
 from wsanalyze.hub.memory import HubMemory, default_memory_path
-from wsanalyze.listing import ListOptions, list_sequence
+from wsanalyze.listing import ListOptions, PlanOptions, list_sequence
 
 HUB = "https://hub.test"
 COMMIT = "0123456789abcdef" * 2 + "01234567"
@@ -284,6 +285,20 @@ def test_what_was_listed_is_analyzed_without_a_header_fetched_again(hub, tmp_pat
     assert len(hub.log.records("api")) == 1
     assert all(record.range is None for record in hub.log.records("data"))  # whole files, once each
     assert max(hub.log.count("data", file=file) for _, file in headers) <= 5
+
+
+def test_a_plan_fetches_no_weight_and_tells_what_an_analysis_would_fetch(hub, tmp_path):
+    publish(hub, tmp_path / "run", make_walk(4))
+    list_sequence([on_hub()])
+    hub.log.clear()
+    found = list_sequence([on_hub()], ListOptions(plan=PlanOptions("cpu", 64_000_000))).plan
+    assert not hub.log.records("data")
+    assert (found.seconds, found.probe_bytes, found.problem) == (None, 0, None)
+    assert found.fetch.num_files == 4
+    assert found.fetch.nbytes == sum(path.stat().st_size for path in (tmp_path / "run").rglob("*.safetensors"))
+    series = analyze(on_hub(), tmp_path / "far.wsa", fetch="ranges")
+    assert found.nbytes == sum(4 * 4 * math.prod(row.shape) for row in series.rows)  # 4 checkpoints of float32
+    assert len(hub.log.records("data")) <= found.fetch.range_requests
 
 
 @pytest.mark.parametrize(("form", "most"), [("safetensors", 1), ("bin", 3), ("legacy", 2)])

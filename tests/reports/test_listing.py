@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 from wsanalyze.errors import ReportError
 from wsanalyze.reports.listing import (
     ListedCheckpoint,
+    ListedFetch,
+    ListedPlan,
     Listing,
     describe_listing,
+    describe_plan,
     describe_unreadable,
     write_json,
     write_terminal,
@@ -316,3 +319,58 @@ def test_a_closed_stream_is_an_error_of_ours(write):
     stream.close()
     with pytest.raises((ReportError, ValueError)):
         write(make_listing(), "1.2.3", stream)
+
+
+PLAN = ListedPlan(6_000_000_000, 62, 2, "compiled (avx512)", 67_100_000, 128_000_000, 1.26, 1_830_000_000, 0.503)
+
+
+def test_a_plan_in_words():
+    assert describe_plan(PLAN) == [
+        ("plan", "reads 6.00 GB, each byte once, in 62 bands by 2 threads"),
+        ("sums", "by compiled (avx512)"),
+        ("memory", "67.1 MB of buffers; --memory allows 128 MB"),
+        ("time", "about 1.3 s: a probe read 1.83 GB in 0.5 s; files not in the page cache take longer"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "label", "text"),
+    [
+        ({"nbytes": 0}, "plan", "reads no weights: there is nothing to measure"),
+        ({"seconds": None, "problem": "a: gone"}, "time", "not known: the probe failed (a: gone)"),
+        ({"seconds": None}, "time", "not known: nothing is fetched to find out"),
+        ({"fetch": ListedFetch(0, 0, 0, 0)}, "Hub", "all files are on disk already"),
+        (
+            {"fetch": ListedFetch(2, 3_000_000, 6, 8)},
+            "Hub",
+            "2 files, 3.00 MB; about 6 requests for whole files, 8 for the bytes needed alone",
+        ),
+        ({"fetch": ListedFetch(1, 3_000_000, 3, None)}, "Hub", "1 file, 3.00 MB; about 3 requests for whole files"),
+        (
+            {"buffer_bytes": 10**9},
+            "memory",
+            "1.00 GB of buffers; --memory allows 128 MB, but a tensor in another order elsewhere is read whole",
+        ),
+    ],
+)
+def test_what_a_plan_may_have_to_say(changes, label, text):
+    assert dict(describe_plan(replace(PLAN, **changes)))[label] == text
+
+
+def test_a_plan_stands_below_the_list_and_above_what_could_not_be_read():
+    broken = make_checkpoint(1, None, "unreadable", "a: broken")
+    text = io.StringIO()
+    write_terminal(make_listing(make_checkpoint(0), broken, plan=PLAN), "1", text)
+    lines = text.getvalue().splitlines()
+    assert lines[-1] == "1 checkpoint could not be read."
+    assert any(line.startswith("  plan    reads 6.00 GB") for line in lines[-7:])
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_plan_in_the_document():
+    text = io.StringIO()
+    write_json(make_listing(plan=replace(PLAN, fetch=ListedFetch(2, 30, 6, None))), "1", text)
+    plan = json.loads(text.getvalue())["plan"]
+    assert plan["memory"] == {"buffers": 67_100_000, "allowed": 128_000_000}
+    assert plan["probe"] == {"nbytes": 1_830_000_000, "seconds": 0.503}
+    assert plan["hub"] == {"files": 2, "nbytes": 30, "requests": {"files": 6, "ranges": None}}

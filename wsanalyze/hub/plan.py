@@ -10,8 +10,8 @@ FETCHES: Final = ("auto", "files", "ranges")
 
 _SMALL_SHARE: Final = 0.5
 """Where less than this of the files is needed, the needed bytes are asked for alone."""
-_REQUESTS_A_FILE: Final = 3
-_REQUESTS_A_RANGE: Final = 2
+REQUESTS_A_FILE: Final = 3
+REQUESTS_A_RANGE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def choose_walk(demand: Demand, fetch: str, folder: str) -> Choice:
     return Choice(
         whole_files=True,
         text=f"reads {num} whole {'file' if num == 1 else 'files'} from the Hub, {say_size(demand.file_bytes)} in "
-        f"about {num * _REQUESTS_A_FILE} requests, with at most {say_size(room)} on disk"
+        f"about {num * REQUESTS_A_FILE} requests, with at most {say_size(room)} on disk"
         f"{'' if demand.keep else ' at a time'}: {why}",
     )
 
@@ -116,7 +116,7 @@ def _ranges(demand: Demand, why: str) -> Choice:
     return Choice(
         whole_files=False,
         text=f"reads parts of files from the Hub, {say_size(demand.needed_bytes)} of {say_size(demand.file_bytes)} in "
-        f"about {demand.num_runs * _REQUESTS_A_RANGE} requests, and stores none: {why}",
+        f"about {demand.num_runs * REQUESTS_A_RANGE} requests, and stores none: {why}",
     )
 
 

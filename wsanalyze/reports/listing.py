@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from wsanalyze.reports.base import Destination
 from wsanalyze.reports.files import check_open, write_text
 from wsanalyze.reports.terminal_page import Cell, ColorSystem, Page, probe_terminal
-from wsanalyze.reports.text import format_bytes, format_count, join_some, printable, text_width
+from wsanalyze.reports.text import format_bytes, format_count, format_seconds, join_some, printable, text_width
 from wsanalyze.series import Event, Skip
 
 FORMAT_VERSION: Final = 1
@@ -60,6 +60,54 @@ class ListedCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedFetch:
+    """What would be fetched from the Hub.
+
+    Attributes:
+        num_files: Files that are not on disk, equal ones counted once.
+        nbytes: Their size.
+        file_requests: About how many requests bring them here whole.
+        range_requests: About how many bring only the bytes needed; None where that cannot be had.
+    """
+
+    num_files: int
+    nbytes: int
+    file_requests: int
+    range_requests: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPlan:
+    """What measuring would take if nothing of it were stored.
+
+    Attributes:
+        nbytes: Bytes of weights that are read.
+        num_bands: Parts that they are read in.
+        num_threads: Threads that work at once.
+        kernel: What computes the sums.
+        buffer_bytes: Memory of all buffers.
+        memory_bytes: Memory allowed for them.
+        seconds: How long it would take, or None where that is not known.
+        probe_bytes: What was read to find that out.
+        probe_seconds: How long that took.
+        problem: Why it could not be found out, or None.
+        fetch: What would be fetched from the Hub; None where no source lies there.
+    """
+
+    nbytes: int
+    num_bands: int
+    num_threads: int
+    kernel: str
+    buffer_bytes: int
+    memory_bytes: int
+    seconds: float | None = None
+    probe_bytes: int = 0
+    probe_seconds: float = 0.0
+    problem: str | None = None
+    fetch: ListedFetch | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """A sequence of checkpoints as its headers tell it.
 
@@ -73,6 +121,7 @@ class Listing:
         skips: Tensors that are in no row.
         events: What the headers tell of the sequence.
         notes: Sentences on choices that the program made.
+        plan: What measuring would take; None where that was not asked for.
     """
 
     source: tuple[str, ...]
@@ -84,6 +133,7 @@ class Listing:
     skips: tuple[Skip, ...]
     events: tuple[Event, ...]
     notes: tuple[str, ...]
+    plan: ListedPlan | None = None
 
     @property
     def num_unreadable(self) -> int:
@@ -112,6 +162,8 @@ def write_json(listing: Listing, version: str, destination: Destination) -> None
         ],
         "notes": listing.notes,
     }
+    if listing.plan is not None:
+        document["plan"] = _plan_to_json(listing.plan)
     lines = []
     for key, value in document.items():
         if value and isinstance(value, list):
@@ -133,6 +185,27 @@ def _to_json(checkpoint: ListedCheckpoint) -> dict[str, Any]:
         "tensors": checkpoint.num_tensors,
         "rows": checkpoint.num_rows,
         "dtypes": dict(checkpoint.dtypes),
+    }
+
+
+def _plan_to_json(plan: ListedPlan) -> dict[str, Any]:
+    probed = {"nbytes": plan.probe_bytes, "seconds": plan.probe_seconds} if plan.probe_bytes else None
+    return {
+        "nbytes": plan.nbytes,
+        "bands": plan.num_bands,
+        "threads": plan.num_threads,
+        "kernel": plan.kernel,
+        "memory": {"buffers": plan.buffer_bytes, "allowed": plan.memory_bytes},
+        "seconds": plan.seconds,
+        "probe": probed,
+        "problem": plan.problem,
+        "hub": None
+        if plan.fetch is None
+        else {
+            "files": plan.fetch.num_files,
+            "nbytes": plan.fetch.nbytes,
+            "requests": {"files": plan.fetch.file_requests, "ranges": plan.fetch.range_requests},
+        },
     }
 
 
@@ -235,6 +308,12 @@ def _add_summary(page: Page, listing: Listing) -> None:
     for label, text, max_lines in items:
         page.add_item(label, text, label_width=width, max_lines=max_lines)
     page.add_paragraph(describe_listing(listing), indent=0, style="bold")
+    if listing.plan is not None:
+        page.add_space()
+        told = describe_plan(listing.plan)
+        width = max(len(label) for label, _ in told)
+        for label, text in told:
+            page.add_item(label, text, label_width=width, max_lines=4)
     if listing.num_unreadable:
         page.add_paragraph(describe_unreadable(listing), indent=0, style="bold red")
 
@@ -267,6 +346,38 @@ def describe_listing(listing: Listing) -> str:
     rows = f"{format_count(count, noun)} {'compares' if count == 1 else 'compare'}{where}"
     kinds = f" ({', '.join(names)})" if len(names) > 1 else ""
     return f"{text}; {rows}{kinds}."
+
+
+def describe_plan(plan: ListedPlan) -> list[tuple[str, str]]:
+    """What measuring would take: labels, and what stands behind each."""
+    if not plan.nbytes:
+        return [("plan", "reads no weights: there is nothing to measure")]
+    bands, threads = format_count(plan.num_bands, "band"), format_count(plan.num_threads, "thread")
+    told = [
+        ("plan", f"reads {format_bytes(plan.nbytes)}, each byte once, in {bands} by {threads}"),
+        ("sums", f"by {plan.kernel}"),
+        ("memory", f"{format_bytes(plan.buffer_bytes)} of buffers; --memory allows {format_bytes(plan.memory_bytes)}"),
+    ]
+    if plan.buffer_bytes > plan.memory_bytes:
+        told[-1] = ("memory", f"{told[-1][1]}, but a tensor in another order elsewhere is read whole")
+    if plan.fetch is not None:
+        told.append(("Hub", _describe_fetch(plan.fetch)))
+    if plan.seconds is not None:
+        probe = f"{format_bytes(plan.probe_bytes)} in {format_seconds(plan.probe_seconds)}"
+        text = f"about {format_seconds(plan.seconds)}: a probe read {probe}; files not in the page cache take longer"
+    elif plan.problem is not None:
+        text = f"not known: the probe failed ({plan.problem})"
+    else:
+        text = "not known: nothing is fetched to find out"
+    return [*told, ("time", text)]
+
+
+def _describe_fetch(fetch: ListedFetch) -> str:
+    if not fetch.num_files:
+        return "all files are on disk already"
+    ranges = "" if fetch.range_requests is None else f", {fetch.range_requests} for the bytes needed alone"
+    files = format_count(fetch.num_files, "file")
+    return f"{files}, {format_bytes(fetch.nbytes)}; about {fetch.file_requests} requests for whole files{ranges}"
 
 
 def describe_unreadable(listing: Listing) -> str:
