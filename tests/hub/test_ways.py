@@ -134,3 +134,16 @@ def test_parts_of_a_fused_weight_come_once_though_they_lie_among_each_other(hub,
     same_sums(far, analyze(tmp_path / "run", tmp_path / "local.wsa", split_qkv=True))
     assert hub.log.bytes_sent() < 1.02 * weigh(tmp_path / "run")
     assert len(hub.log) < 60
+
+
+@pytest.mark.parametrize("fetch", ["files", "ranges"])
+def test_metrics_that_compare_three_checkpoints_send_every_byte_once_too(hub, tmp_path, fetch):
+    publish(hub, tmp_path / "run", make_walk(8, BIG))
+    metrics = ("coherence", "efficiency")
+    far = analyze(on_hub(), tmp_path / "far.wsa", fetch=fetch, metrics=metrics)
+    local = analyze(tmp_path / "run", tmp_path / "local.wsa", metrics=metrics)
+    same_sums(far, local)
+    for metric in metrics:
+        assert far.metric(metric).tobytes() == local.metric(metric).tobytes()
+    needed = weigh(tmp_path / "run")
+    assert needed <= hub.log.bytes_sent() <= 1.02 * needed

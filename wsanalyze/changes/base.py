@@ -156,13 +156,14 @@ class Batch:
 
 
 class FileWindow(Protocol):
-    """Brings whole files of elsewhere here, and lets them go: for changes that are measured pair by pair."""
+    """Brings whole files of elsewhere here, and lets them go: for changes that are measured one after another."""
 
-    def plan(self, pairs: Sequence[Mapping[FileRef, int]], num_runs: int) -> bool:
+    def plan(self, changes: Sequence[Mapping[FileRef, int]], num_runs: int) -> bool:
         """Be told of all that is about to be read, and decide how.
 
         Args:
-            pairs: For each change, in order, the files of both its sides and how many bytes of each are needed.
+            changes: For each change, in order, the files of both its sides, and of others that are compared with the
+                later one, and how many bytes of each are needed.
             num_runs: How many requests would fetch just these bytes.
 
         Returns:
@@ -173,7 +174,7 @@ class FileWindow(Protocol):
         """
 
     def advance(self, index: int) -> None:
-        """Let go of what no pair from the `index`th on needs."""
+        """Let go of what no change from the `index`th on needs."""
 
     def bring(self, file: FileRef, on_bytes: Callable[[int], None]) -> None:
         """Bring a file here, unless it is; `on_bytes` is told of bytes received.

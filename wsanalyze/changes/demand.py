@@ -1,5 +1,7 @@
 """What a plan asks of files: bytes, runs of them, and whole files."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from wsanalyze.changes.places import Places
@@ -36,10 +38,11 @@ def count_requests(plan: Plan, places: Places) -> int:
     )
 
 
-def count_files(plan: Plan, places: Places, pair: int) -> dict[FileRef, int]:
-    """The files of both sides of a pair and how many bytes of each are needed for it."""
+def count_files(plan: Plan, places: Places, pairs: Sequence[int]) -> dict[FileRef, int]:
+    """The files of both sides of some pairs and how many bytes of each are needed for those."""
     found: dict[FileRef, set[tuple[int, int]]] = {}
-    for row in {row for band in plan.bands for row in band.rows[plan.needed[band.rows, pair]].tolist()}:
+    rows = {(row, pair) for pair in pairs for b in plan.bands for row in b.rows[plan.needed[b.rows, pair]].tolist()}
+    for row, pair in rows:
         for side in plan.pairs[pair]:
             for piece in _pieces(places, row, side):  # several rows may be made of one
                 found.setdefault(piece.file, set()).add((piece.offset, piece.nbytes))

@@ -153,39 +153,47 @@ class Measuring:
     far: bool
 
     def run(self, sides: Sequence[Side], window: FileWindow | None) -> None:
-        """Measure what is not stored: all of it band by band, or pair by pair where files are brought here for it."""
+        """Measure what is not stored: all of it band by band, or change by change where files are brought here."""
         needed = _find_needed(self.match, self.identities, self.store)
         if window is None:
             ready = self.settle(needed)
             ready.walk(ready.plan(needed))
             return
         plan = self.plan(needed)
-        pairs = np.flatnonzero(needed.any(axis=0)).tolist()
-        files = [count_files(plan, self.places, pair) for pair in pairs]
+        steps = self._list_steps(needed)
+        files = [count_files(plan, self.places, pairs) for pairs in steps]
         if any(files) and window.plan(files, count_requests(plan, self.places)):
-            self._walk_pairs(sides, needed, files, window)
+            self._walk_steps(sides, needed, steps, files, window)
         else:
             touched = find_touched(self.places, self.match.pairs, needed)
             self._check(sides, np.flatnonzero(touched.any(axis=0)).tolist())
             self.walk(plan)
         window.finish(list(find_files(self.places, len(sides) - 1)))
 
-    def _walk_pairs(
+    def _list_steps(self, needed: NDArray[np.bool_]) -> list[list[int]]:
+        """Pairs that are measured together, since they end at the same checkpoint, in the order of those."""
+        steps: dict[int, list[int]] = {}
+        for pair in np.flatnonzero(needed.any(axis=0)).tolist():
+            steps.setdefault(self.match.pairs[pair][1], []).append(pair)
+        return [steps[side] for side in sorted(steps)]
+
+    def _walk_steps(
         self,
         sides: Sequence[Side],
         needed: NDArray[np.bool_],
+        steps: Sequence[Sequence[int]],
         files: Sequence[Mapping[FileRef, int]],
         window: FileWindow,
     ) -> None:
-        """Change after change, both its sides brought here before it is measured."""
-        brought = Count(self.progress, "downloading", sum({f: f.size for both in files for f in both}.values()))
-        measured = Count(self.progress, "measuring", sum(sum(both.values()) for both in files))
-        for index, pair in enumerate(np.flatnonzero(needed.any(axis=0)).tolist()):
+        """Change after change, all its sides brought here before it is measured."""
+        brought = Count(self.progress, "downloading", sum({f: f.size for all_of in files for f in all_of}.values()))
+        measured = Count(self.progress, "measuring", sum(sum(all_of.values()) for all_of in files))
+        for index, pairs in enumerate(steps):
             window.advance(index)
-            for side in self.match.pairs[pair]:
+            for side in sorted({side for pair in pairs for side in self.match.pairs[pair]}):
                 self._bring(side, sides[side], files[index], window, brought)
             only = np.zeros_like(needed)
-            only[:, pair] = needed[:, pair]
+            only[:, pairs] = needed[:, pairs]
             self.walk(self.plan(only), measured)
 
     def _bring(self, index: int, side: Side, files: Mapping[FileRef, int], window: FileWindow, count: "Count") -> None:

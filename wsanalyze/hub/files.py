@@ -118,17 +118,17 @@ class HubFiles(LocalFiles):
         self._checked.close()
         super().close()
 
-    def plan(self, pairs: Sequence[Mapping[FileRef, int]], num_runs: int) -> bool:
+    def plan(self, changes: Sequence[Mapping[FileRef, int]], num_runs: int) -> bool:
         """See `FileWindow.plan`."""
         window = self._window()
         self._is_planned = True
         self._opened_whole.clear()
-        window.plan([self._remote(files) for files in pairs])
-        missing = {file.stamp: file for files in pairs for file in files if not self.at_hand(file)}
+        window.plan([self._remote(files) for files in changes])
+        missing = {file.stamp: file for files in changes for file in files if not self.at_hand(file)}
         if not missing:
             return False
         needed: dict[str, int] = {}
-        for files in pairs:
+        for files in changes:
             for file, nbytes in files.items():
                 if file.stamp in missing:
                     needed[file.stamp] = max(needed.get(file.stamp, 0), nbytes)

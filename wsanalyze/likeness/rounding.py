@@ -132,7 +132,7 @@ def _tell_coarse(match: RowMatch, rwc: NDArray[np.float64]) -> Iterator[Event]:
             text = (
                 f"{num} {'change' if num == 1 else 'changes'} of {len(rows)} {'layer' if len(rows) == 1 else 'layers'} "
                 f"stored as {dtype} {'is' if num == 1 else 'are'} smaller than its rounding "
-                f"({mean_rounding(dtype):.1e}): rwc is right there on average, l2 and angle are too high"
+                f"({mean_rounding(dtype):.1e}): rwc is right there on average, l2 and angle too high, coherence too low"
             )
             evidence = {"dtype": dtype, "floor": mean_rounding(dtype), "num_changes": num, "rows": rows.tolist()}
             yield Event("dtype", None, None, text, evidence)
