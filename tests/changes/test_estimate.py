@@ -1,5 +1,7 @@
 """What measuring is said to take: the bytes that it takes, at a rate found by doing some of it and no more."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -76,6 +78,18 @@ def test_what_cannot_be_read_is_told_and_ends_nothing(folder, match_of):
     assert found.seconds is None
     assert "was changed since it was listed" in found.problem
     assert found.nbytes > 0
+
+
+def test_what_is_estimated_goes_by_the_kernels_that_its_bytes_are_worth(folder, match_of, monkeypatch):
+    host = find_kernels("cpu")
+    other = replace(host, num_threads=1, band_bytes=2**14)
+    monkeypatch.setattr("wsanalyze.changes.devices._pays", lambda nbytes, _: nbytes > 0)
+    with LocalFiles() as source:
+        few = estimate_measuring(match_of(folder), source, host, MEMORY)
+        many = estimate_measuring(match_of(folder), source, replace(host, instead=lambda: other), MEMORY)
+    assert many.nbytes == few.nbytes
+    assert (many.num_threads, many.num_bands) == (1, 12)  # a tensor each: two are larger than a band
+    assert few.num_bands < 12
 
 
 def test_one_checkpoint_takes_nothing(folder, match_of):

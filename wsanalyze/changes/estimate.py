@@ -80,7 +80,9 @@ def estimate_measuring(
     with RunFile(_IN_MEMORY, connect(_IN_MEMORY, create=True)) as store:
         identities = [str(side) for side in range(len(match.pairs) + 1)]
         measuring = Measuring(match, places, identities, source, kernels, store, memory_bytes, silent, effort, far)
-        plan = measuring.plan(np.asarray(match.states == None, dtype=np.bool_))  # noqa: E711 - elementwise
+        needed = np.asarray(match.states == None, dtype=np.bool_)  # noqa: E711 - elementwise
+        measuring = measuring if far else measuring.settle(needed)
+        plan = measuring.plan(needed)
         nbytes = count_bytes(plan, places)
         found = Estimate(
             nbytes,
