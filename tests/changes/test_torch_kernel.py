@@ -266,6 +266,22 @@ def test_neither_memory_nor_threads_change_a_bit(walk, device):
 
 
 @pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("memory_bytes", [150_000, 10**8])
+def test_memory_that_is_pinned_in_powers_of_two_keeps_within_the_memory_allowed(walk, num_threads, memory_bytes):
+    asked = []
+
+    class Pinning(HostStreams):
+        def allocate(self, nbytes):
+            asked.append(2 ** (nbytes - 1).bit_length())
+            return super().allocate(nbytes)
+
+    walk(lambda _: TorchKernel("cpu", Pinning()), num_threads=num_threads, memory_bytes=memory_bytes, pinned=True)
+    assert 2 <= len(asked) <= 2 * num_threads
+    assert sum(asked) <= memory_bytes
+
+
+@pytest.mark.usefixtures("small_segments")
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_a_walk_waits_for_what_is_on_its_way(walk, num_threads):
     late = walk(lambda _: TorchKernel("cpu", LateStreams()), num_threads=num_threads, memory_bytes=64_000)
