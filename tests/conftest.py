@@ -76,7 +76,7 @@ class WatchedFiles(LocalFiles):
         self.on_read = None
 
     def progress(self, progress, /):
-        self.measuring = progress.stage == "measuring"
+        self.measuring = progress.stage.startswith("measuring")
 
     def read_into(self, file, offset, buffer):
         if self.measuring:

@@ -26,8 +26,8 @@ def test_the_contract_of_a_metric(metric):
     kernel = NumpyKernel()
     cells = [[measure_arrays(kernel, *rng.normal(size=(2, 50))).values for _ in range(3)] for _ in range(4)]
     sums = Sums(np.array(cells))
-    norms = np.full((2 if metric.span is Span.TWO else 1, 4, 3), 10.0)
-    values = metric.compute(sums, norms if metric.path else np.array([1.0, 10.0, np.nan]))
+    norms = np.full((2 if metric.span is Span.TWO or metric.norms else 1, 4, 3), 10.0)
+    values = metric.compute(sums, norms if metric.path or metric.norms else np.array([1.0, 10.0, np.nan]))
     assert values.shape == (4, 3)
     assert values.dtype == np.float64
     assert (values[:, :2] >= (-1 if metric.linear else 0)).all()
@@ -49,12 +49,15 @@ def test_the_formula_says_what_is_computed(metric):
     scope = {name: float(sums[name]) for name in names}
     scope |= {"dot": float(sums["dot_before_delta"]), "sqrt": np.sqrt, "atan2": np.arctan2, "max": max, "steps": 9.0}
     scope |= {"cos": np.cos, "sq_earlier": 20.0, "sq_later": 40.0, "way": 11.0}
+    scope |= {"norm2_delta": 3.0, "norm2_before": 7.0}
     scope["rwc"] = scope["l1_delta"] / scope["l1_before"]
     expected = eval(metric.formula.replace("^", "**"), {"__builtins__": {}}, scope)  # noqa: S307 - our own formulas
     beside = np.array([9.0])
     if metric.path:
         norms = [20.0**0.5, 40.0**0.5] if metric.span is Span.TWO else [11.0]
         beside = np.array(norms)[:, None, None]
+    if metric.norms:
+        beside = np.array([3.0, 7.0])[:, None, None]
     assert metric.compute(Sums(sums.values[None, None]), beside)[0, 0] == pytest.approx(expected, rel=1e-12)
 
 

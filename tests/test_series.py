@@ -14,8 +14,8 @@ from wsanalyze.series import ChangeSeries, CheckpointRecord, Kind, Row, State, T
 from wsanalyze.sums import SUM_NAMES, Sums
 
 NAN, INF = np.nan, np.inf
-SUCCESSIVE = [name for name, metric in METRICS.items() if metric.span is None]
-"""Metrics that need no other pairs than successive ones; test_spans.py has the others."""
+SUCCESSIVE = [name for name, metric in METRICS.items() if metric.span is None and not metric.norms]
+"""Metrics that need sums of successive pairs alone; test_spans.py and test_spectral.py have the others."""
 
 
 def make_series(rows, *, steps=None, states=None, names=None, kinds=None):

@@ -65,7 +65,8 @@ def analyze(  # noqa: PLR0913 - one keyword for each option of the command line
             "auto" for what suits.
         keep: Keep what is downloaded, in the Hub's cache.
         metrics: Names of metrics that the run is to hold the sums of, beside those that it always does: "from-first",
-            "rotation", "coherence" and "efficiency" compare other checkpoints than successive ones.
+            "rotation", "coherence" and "efficiency" compare other checkpoints than successive ones; "spectral" and
+            "rank" need norms that take far longer than sums.
         progress: Called with a `wsanalyze.progress.Progress` now and then.
 
     Returns:

@@ -37,8 +37,8 @@ class Metric:
         unit: The unit of its values; "ratio" and "share" have none.
         formula: The formula in the names of the stored sums.
         compute: From sums of shape (L, P) and step distances of shape (P,) (NaN where unknown or not
-            positive) to values of shape (L, P); where `path` is true, in place of the distances, from lengths: see
-            there. May divide by zero: the caller decides which cells are states.
+            positive) to values of shape (L, P); where `path` or `norms` is true, in place of the distances, from
+            what is said there. May divide by zero: the caller decides which cells are states.
         absolute: The change itself, not divided by the weights, shape (L, P): what is shown beside `from zero`.
         relative: Whether the metric divides by the size of the weights before, so that zero weights give it
             no number (states `zero` and `from zero`).
@@ -46,6 +46,8 @@ class Metric:
         span: Which pairs the sums are of, where it is not the successive ones.
         path: Whether a span is compared with the changes that it consists of, all of the same elements. `compute`
             then takes norms of shape (N, L, P): of both changes for `Span.TWO`, their total for `Span.FIRST`.
+        norms: Whether spectral norms are needed. `compute` then takes them, shape (2, L, P): of the changes and of the
+            weights before. The absolute change is that norm as well.
         linear: Whether values are compared and drawn as they are, not by logarithms: they are within -1..1, and 0
             does not mean that nothing changes.
     """
@@ -60,6 +62,7 @@ class Metric:
     needs_steps: bool = False
     span: Span | None = None
     path: bool = False
+    norms: bool = False
     linear: bool = False
 
 
@@ -104,6 +107,17 @@ def _coherence(sums: Sums, norms: FloatArray) -> FloatArray:
 def _efficiency(sums: Sums, norms: FloatArray) -> FloatArray:
     share: FloatArray = np.minimum(_l2(sums) / norms[0], 1.0)
     return share
+
+
+def _spectral(_sums: Sums, norms: FloatArray) -> FloatArray:
+    ratio: FloatArray = norms[0] / norms[1]
+    return ratio
+
+
+def _rank(sums: Sums, norms: FloatArray) -> FloatArray:
+    ratio = _l2(sums) / norms[0]
+    rank: FloatArray = np.maximum(1.0, ratio * ratio)  # but for rounding, it is never less
+    return rank
 
 
 _ALL: Final = (
@@ -209,6 +223,25 @@ _ALL: Final = (
         span=Span.FIRST,
         path=True,
         linear=True,
+    ),
+    Metric(
+        "spectral",
+        "relative spectral change",
+        "ratio",
+        "norm2_delta / norm2_before",
+        _spectral,
+        _l2,
+        norms=True,
+    ),
+    Metric(
+        "rank",
+        "stable rank of the change",
+        "rank",
+        "sq_delta / norm2_delta^2",
+        _rank,
+        _l2,
+        relative=False,
+        norms=True,
     ),
 )
 METRICS: Final[dict[str, Metric]] = {metric.name: metric for metric in _ALL}

@@ -49,7 +49,7 @@ class AnalyzeOptions:
         architecture: "timm:NAME", whose definition gives kinds and depths; None for what config.json names.
         hub: How what lies on the Hub is read.
         metrics: Metrics that are to be there; the pairs of checkpoints that they need are measured beside successive
-            ones.
+            ones, and spectral norms where they need those.
     """
 
     sequence: SequenceOptions = field(default_factory=SequenceOptions)
@@ -89,7 +89,9 @@ def measure_run(
     if options.params not in ("auto", *PARAMS):
         raise UsageError(f"--params takes {' or '.join(PARAMS)}, not {options.params!r}")
     check_memory(options.memory_bytes)
-    spans = frozenset(m.span for m in map(find_metric, options.metrics) if m.span is not None)
+    metrics = [find_metric(name) for name in options.metrics]
+    spans = frozenset(metric.span for metric in metrics if metric.span is not None)
+    norms = any(metric.norms for metric in metrics)
     asked = ask_architecture(options.architecture)
     base = options.sequence.base
     hub = open_session([*sources, base or ""], options.hub, progress)
@@ -110,7 +112,7 @@ def measure_run(
             sides = [Side(m.checkpoint.label, m.identity, m.tensors, make_check(m, hub)) for m in members]
             architecture, told = (asked, ()) if asked else detect_architecture(members[0].checkpoint.folder)
             ordered = all(member.ordered for member in members)
-            rows = RowOptions(ordered, options.params, options.layers, architecture, spans)
+            rows = RowOptions(ordered, options.params, options.layers, architecture, spans, norms)
             tap = make_tap(members, source, store, options.layers) if hub else None
             measured = measure_changes(
                 sides, rows, tap or source, kernels, store, options.memory_bytes, progress, hub.files if hub else None

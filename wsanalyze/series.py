@@ -244,6 +244,8 @@ class ChangeSeries:
         log: What the trainer noted beside the checkpoints; empty where it noted nothing.
         spans: Changes over more than one step, of shape (L, P), where they were measured; of the rows of `ungrouped`
             where that is given.
+        norms: For each cell the spectral norm of the change, that of the weights before, and the larger one's relative
+            error of both, shape (L, P, 3), NaN in cells without; None where there are none at all.
         ungrouped: The series whose rows were added together, or None.
         members: For each row those of `ungrouped` that it was made of.
     """
@@ -259,6 +261,7 @@ class ChangeSeries:
     given: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     log: TrainingLog = field(default_factory=TrainingLog)
     spans: Mapping[Span, Changes] = field(default_factory=dict)
+    norms: NDArray[np.float64] | None = None
     ungrouped: "ChangeSeries | None" = None
     members: tuple[tuple[int, ...], ...] = ()
 
@@ -313,8 +316,9 @@ class ChangeSeries:
         if name in self.given:
             return np.full((len(self.rows), len(self.pairs)), np.nan)
         metric = find_metric(name)
-        sums = self._find_cells(metric)[0].sums
-        return np.where(sums["n_valid"] > 0, metric.absolute(sums), np.nan)
+        cells, norms = self._find_cells(metric)
+        change = norms[0] if metric.norms else metric.absolute(cells.sums)
+        return np.where(cells.sums["n_valid"] > 0, change, np.nan)
 
     def grouped(self, by: str) -> Self:
         """The same changes with rows added together.
@@ -351,6 +355,7 @@ class ChangeSeries:
             rows=tuple(rows),
             sums=together.sums,
             states=together.states,
+            norms=None,
             ungrouped=self.ungrouped or self,
             members=tuple(tuple(row for member in members for row in before[member]) for members in groups.values()),
         )
@@ -371,12 +376,14 @@ class ChangeSeries:
             raise UsageError(f"{name!r} needs increasing step numbers, and this sequence has none: choose rwc")
         with np.errstate(all="ignore"):
             cells, norms = self._find_cells(metric)
-            values = metric.compute(cells.sums, norms if metric.path else gaps)
+            values = metric.compute(cells.sums, norms if metric.path or metric.norms else gaps)
         return values, mark_states(values, metric, cells.sums, cells.states)
 
     def _find_cells(self, metric: Metric) -> tuple[Changes, NDArray[np.float64]]:
-        """The changes that a metric is computed from, and the norms of their paths, where it takes any."""
+        """The changes that a metric is computed from, and their norms, or those of their paths, where it takes any."""
         none = np.zeros(0)
+        if metric.norms:
+            return self.successive, self._find_norms(metric)
         if metric.span is None:
             return self.successive, none
         whole = self.ungrouped or self
@@ -388,17 +395,40 @@ class ChangeSeries:
             return compare_with_path(metric.span, whole.successive, span, members)
         return span.grouped(members), none
 
+    def _find_norms(self, metric: Metric) -> NDArray[np.float64]:
+        """Spectral norms of the changes and of the weights before: float64 of shape (2, L, P)."""
+        if self.ungrouped is not None:
+            raise _cannot_group(metric)
+        needed = self.sums["n_valid"] > 0
+        if self.norms is None or np.isnan(self.norms[needed]).any():
+            raise UsageError(f"{metric.name!r} needs norms that this run does not hold: {self._tell_how(metric)}")
+        norms: NDArray[np.float64] = np.moveaxis(self.norms[..., :2], -1, 0)
+        return norms
+
     def _tell_how(self, metric: Metric) -> str:
         """The command that measures what a metric needs."""
         command = self.provenance.command or shlex.join(["wsanalyze", "analyze", *self.provenance.source])
         return f"`{command} --metric {metric.name}` measures them"
 
 
-def check_grouping(by: str) -> None:
+def check_grouping(by: str, metric: str | None = None) -> None:
     """Refuse what rows cannot be grouped by.
 
+    Args:
+        by: What they are to be grouped by.
+        metric: Name of the metric that groups are to be shown by, or None for any that can be.
+
     Raises:
-        UsageError: If `by` is none of `GROUPINGS`.
+        UsageError: If `by` is none of `GROUPINGS`, or the metric cannot be had of groups.
     """
+    if metric is not None and find_metric(metric).norms:
+        raise _cannot_group(find_metric(metric))
     if by not in GROUPINGS:
         raise UsageError(f"cannot group by {by!r}: choose one of {', '.join(GROUPINGS)}")
+
+
+def _cannot_group(metric: Metric) -> UsageError:
+    return UsageError(
+        f"{metric.name!r} cannot be shown by groups: the norm of several matrices is not made of theirs; "
+        "leave --group out, or choose another --metric"
+    )

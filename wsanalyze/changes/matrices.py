@@ -112,4 +112,4 @@ def confine(value: float, square: float, num_values: int) -> float:
         square: The sum of the squares of all elements.
         num_values: How many singular values there are.
     """
-    return min(max(value, (square / num_values) ** 0.5), square**0.5)
+    return min(max(value, math.sqrt(square / num_values)), math.sqrt(square))

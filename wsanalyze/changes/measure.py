@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from wsanalyze.changes.base import Band, Batch, FailedCheckpointError, FileWindow, IntArray
 from wsanalyze.changes.demand import count_bytes, count_files, count_requests, find_files
-from wsanalyze.changes.devices import Kernels
+from wsanalyze.changes.devices import Kernels, count_processors
+from wsanalyze.changes.norms import NormWalk
 from wsanalyze.changes.places import Places
 from wsanalyze.changes.plan import Plan, find_touched, make_plan
 from wsanalyze.changes.stream import stream_changes
-from wsanalyze.errors import CheckpointError
+from wsanalyze.errors import CheckpointError, UsageError
 from wsanalyze.files.base import ByteSource, FileRef
 from wsanalyze.layers.base import RowMatch, TensorsByName
 from wsanalyze.layers.definition import Architecture
@@ -45,13 +46,19 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class RowOptions:
-    """Which rows are measured, see `match_or_widen`; and between which checkpoints beside successive ones."""
+    """Which rows are measured, see `match_or_widen`; what is, beside the sums between successive checkpoints.
+
+    Attributes:
+        spans: Which other pairs of checkpoints.
+        norms: Whether spectral norms are.
+    """
 
     ordered: bool
     params: str = "auto"
     pattern: str | None = None
     architecture: Architecture | None = None
     spans: frozenset[Span] = frozenset()
+    norms: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,10 +129,12 @@ def measure_changes(
         )
         identities = [side.identity for side in chosen]
         wide, states = add_spans(match, options.spans)
+        normed = frozenset(match.pairs if options.norms else ())
+        far = window is not None
         try:
             places = Places.of(wide)
             measuring = Measuring(
-                wide, places, identities, source, kernels, store, memory_bytes, progress, effort, window is not None
+                wide, places, identities, source, kernels, store, memory_bytes, progress, effort, far, normed
             )
             measuring.run(chosen, window)
         except FailedCheckpointError as failure:
@@ -139,7 +148,7 @@ def measure_changes(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measuring:
-    """What measuring works with; see `measure_changes`."""
+    """What measuring works with, see `measure_changes`; and the pairs whose spectral norms are measured."""
 
     match: RowMatch
     places: Places
@@ -151,19 +160,25 @@ class Measuring:
     progress: ProgressCallback
     effort: Effort
     far: bool
+    normed: frozenset[tuple[int, int]] = frozenset()
 
     def run(self, sides: Sequence[Side], window: FileWindow | None) -> None:
         """Measure what is not stored: all of it band by band, or change by change where files are brought here."""
         needed = _find_needed(self.match, self.identities, self.store)
+        lacking = self._find_lacking()
         if window is None:
             ready = self.settle(needed)
             ready.walk(ready.plan(needed))
+            self._measure_norms(lacking)
             return
+        needed |= lacking  # their files are brought here, and then sums cost little
         plan = self.plan(needed)
         steps = self._list_steps(needed)
         files = [count_files(plan, self.places, pairs) for pairs in steps]
         if any(files) and window.plan(files, count_requests(plan, self.places)):
-            self._walk_steps(sides, needed, steps, files, window)
+            self._walk_steps(sides, needed, lacking, steps, files, window)
+        elif lacking.any():
+            raise UsageError("spectral norms take whole files, which are read more than once: add --fetch files")
         else:
             touched = find_touched(self.places, self.match.pairs, needed)
             self._check(sides, np.flatnonzero(touched.any(axis=0)).tolist())
@@ -181,6 +196,7 @@ class Measuring:
         self,
         sides: Sequence[Side],
         needed: NDArray[np.bool_],
+        lacking: NDArray[np.bool_],
         steps: Sequence[Sequence[int]],
         files: Sequence[Mapping[FileRef, int]],
         window: FileWindow,
@@ -195,6 +211,7 @@ class Measuring:
             only = np.zeros_like(needed)
             only[:, pairs] = needed[:, pairs]
             self.walk(self.plan(only), measured)
+            self._measure_norms(only & lacking)
 
     def _bring(self, index: int, side: Side, files: Mapping[FileRef, int], window: FileWindow, count: "Count") -> None:
         """Bring those files of a side that are needed here, and see that its tensors lie in them as was thought."""
@@ -253,6 +270,34 @@ class Measuring:
                 self._keep(batch, plan, counts[batch.pair])
                 if self.far:
                     self.store.commit()  # costs less than bytes that come again
+            self.store.commit()
+        finally:
+            self.effort.seconds += time.perf_counter() - started
+
+    def _find_lacking(self) -> NDArray[np.bool_]:
+        """Cells whose spectral norms are wanted and not stored, bool of shape (L, P)."""
+        lacking = np.asarray(self.match.states == None, dtype=np.bool_)  # noqa: E711 - elementwise
+        for index, pair in enumerate(self.match.pairs):
+            if pair in self.normed:
+                stored = self.store.measured_norms(*(self.identities[side] for side in pair))
+                lacking[:, index] &= [row.name not in stored for row in self.match.rows]
+            else:
+                lacking[:, index] = False
+        return lacking
+
+    def _measure_norms(self, needed: NDArray[np.bool_]) -> None:
+        """Spectral norms of some cells, in a walk of their own: whole matrices do not go by in bands."""
+        threads = 1 if self.far else count_processors()
+        walk = NormWalk(self.match.tensors, self.match.pairs, needed, self.source, self.memory_bytes, threads)
+        count = Count(self.progress, "measuring norms", walk.nbytes)
+        count.add(0)
+        started = time.perf_counter()
+        try:
+            for cell in walk.run():
+                before, after = (self.identities[side] for side in self.match.pairs[cell.pair])
+                self.store.add_norms(self.match.rows[cell.row].name, before, after, cell.norms)
+                self.effort.nbytes += cell.nbytes
+                count.add(cell.nbytes)
             self.store.commit()
         finally:
             self.effort.seconds += time.perf_counter() - started

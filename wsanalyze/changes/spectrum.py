@@ -146,13 +146,14 @@ def find_norm(matrix: NDArray[Any], start: Block | None = None, tolerance: float
 def multiply_gram(matrix: NDArray[Any], block: Block) -> Block:
     """A'A times a block, by way of A times the block."""
     half = matrix @ block.astype(matrix.dtype)
-    return (matrix.conj().T @ half).astype(block.dtype)
+    products: Block = (matrix.conj().T @ half).astype(block.dtype)
+    return products
 
 
 def _find_small(tall: NDArray[Any]) -> Norm:
     """The norm of a matrix with few columns."""
     wide = np.complex128 if tall.dtype.kind == "c" else np.float64
-    gram = np.zeros((tall.shape[1], tall.shape[1]), dtype=wide)
+    gram: Block = np.zeros((tall.shape[1], tall.shape[1]), dtype=wide)
     step = max(1, 2**18 // max(1, tall.shape[1]))
     for start in range(0, tall.shape[0], step):
         rows = tall[start : start + step].astype(wide)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from wsanalyze.metrics import METRICS
 from wsanalyze.reports.base import Destination
 from wsanalyze.reports.files import write_text
 from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, State
@@ -88,6 +89,9 @@ def build_document(trends: Trends, version: str) -> dict[str, Any]:
         },
         "log": _log(series),
     }
+    metric = METRICS.get(options.metric)
+    if metric is not None and metric.norms and series.norms is not None:
+        document["relative_error"] = 2 * float(np.nanmax(series.norms[..., 2]))  # of two norms, or of one squared
     return {key: _to_json(value) for key, value in document.items()}
 
 

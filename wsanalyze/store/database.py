@@ -53,6 +53,9 @@ COMMIT;
 _ADDED: Final = """
 CREATE TABLE IF NOT EXISTS facts (side INTEGER, key TEXT, value BLOB NOT NULL, checksum INTEGER NOT NULL,
                                   PRIMARY KEY (side, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS norms (tensor INTEGER, before INTEGER, after INTEGER, norm2_delta REAL NOT NULL,
+                                  norm2_before REAL NOT NULL, relative_error REAL NOT NULL, checksum INTEGER NOT NULL,
+                                  PRIMARY KEY (before, after, tensor)) WITHOUT ROWID;
 """
 # A text from a file name may hold lone surrogates, which UTF-8 has no bytes for.
 _SURROGATES: Final = "surrogatepass"
@@ -177,7 +180,7 @@ def checksum_sums(key: tuple[int, ...], values: NDArray[np.float64]) -> int:
 
     Args:
         key: Tensor, sides and segment.
-        values: float64 array of shape (16,).
+        values: float64 array: its sums, or its norms.
     """
     return zlib.crc32(np.asarray(values, dtype="<f8").tobytes(), zlib.crc32(repr(key).encode()))
 

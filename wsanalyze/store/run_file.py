@@ -229,6 +229,23 @@ class RunFile:
             self._begun[key] = self._begun.get(key, 0) + len(parts)
         self._segments.clear()
 
+    def measured_norms(self, before: str, after: str) -> set[str]:
+        """Names of the tensors whose spectral norms between two sides are there."""
+        query = "SELECT name FROM norms JOIN tensors ON id = tensor WHERE before = ? AND after = ?"
+        sides = (self._side(before), self._side(after))
+        with explain_errors(self.path):
+            return {decode_text(name) for (name,) in self._database.execute(query, sides)}
+
+    def add_norms(self, tensor: str, before: str, after: str, norms: Sequence[float]) -> None:
+        """Take in the spectral norms of the change and of the weights before, and their relative error."""
+        key = (self._tensor(tensor), self._side(before), self._side(after))
+        values = np.array(norms, dtype=np.float64)
+        values[np.isnan(values)] = np.inf  # beyond float64, and NULL to SQLite
+        with explain_errors(self.path):
+            row = (*key, *values.tolist(), checksum_sums(key, values))
+            self._database.execute("INSERT OR REPLACE INTO norms VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        self._commit_now_and_then()
+
     def measured_segments(self, tensor: str, before: str, after: str) -> set[int]:
         """Segments of an unfinished tensor that are there already."""
         key = (self._tensor(tensor), self._side(before), self._side(after))
@@ -246,7 +263,7 @@ class RunFile:
             forget_series(self._database)
             for parts in [key for key in self._segments if side in key[1:]]:
                 del self._segments[parts]
-            for table in ("cells", "segments"):
+            for table in ("cells", "segments", "norms"):
                 self._database.execute(f"DELETE FROM {table} WHERE before = ? OR after = ?", (side, side))  # noqa: S608
             self._database.execute("DELETE FROM facts WHERE side = ?", (side,))
             self._database.commit()

@@ -31,6 +31,12 @@ SELECT layers.position, pairs.position, cells.tensor, cells.before, cells.after,
 FROM pairs JOIN checkpoints b ON b.position = pairs.before JOIN checkpoints a ON a.position = pairs.after
 JOIN cells ON cells.before = b.side AND cells.after = a.side JOIN layers ON layers.tensor = cells.tensor
 """  # noqa: S608 - own column names
+_NORMS_QUERY: Final = """
+SELECT layers.position, pairs.position, norms.tensor, norms.before, norms.after, norms.checksum,
+       norm2_delta, norm2_before, relative_error
+FROM pairs JOIN checkpoints b ON b.position = pairs.before JOIN checkpoints a ON a.position = pairs.after
+JOIN norms ON norms.before = b.side AND norms.after = a.side JOIN layers ON layers.tensor = norms.tensor
+"""
 _SPAN_QUERY: Final = f"SELECT tensor, before, after, checksum, {SUM_COLUMNS} FROM cells WHERE before = ? AND after = ?"  # noqa: S608 - own column names
 
 
@@ -115,6 +121,7 @@ def read_series(database: sqlite3.Connection) -> ChangeSeries | None:
         provenance=_provenance_from_json(json.loads(provenance)),
         log=_read_log(database, digest, len(tables["checkpoints"])),
         spans=spans,
+        norms=_read_norms(database, *shape),
     )
 
 
@@ -190,8 +197,18 @@ def _read_span_sums(
     return Sums(found)
 
 
+def _read_norms(database: sqlite3.Connection, num_rows: int, num_pairs: int) -> FloatArray | None:
+    """Spectral norms, float64 of shape (L, P, 3), or None where none were measured, or before there was a table."""
+    if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'norms'").fetchone():
+        return None
+    found = np.full((num_rows, num_pairs, 3), np.nan)
+    for layer, pair, *cell in database.execute(_NORMS_QUERY):
+        found[layer, pair] = _check_cell(cell)
+    return None if np.isnan(found).all() else found
+
+
 def _check_cell(cell: Sequence[Any]) -> FloatArray:
-    """The sums of a cell, of tensor, before, after, checksum and sums as they are stored."""
+    """The sums (or norms) of a cell, of tensor, before, after, checksum and sums as they are stored."""
     *key, checksum = cell[:4]
     values = np.array(cell[4:], dtype=np.float64)
     if checksum != checksum_sums(tuple(key), values):

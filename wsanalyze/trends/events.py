@@ -28,7 +28,7 @@ def find_events(series: ChangeSeries, metric: str, noun: str = "layer") -> tuple
     Args:
         series: L rows and P changes.
         metric: Name of the metric whose curves and states are looked at. Those of the default one are where it compares
-            other checkpoints than successive ones: what it shows is not when a layer moved.
+            other checkpoints than successive ones, or is a rank: what it shows is not when a layer moved.
         noun: What one row is called.
 
     Returns:
@@ -38,7 +38,7 @@ def find_events(series: ChangeSeries, metric: str, noun: str = "layer") -> tuple
     """
     if not series.rows or not series.pairs:
         return ()
-    if metric in METRICS and METRICS[metric].span is not None:
+    if metric == "rank" or (metric in METRICS and METRICS[metric].span is not None):
         metric = "rwc"
     values, states = series.metric(metric), series.metric_states(metric)
     onsets, spans = _find_nonfinite(series)

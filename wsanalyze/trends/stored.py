@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsanalyze.errors import TrendsError
-from wsanalyze.metrics import METRICS
+from wsanalyze.metrics import METRICS, FloatArray
 from wsanalyze.series import ChangeSeries, Event
 from wsanalyze.spans import Changes
 from wsanalyze.trends.base import Cluster, Quality, TrendOptions, Trends
@@ -46,6 +46,7 @@ def trends_key(series: ChangeSeries, options: TrendOptions) -> str:
     for array in (
         series.sums.values,
         *(span.sums.values for span in spans),
+        *_find_norms(series, options),
         *(series.given[name] for name in sorted(series.given)),
     ):
         # NaN has many bit patterns and 0 two; both mean one thing here.
@@ -60,6 +61,12 @@ def _find_spans(series: ChangeSeries, options: TrendOptions) -> tuple[Changes, .
     metric = METRICS.get(options.metric)
     found = series.spans.get(metric.span) if metric and metric.span else None
     return () if found is None else (found,)
+
+
+def _find_norms(series: ChangeSeries, options: TrendOptions) -> tuple[FloatArray, ...]:
+    """The spectral norms, if the metric needs them and they are there."""
+    metric = METRICS.get(options.metric)
+    return (series.norms,) if metric and metric.norms and series.norms is not None else ()
 
 
 def to_json(trends: Trends) -> dict[str, Any]:
