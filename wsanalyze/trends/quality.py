@@ -11,6 +11,7 @@ from wsanalyze.trends.features import BoolArray
 _NUM_RESAMPLES: Final = 10
 _SHARE: Final = 0.8
 _STARTS: Final = 3
+_DISTANCES_MB: Final = 16
 _WELL_APART: Final = 0.5
 _APART: Final = 0.25
 _STABLE: Final = 0.9
@@ -52,9 +53,12 @@ def measure_quality(partition: Partition, options: TrendOptions, values: FloatAr
 
 
 def _measure_silhouette(points: FloatArray, labels: LabelArray) -> float:
+    import sklearn
     from sklearn.metrics import silhouette_score
 
-    return float(silhouette_score(points, labels))
+    # Distances of all pairs of rows, so many at a time: the same to the bit, and by default a GB of them.
+    with sklearn.config_context(working_memory=_DISTANCES_MB):
+        return float(silhouette_score(points, labels))
 
 
 def measure_stability(features: FloatArray, labels: LabelArray, seed: int) -> float:
