@@ -128,21 +128,21 @@ class TensorInfo:
         return True
 
     def view(self, data: NDArray[np.uint8]) -> NDArray[Any]:
-        """Its elements in C order, from the bytes of its only piece.
+        """Its elements, from the bytes of its only piece, without copying any.
 
         Args:
             data: uint8 array of shape (nbytes,).
 
         Returns:
-            Array of shape (numel,) of the dtype that `numpy_dtype` gives: a view where they are contiguous.
+            Array of the tensor's shape and of the dtype that `numpy_dtype` gives.
         """
         piece = self.pieces[0]
         elements = data.view(numpy_dtype(self.dtype, piece.byteorder))
         if piece.strides is None:
-            return elements
+            return elements.reshape(self.shape)
         strides = tuple(stride * elements.itemsize for stride in piece.strides)
         # numpy.lib.stride_tricks knows nothing of float8; and this checks that the strides stay within the bytes.
-        return np.ndarray(self.shape, elements.dtype, elements, strides=strides).reshape(-1)
+        return np.ndarray(self.shape, elements.dtype, elements, strides=strides)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,10 @@ class ElementReader:
             piece = info.pieces[0]
             held = np.empty(piece.nbytes, dtype=np.uint8)
             self.read_bytes(piece, 0, held)
-            elements[...] = info.view(held)[start:stop]
+            if stop - start == info.numel:  # without a second copy: this may be the largest tensor there is
+                elements.reshape(info.shape)[...] = info.view(held)
+            else:
+                elements[...] = info.view(held).reshape(-1)[start:stop]
         else:
             self.read_bytes(info.pieces[0], start * itemsize, data)
         return elements
