@@ -32,6 +32,7 @@ COMMANDS = {
     "list {convnet} --plan --device cpu --json -": (0, "click numpy platformdirs"),
     "analyze {convnet} --run {folder}/new.wsa --device cpu": (0, f"{READING} scikit-learn"),
     "analyze {transformer} --run {folder}/new.wsa --device cpu --quiet": (0, f"{READING} scikit-learn"),
+    "analyze {convnet} --run {folder}/new.wsa --device cpu --metric spectral": (0, f"{READING} scikit-learn"),
     "analyze {convnet} --run {run} --device cpu": (0, READING),
     "analyze {convnet} --run {run} --device cpu --quiet": (0, "click numpy filelock"),
     "analyze {convnet} --clusters 0": (2, "click numpy"),

@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tests.hub.runs import FORMATS, REPO, analyze, make_walk, on_hub, publish, same_sums, save, size_of, weigh
+from wsanalyze.errors import UsageError
 
 BIG = {"stem.weight": (300, 710), "blocks.0.fc.weight": (410, 700), "blocks.1.fc.weight": (290, 500), "bias": (77,)}
 # The headers of torch's files are no proof of where their bytes lie: those come whole.
@@ -147,3 +149,16 @@ def test_metrics_that_compare_three_checkpoints_send_every_byte_once_too(hub, tm
         assert far.metric(metric).tobytes() == local.metric(metric).tobytes()
     needed = weigh(tmp_path / "run")
     assert needed <= hub.log.bytes_sent() <= 1.02 * needed
+
+
+def test_spectral_norms_take_whole_files_and_bring_each_once(hub, tmp_path):
+    publish(hub, tmp_path / "run", make_walk(5, BIG))
+    local = analyze(tmp_path / "run", tmp_path / "local.wsa", metrics=["spectral"])
+    analyze(on_hub(), tmp_path / "far.wsa", fetch="files")
+    far = analyze(on_hub(), tmp_path / "far.wsa", fetch="files", metrics=["spectral"])
+    np.testing.assert_allclose(far.metric("spectral"), local.metric("spectral"), rtol=4e-3)
+    hub.log.clear()
+    analyze(on_hub(), tmp_path / "new.wsa", fetch="files", metrics=["rank"])
+    assert hub.log.bytes_sent() <= 1.02 * weigh(tmp_path / "run")
+    with pytest.raises(UsageError, match="add --fetch files"):
+        analyze(on_hub(), tmp_path / "ranges.wsa", fetch="ranges", metrics=["spectral"])
