@@ -29,8 +29,9 @@ from sequences import KINDS, Files, make_files
 from tables import describe_machine, divide, make_table, median_of, show, show_floor, show_spread
 
 DEFAULT: Final = "wsanalyze"
-METRICS: Final = ("from-first", "coherence", "spectral")
-"""Metrics that need more than the stored sums of two tensors, each a way of its own where `analyze --help` has it."""
+METRICS: Final = ("from-first", "coherence")
+"""Metrics that need more than neighbouring checkpoints, each a way of its own where `analyze --help` has it. Spectral
+norms take thirty times as long (docs/method.md): not in a table of rounds."""
 
 _TITLES: Final = ("way", "wall s", "CPU s", "peak MB", "measuring s", "rest s", "wall / cat", "measuring / cat")
 

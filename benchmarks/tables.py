@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 import platform
+import shlex
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ def describe_machine() -> str:
     size = f", {int(memory.split()[0]) * 1024 / 1e9:.0f} GB of memory" if memory else ""
     system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
     day = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     return f"{platform.machine()}, {processor}, {os.cpu_count()} cores{size}; {system}; {day}\n{command}"
 
 
