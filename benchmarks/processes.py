@@ -190,8 +190,8 @@ def _read_back(file: IO[bytes]) -> str:
 def _list_tree(pid: int) -> list[int]:
     found = [pid]
     for one in found:  # grows as it goes
-        for path in Path(f"/proc/{one}/task").glob("*/children"):
-            with suppress(OSError):
+        with suppress(OSError):  # it may end at any moment
+            for path in Path(f"/proc/{one}/task").glob("*/children"):
                 found += map(int, path.read_text(encoding="ascii").split())
     return found
 

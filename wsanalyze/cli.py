@@ -104,6 +104,7 @@ def analyze(
     """
     trend_options = _read_options(options)
     from wsanalyze.console import ProgressDisplay, describe_effort
+    from wsanalyze.files.local import allow_many_files
     from wsanalyze.hub.session import HubOptions
     from wsanalyze.options import parse_memory
     from wsanalyze.pipeline import AnalyzeOptions, measure_run
@@ -119,6 +120,7 @@ def analyze(
         HubOptions(options["repo_type"], options["commits"], options["keep"], options["fetch"]),
         (trend_options.metric,),
     )
+    allow_many_files()
     command = shlex.join(["wsanalyze", *context.obj])
     path = None if run_path is None else Path(run_path)
     with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"], warm_up=True) as progress:
@@ -249,7 +251,10 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     with _ended_by_signal():
-        return _run(arguments)
+        try:
+            return _run(arguments)
+        except KeyboardInterrupt:  # a second one, while the first is being told
+            return STATUS_INTERRUPTED
 
 
 def _run(arguments: list[str]) -> int:

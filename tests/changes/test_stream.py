@@ -1,6 +1,9 @@
 """The walk over real files: what is read, how often, and that nothing but the weights decides the sums."""
 
 import os
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from wsanalyze.changes import base, plan
+from wsanalyze.changes import base, plan, stream
 from wsanalyze.changes.base import FailedCheckpointError
 from wsanalyze.changes.compiled import CompiledKernel, is_compiled
 from wsanalyze.changes.kernels import NumpyKernel
@@ -197,6 +200,69 @@ def test_any_pairs_are_measured_in_one_walk(planned, road, num_threads):
 def test_no_more_sides_are_held_than_are_compared(planned, pairs, held):
     _, plan = planned(*pairs)
     assert plan.num_held == held
+
+
+def test_a_side_that_nothing_needs_any_more_is_let_go_of_at_once(planned):
+    """Successive changes stored, only those with the first checkpoint needed: no third side is held meanwhile."""
+    places, plan = planned((0, 1), (0, 2), (0, 3), num_threads=1)
+    assert plan.num_held == 2
+    held, most = [], []
+
+    class Watching(NumpyKernel):
+        def load(self, side):
+            held.append(id(side.data))
+            most.append(len(held))
+            return side
+
+        def release(self, side):
+            held.remove(id(side.data))
+
+    with LocalFiles() as files:
+        list(stream_changes(plan, places, files, lambda _: Watching(), lambda _: None))
+    assert max(most) == 2
+    assert held == []
+
+
+@pytest.mark.parametrize("failing", ["consumer", "bytes"])
+def test_threads_end_whatever_ends_the_walk(planned, failing, monkeypatch):
+    """Even where nobody takes what they put into the queue any more."""
+    monkeypatch.setattr(base, "SEGMENT_ELEMENTS", 2000)
+    places, plan = planned((0, 1), (1, 2), (2, 3))
+
+    def on_bytes(_num_bytes):
+        if failing == "bytes":
+            raise KeyboardInterrupt
+
+    def take():
+        with LocalFiles() as files:
+            for _ in stream_changes(plan, places, files, lambda _: NumpyKernel(), on_bytes):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        take()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("band")]
+
+
+def test_a_second_interrupt_does_not_leave_threads_waiting(planned, monkeypatch):
+    places, plan = planned((0, 1), (1, 2), (2, 3))
+    plan = replace(plan, bands=plan.bands * 50)  # more than the queue holds
+    with LocalFiles() as files:
+        walk = stream_changes(plan, places, files, lambda _: NumpyKernel(), lambda _: None)
+        next(walk)
+        time.sleep(0.3)  # the queue is full, and the threads wait for room in it
+        monkeypatch.setattr(stream.ThreadPoolExecutor, "__exit__", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            walk.throw(KeyboardInterrupt)
+        deadline = time.monotonic() + 20
+        while any(thread.name.startswith("band") for thread in threading.enumerate()):
+            assert time.monotonic() < deadline, "threads wait for ever"
+            time.sleep(0.01)
+
+
+def _interrupted(pool, *_error):
+    """The second interrupt hits while the threads are waited for."""
+    pool.shutdown(wait=False)
+    raise KeyboardInterrupt
 
 
 @pytest.mark.skipif(not is_compiled(), reason="not compiled")

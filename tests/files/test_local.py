@@ -1,12 +1,14 @@
 """Local files: what was listed is what is read, or an error says that it is not."""
 
 import os
+import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from wsanalyze.errors import CheckpointError
+from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.files import local
 from wsanalyze.files.base import FileRef, read_bytes
 from wsanalyze.files.local import LocalFiles, stat_file
@@ -200,3 +202,28 @@ def test_threads_may_share_a_source(tmp_path, source):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit on Windows")
+def test_too_many_open_files_are_no_fault_of_a_checkpoint(tmp_path):
+    """Those that nobody reads are closed first; where all are read, the error is one that drops no checkpoint."""
+    import resource
+
+    files = []
+    for index in range(40):
+        path = tmp_path / str(index)
+        path.write_bytes(bytes([index]))
+        files.append(stat_file(path))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with LocalFiles() as source:
+        for file in files[:20]:
+            read_bytes(source, file, 0, 1)
+        used = len(list(OPEN_FILES.iterdir())) if OPEN_FILES.is_dir() else 64
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used, hard))
+        try:
+            for file in files[20:]:
+                assert read_bytes(source, file, 0, 1) == bytes([int(Path(file.url).name)])
+            with ExitStack() as stack, pytest.raises(SourceError, match="ulimit -n"):
+                [stack.enter_context(source.open(file)) for file in files]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -187,6 +187,22 @@ def test_dropping_a_side_unfinishes_the_analysis_that_used_it(path):
         load(path)
 
 
+def test_a_segment_that_comes_again_leaves_nothing_behind(path):
+    """Measured for another pair's sake after an earlier run had stored it: the total is there already."""
+    parts = [make_sums(index) for index in range(2)]
+    with RunFile.create(path, source="x") as run:
+        run.add_segment("w", "aaa", "bbb", 0, 2, parts[0])
+        run.commit()
+    with RunFile.create(path, source="x") as run:
+        assert run.measured_segments("w", "aaa", "bbb") == {0}
+        run.add_segment("w", "aaa", "bbb", 1, 2, parts[1])
+        run.add_segment("w", "aaa", "bbb", 0, 2, parts[0])
+        assert run.measured("aaa", "bbb") == {"w"}
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT count(*) FROM segments").fetchone() == (0,)
+    database.close()
+
+
 def test_segments_become_a_cell_in_the_order_of_their_index(path):
     parts = [make_sums(seed) for seed in range(3)]
     with RunFile.create(path, source="/run") as run:

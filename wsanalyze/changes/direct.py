@@ -13,10 +13,10 @@ from wsanalyze.changes.places import Places
 from wsanalyze.changes.plan import Plan
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.base import ByteSource, FileRef
-from wsanalyze.files.local import LocalFiles
+from wsanalyze.files.local import LocalFiles, count_allowed_files
 
 _MAX_FILES: Final = 128
-"""Most files of a band: each thread has those of its band open."""
+"""Most files of a band: each thread has those of its band open. Of all that may be open, they take a quarter."""
 
 
 class DirectWalk:
@@ -44,6 +44,7 @@ class DirectWalk:
         place = {side: index for index, side in enumerate(self._sides)}
         ends = [[place[side] for side in plan.pairs[pair]] for pair in self._pairs]
         self._ends = np.array(ends, dtype=np.int64).reshape(-1, 2)
+        self._most_files = min(_MAX_FILES, count_allowed_files() // (4 * plan.num_threads))
         self._rooms = _assign_rooms(len(self._sides), self._ends)
         self._source = source
         self._kernel = kernel
@@ -67,7 +68,7 @@ class DirectWalk:
         """
         runs = [alike.runs[side] for side in self._sides]
         files = {self._places.files[run[0]] for side in runs for run in side}
-        if len(files) > _MAX_FILES:
+        if len(files) > self._most_files:
             return None
         shape = len(runs), len(runs[0])
         descriptors, offsets = (np.empty(shape, dtype=np.int64) for _ in range(2))

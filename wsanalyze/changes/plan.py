@@ -40,9 +40,10 @@ class Plan:
 
     @property
     def memory_bytes(self) -> int:
-        """Memory that all buffers take at most."""
+        """Memory that all buffers take at most; of a tensor that is put in order, its bytes as they lie count too."""
         largest = max((band.nbytes for band in self.bands), default=0)
-        return self.num_held * (self.num_threads * self.room + (largest if largest > self.room else 0))
+        whole = (self.num_held + 1) * largest if largest > self.room else 0
+        return self.num_held * self.num_threads * self.room + whole
 
 
 def check_memory(memory_bytes: int) -> None:
@@ -88,6 +89,11 @@ def make_plan(
     segments = _cut(places, find_touched(places, pairs, needed))
     sizes, whole = segments.nbytes, segments.whole
     largest = int(sizes[~whole].max(initial=1))
+    if num_held * largest > memory_bytes:
+        least = -(-num_held * largest // 10**6)
+        raise UsageError(
+            f"--memory must be at least {least}MB for tensors of this type and {num_held} checkpoints at once"
+        )
     num_threads = max(1, min(num_threads, memory_bytes // (num_held * largest)))
     room = memory_bytes // (num_held * num_threads)
     if band_bytes is not None:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from queue import Empty, Queue
+from queue import Empty, Full, Queue
 from typing import Final
 
 from wsanalyze.changes.base import Band, Batch, Kernel
@@ -13,7 +13,7 @@ from wsanalyze.changes.plan import Plan
 from wsanalyze.changes.walk import BandWalker
 from wsanalyze.files.base import ByteSource
 
-_LOOK_SECONDS: Final = 0.01
+_LOOK_SECONDS: Final = 0.1
 _MAX_WAITING: Final = 4
 """Most results that wait to be kept, for each thread: nobody runs ahead of what a kill would leave."""
 
@@ -75,11 +75,16 @@ class _Threads:
     def run(self, on_bytes: Callable[[int], None]) -> Iterator[Batch]:
         num_threads = self._plan.num_threads
         with ThreadPoolExecutor(num_threads, thread_name_prefix="band") as pool:
-            threads = [pool.submit(self._work, index) for index in range(num_threads)]
-            num_running = num_threads
             try:
+                threads = [pool.submit(self._work, index) for index in range(num_threads)]
+                num_running = num_threads
                 while num_running:
-                    result = self._results.get()
+                    try:
+                        result = self._results.get(timeout=_LOOK_SECONDS)
+                    except Empty:
+                        if self._stopped.is_set() and all(thread.done() for thread in threads):
+                            break
+                        continue
                     if result is None:
                         num_running -= 1
                     elif isinstance(result, int):
@@ -87,26 +92,30 @@ class _Threads:
                     else:
                         yield result
             finally:
-                self._stopped.set()
-                while not all(thread.done() for thread in threads):  # none may wait for room to put a result in
-                    with suppress(Empty):
-                        self._results.get(timeout=_LOOK_SECONDS)
+                self._stopped.set()  # and then no thread waits for room in the queue any more
             for thread in threads:
                 thread.result()
 
     def _work(self, index: int) -> None:
         try:
-            walker = BandWalker(self._places, self._plan, self._source, self._make_kernel(index), self._results.put)
+            walker = BandWalker(self._places, self._plan, self._source, self._make_kernel(index), self._put)
             while (band := self._take()) is not None:
                 for batch in walker.walk(band):
-                    self._results.put(batch)
+                    self._put(batch)
                     if self._stopped.is_set():
                         return
         except BaseException:
             self._stopped.set()  # the others need not go on
             raise
         finally:
-            self._results.put(None)
+            self._put(None)
+
+    def _put(self, result: Batch | int | None) -> None:
+        """Hand on a result, unless nobody wants any."""
+        while not self._stopped.is_set():
+            with suppress(Full):
+                self._results.put(result, timeout=_LOOK_SECONDS)
+                return
 
     def _take(self) -> Band | None:
         with self._taking:

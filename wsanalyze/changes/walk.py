@@ -118,7 +118,7 @@ class BandWalker:
                         on_their_way.append((pair, segments, self._measure(before, current, segments)))
                 while len(on_their_way) > self._kernel.depth:
                     yield _collect(band, *on_their_way.popleft())
-                for done in [kept for kept in held if self._last_use.get(kept, kept) <= side and kept != side]:
+                for done in [kept for kept in held if self._last_use.get(kept, kept) <= side]:
                     self._release(held.pop(done))
             while on_their_way:
                 yield _collect(band, *on_their_way.popleft())

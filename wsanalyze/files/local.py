@@ -1,20 +1,27 @@
 """Files on a local or mounted disk, read by position."""
 
+import errno
 import os
 import stat
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from wsanalyze.errors import CheckpointError
+from wsanalyze.errors import CheckpointError, SourceError
 from wsanalyze.files.base import FileRef
 
+if sys.platform != "win32":
+    import resource
+
 _MAX_OPEN_FILES: Final = 128
+_MANY_FILES: Final = 4096
+_FILES_ON_WINDOWS: Final = 512
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
@@ -46,6 +53,7 @@ class LocalFiles:
 
     def __init__(self) -> None:
         self._open: OrderedDict[tuple[str, str], _OpenFile] = OrderedDict()
+        self._most_idle = min(_MAX_OPEN_FILES, count_allowed_files() // 4) - 1
         self._lock = threading.Lock()
 
     def read_into(self, file: FileRef, offset: int, buffer: memoryview) -> None:
@@ -109,21 +117,55 @@ class LocalFiles:
         if entry is not None:
             self._open.move_to_end(key)
             return entry
+        descriptor = self._open_anew(file)
         try:
-            entry = _OpenFile(os.open(file.url, _FLAGS))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"cannot be read ({_explain(error)})", file.url) from error
-        self._open[key] = entry
-        if _read_stamp(entry.descriptor, file) != file.stamp:
-            os.close(self._open.pop(key).descriptor)
+            stamp = _read_stamp(descriptor, file)
+        except CheckpointError:
+            os.close(descriptor)
+            raise
+        if stamp != file.stamp:
+            os.close(descriptor)
             raise CheckpointError("was changed since it was listed", file.url)
-        if len(self._open) > _MAX_OPEN_FILES:
-            idle = next(
-                (key for key, other in self._open.items() if not other.num_readers and other is not entry), None
-            )
-            if idle is not None:
-                os.close(self._open.pop(idle).descriptor)
+        self._close_idle(self._most_idle)
+        entry = self._open[key] = _OpenFile(descriptor)
         return entry
+
+    def _open_anew(self, file: FileRef) -> int:
+        for keep in (self._most_idle, 0):
+            try:
+                return os.open(file.url, _FLAGS)
+            except (OSError, ValueError) as error:
+                if getattr(error, "errno", None) not in (errno.EMFILE, errno.ENFILE):
+                    raise CheckpointError(f"cannot be read ({_explain(error)})", file.url) from error
+            if keep:
+                self._close_idle(0)
+        raise SourceError(f"{file.url}: too many files are open: allow more of them (ulimit -n)")
+
+    def _close_idle(self, keep: int) -> None:
+        """Close files that nobody reads, those first that were not asked for lately, until so many are open."""
+        for key in [key for key, entry in self._open.items() if not entry.num_readers]:
+            if len(self._open) <= keep:
+                break
+            os.close(self._open.pop(key).descriptor)
+
+
+def count_allowed_files() -> int:
+    """How many files this process may have open at once."""
+    if sys.platform == "win32":
+        return _FILES_ON_WINDOWS
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MANY_FILES if soft == resource.RLIM_INFINITY else soft
+
+
+def allow_many_files() -> None:
+    """Let this process have so many files open as all its threads can use, where the system lets it."""
+    if sys.platform == "win32":
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(_MANY_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 _seeking: Final = threading.Lock()

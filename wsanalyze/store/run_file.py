@@ -66,6 +66,7 @@ class RunFile:
         self._last_commit = time.monotonic()
         self._segments: dict[tuple[int, ...], dict[int, Sums]] = {}  # not handed to the database yet
         self._begun: dict[tuple[int, ...], int] = {}  # of how many segments of a tensor the database was told
+        self._completed: set[tuple[int, ...]] = set()  # tensors that were measured in segments, all of them there
 
     @classmethod
     def create(cls, path: Path, *, source: str) -> Self:
@@ -198,6 +199,8 @@ class RunFile:
         Segments whose tensor is complete before the next commit never get to the disk.
         """
         key = (self._tensor(tensor), self._side(before), self._side(after))
+        if key in self._completed:  # by what an earlier run had stored of it
+            return
         parts = self._segments.setdefault(key, {})
         parts[segment] = sums
         if len(parts) < num_segments <= len(parts) + self._begun.get(key, 0):
@@ -205,6 +208,7 @@ class RunFile:
         if len(parts) == num_segments:
             self._insert("cells", key, Sums.of(parts[index] for index in sorted(parts)))
             del self._segments[key]
+            self._completed.add(key)
             if self._begun.pop(key, 0):
                 with explain_errors(self.path):
                     self._database.execute("DELETE FROM segments WHERE tensor = ? AND before = ? AND after = ?", key)
@@ -263,6 +267,7 @@ class RunFile:
             forget_series(self._database)
             for parts in [key for key in self._segments if side in key[1:]]:
                 del self._segments[parts]
+            self._completed = {key for key in self._completed if side not in key[1:]}
             for table in ("cells", "segments", "norms"):
                 self._database.execute(f"DELETE FROM {table} WHERE before = ? OR after = ?", (side, side))  # noqa: S608
             self._database.execute("DELETE FROM facts WHERE side = ?", (side,))
