@@ -51,7 +51,7 @@ def test_parts_give_the_sums_of_separate_weights(kind, dtype, safe, library, ana
             state = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
             states.append({n: t for name, tensor in state.items() for n, t in cut(name, tensor, kind).items()})
     series = analyze(tmp_path, split_qkv=True)
-    check(series, states, steps=STEPS, tied=())
+    check(series, states, steps=STEPS, tied=(), exact=False)  # what is computed is added up in float64
     kinds = {row.name.rsplit(".", 2)[1]: row.kind.value for row in series.rows if row.name.endswith("q.weight")}
     assert kinds == {"q": "attention q"}
     assert not any(event.kind == "dtype" for event in series.events)
