@@ -1,6 +1,7 @@
 """States and numbers: every cell is one or the other, whatever was measured."""
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def make_series(rows, *, steps=None, states=None, names=None, kinds=None):
     steps = range(num_pairs + 1) if steps is None else steps
     kernel = NumpyKernel()
     cells = [
-        [measure_arrays(kernel, np.array(b, np.float64), np.array(a, np.float64)).values for b, a in zip(row, row[1:])]  # noqa: B905, RUF007
+        [measure_arrays(kernel, np.array(b, np.float64), np.array(a, np.float64)).values for b, a in pairwise(row)]
         for row in rows
     ]
     states = np.full((len(rows), num_pairs), None, dtype=object) if states is None else np.array(states, dtype=object)

@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="the system has no /proc")  # noqa: PTH110
+needs_proc = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the system has no /proc")
 BUSY = "import time\nwhile time.process_time() < 0.3: pass"
 HOLD = "import sys\nheld = bytearray(b'x' * 60_000_000)\nprint('ready', flush=True)\nsys.stdin.read()"
 
@@ -77,7 +78,7 @@ def test_what_takes_too_long_is_ended_with_all_its_children(script, tmp_path):
 
 def is_running(pid):
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123
+        with Path(f"/proc/{pid}/stat").open(encoding="ascii") as file:
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
