@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wsanalyze.changes.kernels import NumpyKernel, measure_arrays
@@ -273,6 +273,8 @@ def test_each_checkpoint_has_the_last_number_noted_before_it():
     st.lists(st.tuples(*[st.just(NAN) | st.floats(-5, 5)] * 2), min_size=1, max_size=200),
     st.integers(8, 250),
 )
+@example([(NAN, NAN)] * 9, 8)
+@example([(NAN, 1.0)] * 9, 8)
 @settings(deadline=None)
 def test_a_thinned_log_keeps_ends_and_extremes(entries, most):
     loss, rate = (list(column) for column in zip(*entries, strict=True))

@@ -207,7 +207,8 @@ class TrainingLog:
             most: Entries to keep; a shorter log is returned as it is.
 
         Returns:
-            The entries with the lowest and the highest number of each part of the log, and the ends, for each name.
+            The entries with the lowest and the highest number of each part of the log, and the ends, for each name;
+            none for a name that was never noted.
         """
         if len(self) <= most:
             return self
@@ -215,6 +216,8 @@ class TrainingLog:
         kept: set[int] = set()
         for name, values in self.values.items():
             noted = self.noted(name)
+            if not len(noted):
+                continue
             kept.update(noted[[0, -1]].tolist())
             for part in np.array_split(noted, min(num_parts, len(noted))):
                 kept.update((int(part[values[part].argmin()]), int(part[values[part].argmax()])))
