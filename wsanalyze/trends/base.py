@@ -17,11 +17,13 @@ class TrendOptions:
 
     Attributes:
         metric: Name of the metric ("rwc").
-        method: Name in the registry of methods ("robust", "paper").
-        clusters: Number of clusters, or None to choose it.
-        features: What the robust method compares: "shape", "level" or "both".
+        method: Name in the registry of methods ("robust", "paper", ...).
+        clusters: Number of clusters, or None to choose it; of each kind's own where `by_kind`.
+        features: What is compared, by all methods but `paper`: "shape", "level" or "both".
         group: "module", "block" or "kind" to add rows together first, or None.
         seed: Seed of whatever is random; the same seed gives the same trends.
+        by_kind: Whether rows of each kind are clustered by themselves.
+        window: Changes in one sliding window, or None to choose.
     """
 
     metric: str = "rwc"
@@ -30,6 +32,8 @@ class TrendOptions:
     features: str = "shape"
     group: str | None = None
     seed: int = 0
+    by_kind: bool = False
+    window: int | None = None
 
     @property
     def noun(self) -> str:
@@ -53,6 +57,8 @@ class Cluster:
         median: Median of its members' metric at each change, length P; None where no member has a number.
         low: 10th percentile, likewise.
         high: 90th percentile, likewise.
+        kind: The kind whose rows were clustered by themselves, or None where all were clustered together.
+        makeup: What its members are, in words: their kinds, and where in the network they lie.
     """
 
     id: int
@@ -61,6 +67,8 @@ class Cluster:
     median: tuple[float | None, ...]
     low: tuple[float | None, ...]
     high: tuple[float | None, ...]
+    kind: str | None = None
+    makeup: str = ""
 
     @property
     def size(self) -> int:
@@ -78,12 +86,85 @@ class Quality:
         silhouette: Mean silhouette of the clustered rows in -1..1; None where k is 1.
         stability: Mean adjusted Rand index against clusterings of resampled data; None where k is 1.
         text: The same in words, one sentence.
+        p_value: Share of simulated tables with one trend that are clustered as tightly (with as many clusters); None
+            where nothing was compared.
     """
 
     k: int
     structure: bool
     silhouette: float | None
     stability: float | None
+    text: str
+    p_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KindQuality:
+    """How far the clusters of one kind can be trusted, where each was clustered by itself.
+
+    Attributes:
+        kind: The kind.
+        size: Number of its rows.
+        quality: As of a whole series.
+    """
+
+    kind: str
+    size: int
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DepthProfile:
+    """How the metric lies over the depth of the network at each change.
+
+    Attributes:
+        depths: The D depths at which there are rows with a number, ascending; see `Row.depth`.
+        values: float64 of shape (D, P): median of the rows at each depth; NaN where none has a number.
+        centre: float64 of shape (P,): centre of mass of `values` over the network, 0 at its first depth and 1 at its
+            last; NaN where nothing changed.
+        text: The same in words, one sentence.
+    """
+
+    depths: tuple[int, ...]
+    values: NDArray[np.float64]
+    centre: NDArray[np.float64]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """The trends within one part of the training.
+
+    Attributes:
+        first: Its first change.
+        last: Its last change, included.
+        labels: int64 of shape (L,): the cluster of each row within the window, -1 for none. Clusters that share most
+            members with one of the window before have its number.
+        moved: Rows that are in another cluster than in the window before, with the others they were with.
+        text: What happens, one sentence.
+    """
+
+    first: int
+    last: int
+    labels: NDArray[np.int64]
+    moved: tuple[int, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of the training between changes of course that many rows share.
+
+    Attributes:
+        first: Its first change.
+        last: Its last change, included.
+        level: Median of the metric over all rows and changes in it; None where there is no number.
+        text: What happens in it, one sentence.
+    """
+
+    first: int
+    last: int
+    level: float | None
     text: str
 
 
@@ -105,6 +186,10 @@ class Trends:
         events: What the curves show (spikes, frozen layers, ...), after those of the series itself.
         headline: Up to three sentences that say the most important things.
         notes: Sentences on what the method did that a reader should know.
+        kinds: The quality of each kind's clusters, where `options.by_kind`.
+        depth: How the metric lies over depth; None where depths or numbers are too few.
+        phases: Parts of the training, in order; empty where nothing divides it.
+        windows: Trends within sliding windows, in order; empty where there are too few changes.
     """
 
     series: ChangeSeries
@@ -120,6 +205,10 @@ class Trends:
     events: tuple[Event, ...] = ()
     headline: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    kinds: tuple[KindQuality, ...] = ()
+    depth: DepthProfile | None = None
+    phases: tuple[Phase, ...] = ()
+    windows: tuple[Window, ...] = ()
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -146,6 +235,7 @@ class Partition:
         outliers: See `Trends`.
         touched: See `Trends`.
         notes: See `Trends`.
+        p_value: See `Quality`.
     """
 
     features: NDArray[np.float64]
@@ -156,6 +246,7 @@ class Partition:
     outliers: NDArray[np.bool_]
     touched: Mapping[str, tuple[tuple[int, int], ...]]
     notes: tuple[str, ...] = ()
+    p_value: float | None = None
 
 
 class Method(Protocol):

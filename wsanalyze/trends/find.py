@@ -10,12 +10,17 @@ from wsanalyze.errors import UsageError
 from wsanalyze.metrics import METRICS
 from wsanalyze.series import ChangeSeries
 from wsanalyze.trends.base import Cluster, Method, Partition, TrendOptions, Trends
+from wsanalyze.trends.by_kind import cluster_by_kind
 from wsanalyze.trends.cluster import FloatArray, LabelArray, limit_threads
+from wsanalyze.trends.confounders import find_confounders
+from wsanalyze.trends.depth import find_depth_profile
 from wsanalyze.trends.events import find_events
 from wsanalyze.trends.paper import find_paper_trends
+from wsanalyze.trends.phases import find_phases
 from wsanalyze.trends.quality import measure_quality
 from wsanalyze.trends.robust import find_robust_trends
-from wsanalyze.trends.words import describe_curve, name_changes, row_levels, write_headline
+from wsanalyze.trends.windows import find_windows
+from wsanalyze.trends.words import describe_curve, name_changes, number_by_level, write_headline
 
 METHODS: Final[Mapping[str, Method]] = {
     "robust": find_robust_trends,
@@ -47,12 +52,22 @@ def find_trends(series: ChangeSeries, options: TrendOptions | None = None) -> Tr
     if options.group is not None:
         series = series.grouped(options.group)
     values = series.metric(options.metric)
+    method = METHODS[options.method]
     with limit_threads():
-        partition = METHODS[options.method](series, options)
-        partition = replace(partition, labels=_number_by_level(partition.labels, values))
+        if options.by_kind:
+            partition, kinds = cluster_by_kind(series, values, options, method)
+        else:
+            partition, kinds = method(series, options), ()
+            partition = replace(partition, labels=number_by_level(partition.labels, values))
         quality = measure_quality(partition, options, values)
+        windows = find_windows(series, partition, options, method)
     clusters = _describe_clusters(series, partition.labels, values, linear=options.linear)
-    events = find_events(series, options.metric, options.noun)
+    phases, changes_of_phase = find_phases(series, values, options)
+    events = (
+        *find_events(series, options.metric, options.noun),
+        *changes_of_phase,
+        *find_confounders(series, values, options),
+    )
     # A row that never changes is like no other as well, but has no course to say so of: an event says what it is.
     moves = np.isfinite(values) if options.linear else values > 0
     strange = np.flatnonzero(partition.outliers & moves.any(axis=1))
@@ -73,6 +88,10 @@ def find_trends(series: ChangeSeries, options: TrendOptions | None = None) -> Tr
             series, values, partition.labels, clusters, outliers, events, options.noun, _name_linear(options)
         ),
         notes=partition.notes + _compare_with_asked(partition, options),
+        kinds=kinds,
+        depth=find_depth_profile(series, values, options),
+        phases=phases,
+        windows=windows,
     )
 
 
@@ -95,16 +114,6 @@ def check_options(options: TrendOptions) -> None:
 def _name_linear(options: TrendOptions) -> str | None:
     """What sentences call a metric whose values are no amounts of change; None for one whose values are."""
     return METRICS[options.metric].title if options.linear else None
-
-
-def _number_by_level(labels: LabelArray, values: FloatArray) -> LabelArray:
-    """Number clusters by the median level of their members, highest first."""
-    levels = row_levels(values)
-    ids = range(int(labels.max(initial=-1)) + 1)
-    ranked = sorted(ids, key=lambda label: (-float(np.nanmedian(levels[labels == label])), label))
-    numbers = np.full(len(ids) + 1, -1, dtype=np.int64)  # the last is for label -1
-    numbers[ranked] = np.arange(len(ids))
-    return numbers[labels]
 
 
 def _describe_clusters(

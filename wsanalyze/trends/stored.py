@@ -14,9 +14,9 @@ from wsanalyze.errors import TrendsError
 from wsanalyze.metrics import METRICS, FloatArray
 from wsanalyze.series import ChangeSeries, Event
 from wsanalyze.spans import Changes
-from wsanalyze.trends.base import Cluster, Quality, TrendOptions, Trends
+from wsanalyze.trends.base import Cluster, DepthProfile, KindQuality, Phase, Quality, TrendOptions, Trends, Window
 
-METHOD_VERSION: Final = 2
+METHOD_VERSION: Final = 3
 """Raised whenever a method, the words or the events change, so that stored trends are found anew."""
 
 
@@ -88,6 +88,19 @@ def to_json(trends: Trends) -> dict[str, Any]:
         "events": [asdict(event) for event in trends.events],
         "headline": list(trends.headline),
         "notes": list(trends.notes),
+        "kinds": [asdict(part) for part in trends.kinds],
+        "depth": trends.depth and _plain_depth(trends.depth),
+        "phases": [asdict(phase) for phase in trends.phases],
+        "windows": [
+            {
+                "first": window.first,
+                "last": window.last,
+                "labels": window.labels.tolist(),
+                "moved": list(window.moved),
+                "text": window.text,
+            }
+            for window in trends.windows
+        ],
     }
 
 
@@ -121,6 +134,10 @@ def from_json(data: Mapping[str, Any], series: ChangeSeries) -> Trends:
             events=tuple(Event(**event) for event in data["events"]),
             headline=tuple(data["headline"]),
             notes=tuple(data["notes"]),
+            kinds=tuple(KindQuality(part["kind"], part["size"], Quality(**part["quality"])) for part in data["kinds"]),
+            depth=data["depth"] and _make_depth(data["depth"]),
+            phases=tuple(Phase(**phase) for phase in data["phases"]),
+            windows=tuple(_make_window(window) for window in data["windows"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrendsError("the stored trends cannot be read: find them again") from error
@@ -140,5 +157,23 @@ def _array(values: list[float | None]) -> NDArray[np.float64]:
 
 
 def _make_cluster(data: Mapping[str, Any]) -> Cluster:
-    curves = {name: tuple(data[name]) for name in ("members", "median", "low", "high")}
-    return Cluster(id=data["id"], summary=data["summary"], **curves)
+    return Cluster(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+
+
+def _plain_depth(profile: DepthProfile) -> dict[str, Any]:
+    return {
+        "depths": list(profile.depths),
+        "values": _plain(profile.values),
+        "centre": _plain(profile.centre),
+        "text": profile.text,
+    }
+
+
+def _make_depth(data: Mapping[str, Any]) -> DepthProfile:
+    values = _array(data["values"]).reshape(len(data["depths"]), len(data["centre"]))
+    return DepthProfile(tuple(data["depths"]), values, _array(data["centre"]), data["text"])
+
+
+def _make_window(data: Mapping[str, Any]) -> Window:
+    labels = np.array(data["labels"], dtype=np.int64)
+    return Window(data["first"], data["last"], labels, tuple(data["moved"]), data["text"])

@@ -197,6 +197,16 @@ def row_levels(values: FloatArray) -> FloatArray:
     return levels
 
 
+def number_by_level(labels: LabelArray, values: FloatArray) -> LabelArray:
+    """Number clusters by the median level of their members, highest first."""
+    levels = row_levels(values)
+    ids = range(int(labels.max(initial=-1)) + 1)
+    ranked = sorted(ids, key=lambda label: (-float(np.nanmedian(levels[labels == label])), label))
+    numbers = np.full(len(ids) + 1, -1, dtype=np.int64)  # the last is for label -1
+    numbers[ranked] = np.arange(len(ids))
+    return numbers[labels]
+
+
 def _say_most(series: ChangeSeries, values: FloatArray, noun: str) -> str:
     levels = row_levels(values)
     level, usual = float(np.nanmax(levels)), float(np.nanmedian(levels))
