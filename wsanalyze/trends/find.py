@@ -19,6 +19,7 @@ from wsanalyze.trends.paper import find_paper_trends
 from wsanalyze.trends.phases import find_phases
 from wsanalyze.trends.quality import measure_quality
 from wsanalyze.trends.robust import find_robust_trends
+from wsanalyze.trends.spacing import note_spacing
 from wsanalyze.trends.windows import find_windows
 from wsanalyze.trends.words import describe_curve, name_changes, number_by_level, write_headline
 
@@ -29,6 +30,7 @@ METHODS: Final[Mapping[str, Method]] = {
 FEATURES: Final = ("shape", "level", "both")
 
 _MAX_SEED: Final = 2**32 - 1
+_SHORTEST_WINDOW: Final = 2
 _LOW_PERCENTILE: Final = 10
 _HIGH_PERCENTILE: Final = 90
 
@@ -87,7 +89,7 @@ def find_trends(series: ChangeSeries, options: TrendOptions | None = None) -> Tr
         headline=write_headline(
             series, values, partition.labels, clusters, outliers, events, options.noun, _name_linear(options)
         ),
-        notes=partition.notes + _compare_with_asked(partition, options),
+        notes=partition.notes + _compare_with_asked(partition, options) + note_spacing(series, options.metric),
         kinds=kinds,
         depth=find_depth_profile(series, values, options),
         phases=phases,
@@ -99,7 +101,8 @@ def check_options(options: TrendOptions) -> None:
     """Check options that any series could be clustered with.
 
     Raises:
-        UsageError: If the method or the features are unknown, or clusters or seed are out of range.
+        UsageError: If the method or the features are unknown, clusters, window or seed are out of range, or rows of a
+            kind would be clustered by themselves after they were added together.
     """
     if options.method not in METHODS:
         raise UsageError(f"no method named {options.method!r}: choose one of {', '.join(METHODS)}")
@@ -107,6 +110,10 @@ def check_options(options: TrendOptions) -> None:
         raise UsageError(f"no features named {options.features!r}: choose one of {', '.join(FEATURES)}")
     if options.clusters is not None and options.clusters < 1:
         raise UsageError(f"{options.clusters} clusters cannot be made: ask for 1 or more, or for auto")
+    if options.window is not None and options.window < _SHORTEST_WINDOW:
+        raise UsageError(f"a window of {options.window} has no trend in it: ask for {_SHORTEST_WINDOW} changes or more")
+    if options.by_kind and options.group == "kind":
+        raise UsageError("--by-kind clusters the rows of each kind, --group kind makes one row of them: give one of them")
     if not 0 <= options.seed <= _MAX_SEED:
         raise UsageError(f"{options.seed} is no seed: give a whole number from 0 to {_MAX_SEED}")
 
