@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from wsanalyze.console import ProgressDisplay
 from wsanalyze.errors import WsAnalyzeError
 from wsanalyze.progress import Progress
 from wsanalyze.store.run_file import RunFile
+from wsanalyze.trends import find
 from wsanalyze.version import __version__
 
 CONVNET = Path(__file__).parents[1] / "fixtures" / "digits-convnet"
@@ -196,9 +198,33 @@ def test_groups(wsanalyze, measured, by):
     assert len(json.loads(out)["layers"]) == {"module": 8, "block": 8, "kind": 2}[by]  # the last linear one is a head
 
 
-@pytest.mark.parametrize("options", [("--method", "paper"), ("--features", "both", "--clusters", "3"), ("--seed", "7")])
+@pytest.mark.parametrize(
+    "options", [("--method", "paper"), ("--features", "both", "--clusters", "3"), ("--seed", "7"), ("--window", "2")]
+)
 def test_options_of_trends(wsanalyze, measured, options):
     assert wsanalyze("report", measured, *options)[0] == 0
+
+
+@pytest.mark.parametrize("command", ["analyze", "report", "trends"])
+def test_options_of_trends_are_in_the_document(wsanalyze, source, measured, tmp_path, monkeypatch, command):
+    asked = []
+    original = find.find_trends
+    monkeypatch.setattr(
+        find,
+        "find_trends",
+        lambda series, options: asked.append(options) or original(series, dataclasses.replace(options, by_kind=False)),
+    )
+    wsanalyze("report", measured, "--csv", tmp_path / "table.csv", "-q")
+    given = {"analyze": (source, "--run", measured), "report": (measured,), "trends": (tmp_path / "table.csv",)}
+    status, out, _ = wsanalyze(command, *given[command], "--by-kind", "--window", "3", "--seed", "4", "--json", "-")
+    assert status == 0
+    assert (asked[-1].by_kind, asked[-1].window, asked[-1].seed) == (True, 3, 4)
+    assert json.loads(out)["options"]["window"] == 3
+
+
+def test_help_names_every_method(wsanalyze):
+    words = re.findall(r"\w+", wsanalyze("report", "--help")[1])
+    assert set(find.METHODS) <= set(words)
 
 
 def test_options_of_reading(wsanalyze, source, run_path):
@@ -282,6 +308,9 @@ def test_a_bare_command_shows_help(wsanalyze):
         (("analyze", "SOURCE", "--seed", "-1"), "-1 is no seed"),
         (("analyze", "SOURCE", "--seed", "x"), "'x' is not a valid integer"),
         (("analyze", "SOURCE", "--group", "size"), "cannot group by 'size': choose one of module, block, kind"),
+        (("analyze", "SOURCE", "--by-kind", "--group", "kind"), "--by-kind clusters the rows that --group kind adds"),
+        (("analyze", "SOURCE", "--window", "1"), "a window of 1 has no trend in it: ask for 2 changes or more"),
+        (("analyze", "SOURCE", "--window", "x"), "'x' is not a valid integer"),
         (("analyze", "SOURCE", "--memory", "lots"), "--memory takes a size such as 64MB or 1GiB, not 'lots'"),
         (("analyze", "SOURCE", "--memory", "1MB"), "--memory must be at least 32MB"),
         (("analyze", "SOURCE", "--every", "0"), "0 is not in the range x>=1"),

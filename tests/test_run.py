@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ from wsanalyze.pipeline import measure_run
 from wsanalyze.run import REPORT_SUFFIXES, Run
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.trends import find as find_module
+from wsanalyze.trends.base import TrendOptions
 
 
 @pytest.fixture
@@ -42,6 +44,18 @@ def test_trends_are_found_once_for_each_set_of_options(run, count_finds):
     run.trends(clusters=2, seed=1)
     run.trends(clusters=2, group="kind")
     assert len(count_finds) == 3
+
+
+def test_keywords_of_trends_are_its_options(run, count_finds):
+    options = {
+        "metric": "l2", "method": "paper", "clusters": 2, "features": "level", "group": "module", "seed": 5,
+        "by_kind": False, "window": 3,
+    }  # fmt: skip
+    assert run.trends(**options).options == TrendOptions(**options)
+    assert set(options) == {field.name for field in dataclasses.fields(TrendOptions)}
+    with pytest.raises(UsageError, match="--group kind"):
+        run.trends(by_kind=True, group="kind")
+    assert len(count_finds) == 2
 
 
 def test_trends_that_cannot_be_read_are_found_again(run, count_finds, monkeypatch):

@@ -352,7 +352,7 @@ def _read_options(options: dict[str, Any]) -> TrendOptions:
     if options["open_page"] and not options["html"]:
         raise UsageError("--open opens the page that --html FILE writes: give both")
     clusters = parse_clusters(options["clusters"])
-    names = ("metric", "method", "features", "group", "seed")
+    names = ("metric", "method", "features", "group", "seed", "by_kind", "window")
     wanted = TrendOptions(clusters=clusters, **{name: options[name] for name in names})
     find_metric(wanted.metric)
     if wanted.group is not None:

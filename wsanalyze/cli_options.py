@@ -33,16 +33,24 @@ trend_options = _options(
         help="rwc, rwc-elementwise, l2, angle, flips, changed, rate, rate-linear; from-first, rotation, coherence, "
         "efficiency, and, slower, spectral, rank (analyze measures these where they are asked for).",
     ),
-    click.option("--method", metavar="NAME", default="robust", show_default=True, help="robust or paper."),
+    click.option(
+        "--method",
+        metavar="NAME",
+        default="robust",
+        show_default=True,
+        help="robust, paper, kmeans, gmm, hdbscan or agglomerative.",
+    ),
     click.option("--clusters", metavar="auto|K", default="auto", show_default=True, help="How many clusters."),
     click.option(
         "--features",
         metavar="NAME",
         default="shape",
         show_default=True,
-        help="What robust compares: shape, level, both.",
+        help="What is compared: shape, level, both.",
     ),
+    click.option("--by-kind", is_flag=True, help="Cluster the rows of each kind by themselves."),
     click.option("--group", metavar="BY", help="Add rows together by module, block or kind."),
+    click.option("--window", metavar="N", type=int, help="Changes in one sliding window.  [default: chosen]"),
     click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Seed of whatever is random."),
 )
 choice_options = _options(

@@ -75,21 +75,25 @@ class Run:
         features: str = "shape",
         group: str | None = None,
         seed: int = 0,
+        by_kind: bool = False,
+        window: int | None = None,
     ) -> Trends:
         """Find which rows change alike; found once for each set of options and then remembered in the run file.
 
         Args:
             metric: Name of a metric in `wsanalyze.metrics.METRICS`.
-            method: "robust" or "paper".
-            clusters: How many clusters, or None to choose.
-            features: What `robust` compares: "shape", "level" or "both".
+            method: Name of a method in `wsanalyze.trends.find.METHODS`: "robust", "paper", ...
+            clusters: How many clusters, or None to choose; of each kind where `by_kind`.
+            features: What all methods but `paper` compare: "shape", "level" or "both".
             group: "module", "block" or "kind" to add the sums of rows first, or None.
             seed: Seed of whatever is random.
+            by_kind: Whether the rows of each kind are clustered by themselves.
+            window: Changes in one sliding window, or None to choose.
 
         Raises:
             UsageError: If an option is not known, or the series does not hold what the metric needs.
         """
-        return self.find_trends(TrendOptions(metric, method, clusters, features, group, seed))
+        return self.find_trends(TrendOptions(metric, method, clusters, features, group, seed, by_kind, window))
 
     def find_trends(self, options: TrendOptions) -> Trends:
         """As `trends`, with the options in one object."""

@@ -6,6 +6,7 @@ tests/browser/conftest.py) load it by path and give its contents as fixtures:
     trends            example_trends()              40 layers x 20 changes, 3 clusters, states, outliers, events, skips
     hostile_trends    example_trends(hostile=True)  the same, with names that attack terminals, HTML and CSV
     make_trends       the function `example_trends` itself, for other sizes (0 and 1 layers and changes work)
+    kind_trends       by_kind(example_trends())     the same, with rows of each kind clustered by themselves
     hostile_names     the tuple HOSTILE_NAMES
 
 The same arguments give the same trends, bit for bit.
@@ -20,7 +21,7 @@ import numpy as np
 
 from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Kind, Provenance, Row, Skip, State, TrainingLog
 from wsanalyze.sums import SUM_NAMES, Sums
-from wsanalyze.trends.base import Cluster, Quality, TrendOptions, Trends
+from wsanalyze.trends.base import Cluster, DepthProfile, KindQuality, Phase, Quality, TrendOptions, Trends, Window
 
 HOSTILE_NAMES = (
     "<script>alert(1)</script>.weight",
@@ -63,7 +64,7 @@ def example_trends(num_layers: int = 40, num_changes: int = 20, seed: int = 0, *
         Three clusters (fewer where there are fewer layers) and two outliers (from 12 layers on). From 12 layers and
         6 changes on, cells of every state that a report can meet, a spike and a gap among the touched cells.
         A duplicate and an unreadable checkpoint lie in the sequence; the latter is bridged. A trainer's log lies
-        beside it.
+        beside it, and the trends have a profile over depth, two phases and windows that rows move between.
     """
     rng = np.random.default_rng(seed)
     names = _names(num_layers, hostile=hostile)
@@ -112,7 +113,39 @@ def without_clusters(trends: Trends) -> Trends:
         touched={},
         headline=(),
         notes=(),
+        depth=None,
+        phases=(),
+        windows=(),
     )
+
+
+def by_kind(trends: Trends) -> Trends:
+    """The same series where rows of each kind were clustered by themselves: two clusters of each of four kinds."""
+    kinds = np.array([str(row.kind) for row in trends.series.rows])
+    clustered = np.isfinite(trends.points).all(axis=1)
+    values = trends.values
+    labels = np.full(len(kinds), -1, dtype=np.int64)
+    clusters, qualities = [], []
+    for kind in ("conv", "pointwise", "depthwise", "linear"):
+        rows = np.flatnonzero((kinds == kind) & clustered)
+        for members in np.array_split(rows, 2):
+            labels[members] = len(clusters)
+            clusters.append(dataclasses.replace(_cluster(len(clusters), members, values, 0), kind=kind))
+        text = "2 trends, well apart (silhouette 0.61) and stable (adjusted Rand index 0.90)."
+        qualities.append(KindQuality(kind, len(rows), _sure(2, text)))
+    return dataclasses.replace(
+        trends,
+        options=dataclasses.replace(trends.options, by_kind=True),
+        labels=labels,
+        clusters=tuple(clusters),
+        kinds=tuple(qualities),
+        quality=_sure(len(clusters), "8 trends in 4 kinds."),
+        headline=("40 layers of 4 kinds follow 8 trends.",),
+    )
+
+
+def _sure(k: int, text: str) -> Quality:
+    return Quality(k=k, structure=True, silhouette=0.61, stability=0.9, text=text, p_value=0.005)
 
 
 def with_prefix(trends: Trends, prefix: str) -> Trends:
@@ -310,6 +343,7 @@ def _trends_of(series: ChangeSeries, labels: np.ndarray, rng: np.random.Generato
         silhouette=0.58 if several else None,
         stability=0.93 if several else None,
         text=f"{k} trends, found again in 93 % of resampled runs." if several else "One trend: nothing to tell apart.",
+        p_value=0.005 if several else 0.4,
     )
     sizes = ", ".join(str(cluster.size) for cluster in clusters)
     return Trends(
@@ -328,13 +362,49 @@ def _trends_of(series: ChangeSeries, labels: np.ndarray, rng: np.random.Generato
         headline=(f"{num_layers} layers follow {k} trends ({sizes} layers).", "Most layers settle in the first third.")
         if num_layers and num_changes else ("There is nothing to compare.",),
         notes=("Gaps of single changes were filled by interpolation.",),
+        depth=_profile(series, values) if rich else None,
+        phases=_phases(num_changes) if rich else (),
+        windows=_windows(labels, num_changes, series.names) if rich else (),
     )  # fmt: skip
 
 
-def _cluster(number: int, members: np.ndarray, values: np.ndarray) -> Cluster:
+def _profile(series: ChangeSeries, values: np.ndarray) -> DepthProfile:
+    """One row a depth, and where its mass lies."""
+    known = np.flatnonzero(np.isfinite(values).any(axis=1))
+    depths = np.array([series.rows[i].depth for i in known])
+    weights = np.nan_to_num(values[known])
+    centre = (weights * ((depths - depths[0]) / (depths[-1] - depths[0]))[:, None]).sum(axis=0) / weights.sum(axis=0)
+    text = f"Change moves up the network: its centre from {centre[0]:.2f} to {centre[-1]:.2f} of its depth."
+    return DepthProfile(tuple(depths.tolist()), values[known], centre, text)
+
+
+def _phases(num_changes: int) -> tuple[Phase, ...]:
+    middle = num_changes // 2
+    return (
+        Phase(0, middle - 1, 0.0612, "Everything learns."),
+        Phase(middle, num_changes - 1, 0.00741, "The middle third is frozen; the last third wakes."),
+    )
+
+
+def _windows(labels: np.ndarray, num_changes: int, names: tuple[str, ...]) -> tuple[Window, ...]:
+    """Windows of a quarter that begin half as far apart; one row changes sides at each."""
+    width = max(2, num_changes // 4)
+    windows = []
+    for number, first in enumerate(range(0, num_changes - width + 1, max(1, width // 2))):
+        own = labels.copy()
+        own[number % len(labels)] = 2
+        moved = (number % len(labels),) if number else ()
+        text = f"{names[moved[0]]} joins cluster 2." if moved else "3 trends."
+        windows.append(Window(first, first + width - 1, own, moved, text))
+    return tuple(windows)
+
+
+def _cluster(number: int, members: np.ndarray, values: np.ndarray, summary: int | None = None) -> Cluster:
     curves = values[members]
     low, median, high = (
         tuple(None if np.isnan(column).all() else float(np.nanpercentile(column, q)) for column in curves.T)
         for q in (10, 50, 90)
     )
-    return Cluster(number, tuple(int(i) for i in members), _SUMMARIES[number], median, low, high)
+    made_of = f"{len(members)} of all kinds, depth {members[0]} to {members[-1]}"
+    text = _SUMMARIES[number if summary is None else summary]
+    return Cluster(number, tuple(int(i) for i in members), text, median, low, high, None, made_of)

@@ -141,3 +141,47 @@ def test_a_long_log_is_thinned(trends, monkeypatch):
     log = parse(trends)["log"]
     assert 10 < len(log["steps"]) == len(log["loss"]) <= 30
     assert log["checkpoints"]["loss"][-1] == trends.series.log.values["loss"][-1]
+
+
+def test_what_clusters_and_kinds_are_made_of(document, kind_trends):
+    assert [cluster["members"] for cluster in document["clusters"]] == [
+        [index for index, layer in enumerate(document["layers"]) if layer["cluster"] == cluster["id"]]
+        for cluster in document["clusters"]
+    ]
+    assert {cluster["kind"] for cluster in document["clusters"]} == {None}
+    assert document["clusters"][0]["makeup"] == "12 of all kinds, depth 0 to 13"
+    assert document["quality"]["p_value"] == 0.005
+    assert document["kinds"] == []
+    found = parse(kind_trends)
+    assert found["options"]["by_kind"] is True
+    assert [part["kind"] for part in found["kinds"]] == ["conv", "pointwise", "depthwise", "linear"]
+    for cluster in found["clusters"]:
+        assert {found["layers"][member]["kind"] for member in cluster["members"]} == {cluster["kind"]}
+    for part in found["kinds"]:
+        assert part["size"] == sum(cluster["size"] for cluster in found["clusters"] if cluster["kind"] == part["kind"])
+        assert list(part["quality"]) == list(document["quality"])
+
+
+def test_depth_is_a_matrix_of_the_layers_or_null(document, trends, make_trends):
+    depth = document["depth"]
+    assert list(depth) == ["depths", "median", "centre", "text"]
+    assert len(depth["median"]) == len(depth["depths"]) == 39  # one layer has no number
+    assert {len(row) for row in depth["median"]} == {len(document["changes"])} == {len(depth["centre"])}
+    by_depth = {layer["depth"]: layer["change"] for layer in document["layers"]}
+    assert depth["median"] == [by_depth[number] for number in depth["depths"]]
+    hollow = dataclasses.replace(trends.depth, centre=np.full(20, np.nan))
+    assert parse(dataclasses.replace(trends, depth=hollow))["depth"]["centre"] == [None] * 20
+    assert parse(make_trends(3, 3))["depth"] is None
+
+
+def test_phases_and_windows_are_ranges_of_changes(document, trends, make_trends):
+    assert [(phase["from_change"], phase["to_change"]) for phase in document["phases"]] == [(0, 9), (10, 19)]
+    assert [phase["level"] for phase in document["phases"]] == [0.0612, 0.00741]
+    windows = document["windows"]
+    assert [(window["from_change"], window["to_change"]) for window in windows][:3] == [(0, 4), (2, 6), (4, 8)]
+    for found, window in zip(windows, trends.windows, strict=True):
+        assert found["labels"] == window.labels.tolist()
+        assert found["moved"] == list(window.moved)
+        assert found["text"] == window.text
+    small = parse(make_trends(3, 3))
+    assert (small["phases"], small["windows"]) == ([], [])

@@ -1,17 +1,15 @@
 """report.json: everything that was found, for programs."""
 
-import json
-from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wsanalyze.metrics import METRICS
 from wsanalyze.reports.base import Destination
 from wsanalyze.reports.files import write_text
+from wsanalyze.reports.json_text import dump_document, plain_json
 from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, State
-from wsanalyze.trends.base import Cluster, Quality, Trends
+from wsanalyze.trends.base import Cluster, DepthProfile, KindQuality, Phase, Quality, Trends, Window
 
 FORMAT_VERSION: Final = 1
 """Raised by any change that is not additive."""
@@ -26,7 +24,8 @@ class JsonReporter:
 
     The objects of the top level, in this order: `format`, `wsanalyze` (the version), `source`, `command`, `metric`,
     `method`, `seed`, `checkpoints`, `changes` (pairs of indices into `checkpoints`), `layers`, `clusters`, `quality`,
-    `skipped`, `touched`, `events`; then `options`, `headline`, `notes`, `explained` and `provenance`.
+    `skipped`, `touched`, `events`; then `options`, `headline`, `notes`, `explained`, `provenance`, `log`, `kinds`,
+    `depth`, `phases` and `windows`.
 
     Numbers are written so that they read back as the same float64. `change` of a layer has one value an entry of
     `changes`: null where there is no number, and then `states` says why; 0.0 and the state "unchanged" where the
@@ -48,7 +47,7 @@ class JsonReporter:
 
     def write(self, trends: Trends, destination: Destination) -> None:
         """Write the report; see `Reporter.write`."""
-        write_text(_dump_document(build_document(trends, self._version)), destination)
+        write_text(dump_document(build_document(trends, self._version)), destination)
 
 
 def build_document(trends: Trends, version: str) -> dict[str, Any]:
@@ -78,7 +77,13 @@ def build_document(trends: Trends, version: str) -> dict[str, Any]:
         "skipped": [{"name": skip.name, "reason": skip.reason} for skip in series.skips],
         "touched": {kind: trends.touched.get(kind, ()) for kind in (*TOUCHED_KINDS, *trends.touched)},
         "events": [_event(event) for event in trends.all_events],
-        "options": {"clusters": options.clusters, "features": options.features, "group": options.group},
+        "options": {
+            "clusters": options.clusters,
+            "features": options.features,
+            "group": options.group,
+            "by_kind": options.by_kind,
+            "window": options.window,
+        },
         "headline": trends.headline,
         "notes": trends.notes,
         "explained": trends.explained,
@@ -88,11 +93,15 @@ def build_document(trends: Trends, version: str) -> dict[str, Any]:
             "notes": series.provenance.notes,
         },
         "log": _log(series),
+        "kinds": [_kind(part) for part in trends.kinds],
+        "depth": None if trends.depth is None else _depth(trends.depth),
+        "phases": [_phase(phase) for phase in trends.phases],
+        "windows": [_window(window) for window in trends.windows],
     }
     metric = METRICS.get(options.metric)
     if metric is not None and metric.norms and series.norms is not None:
         document["relative_error"] = 2 * float(np.nanmax(series.norms[..., 2]))  # of two norms, or of one squared
-    return {key: _to_json(value) for key, value in document.items()}
+    return {key: plain_json(value) for key, value in document.items()}
 
 
 def _checkpoint(record: CheckpointRecord) -> dict[str, Any]:
@@ -141,6 +150,9 @@ def _cluster(cluster: Cluster) -> dict[str, Any]:
         "median": cluster.median,
         "low": cluster.low,
         "high": cluster.high,
+        "kind": cluster.kind,
+        "makeup": cluster.makeup,
+        "members": cluster.members,
     }
 
 
@@ -151,6 +163,34 @@ def _quality(quality: Quality) -> dict[str, Any]:
         "silhouette": quality.silhouette,
         "stability": quality.stability,
         "text": quality.text,
+        "p_value": quality.p_value,
+    }
+
+
+def _kind(part: KindQuality) -> dict[str, Any]:
+    return {"kind": part.kind, "size": part.size, "quality": _quality(part.quality)}
+
+
+def _depth(profile: DepthProfile) -> dict[str, Any]:
+    return {
+        "depths": profile.depths,
+        "median": profile.values,
+        "centre": profile.centre,
+        "text": profile.text,
+    }
+
+
+def _phase(phase: Phase) -> dict[str, Any]:
+    return {"from_change": phase.first, "to_change": phase.last, "level": phase.level, "text": phase.text}
+
+
+def _window(window: Window) -> dict[str, Any]:
+    return {
+        "from_change": window.first,
+        "to_change": window.last,
+        "labels": window.labels,
+        "moved": window.moved,
+        "text": window.text,
     }
 
 
@@ -176,41 +216,3 @@ def _event(event: Event) -> dict[str, Any]:
         "text": event.text,
         "evidence": event.evidence,
     }
-
-
-def _to_json(value: object) -> Any:  # noqa: ANN401 - any JSON value
-    """Plain JSON values: no NumPy types, no number that is not finite, no lone surrogate."""
-    if isinstance(value, np.ndarray):
-        return _array_to_json(value)
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, str):
-        return value.encode(errors="backslashreplace").decode()
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {_to_json(str(key)): _to_json(item) for key, item in value.items()}
-    if isinstance(value, Iterable):
-        return [_to_json(item) for item in value]
-    return value
-
-
-def _array_to_json(values: NDArray[Any]) -> list[Any]:
-    if values.ndim == 1 and values.dtype == np.float64 and np.isfinite(values).all():
-        return list(values.tolist())
-    return [_to_json(value) for value in values]
-
-
-def _dump_document(document: Mapping[str, Any]) -> str:
-    """One line a key and one a list entry that is an object: versions compare well, and a person can find a layer."""
-    lines = []
-    for key, value in document.items():
-        if value and isinstance(value, list) and isinstance(value[0], dict):
-            lines.append(f"{json.dumps(key)}: [\n  " + ",\n  ".join(map(_dump, value)) + "\n ]")
-        else:
-            lines.append(f"{json.dumps(key)}: {_dump(value)}")
-    return "{\n " + ",\n ".join(lines) + "\n}\n"
-
-
-def _dump(value: object) -> str:
-    return json.dumps(value, ensure_ascii=True, allow_nan=False)

@@ -1,0 +1,60 @@
+"""JSON as reports write it: plain ASCII values, one line for each thing that a person may look for."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def plain_json(value: object) -> Any:  # noqa: ANN401 - any JSON value
+    r"""Plain JSON values: no NumPy types, no number that is not finite (null instead), no lone surrogate.
+
+    Args:
+        value: Mappings, sequences, arrays, numbers, text and None, nested as they may be.
+
+    Returns:
+        The same as dicts, lists, strings, numbers and None; a lone surrogate becomes the six characters `\udc80`.
+    """
+    if isinstance(value, np.ndarray):
+        return _plain_array(value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {plain_json(str(key)): plain_json(item) for key, item in value.items()}
+    if isinstance(value, Iterable):
+        return [plain_json(item) for item in value]
+    return value
+
+
+def _plain_array(values: NDArray[Any]) -> list[Any]:
+    if values.ndim == 1 and values.dtype.kind in "if" and np.isfinite(values).all():
+        return list(values.tolist())
+    return [plain_json(value) for value in values]
+
+
+def dump_document(document: Mapping[str, Any]) -> str:
+    """JSON text with one line a key and one a list entry that is an object: versions compare well.
+
+    Args:
+        document: JSON values.
+
+    Raises:
+        ValueError: If a number is not finite.
+    """
+    lines = []
+    for key, value in document.items():
+        if value and isinstance(value, list) and isinstance(value[0], dict):
+            lines.append(f"{_dump(key)}: [\n  " + ",\n  ".join(map(_dump, value)) + "\n ]")
+        else:
+            lines.append(f"{_dump(key)}: {_dump(value)}")
+    return "{\n " + ",\n ".join(lines) + "\n}\n"
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=True, allow_nan=False)
