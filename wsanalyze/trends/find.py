@@ -113,7 +113,7 @@ def check_options(options: TrendOptions) -> None:
     if options.window is not None and options.window < _SHORTEST_WINDOW:
         raise UsageError(f"a window of {options.window} has no trend in it: ask for {_SHORTEST_WINDOW} changes or more")
     if options.by_kind and options.group == "kind":
-        raise UsageError("--by-kind clusters the rows of each kind, --group kind makes one row of them: give one of them")
+        raise UsageError("--by-kind clusters the rows that --group kind adds together: give one of them")
     if not 0 <= options.seed <= _MAX_SEED:
         raise UsageError(f"{options.seed} is no seed: give a whole number from 0 to {_MAX_SEED}")
 
