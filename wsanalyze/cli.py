@@ -149,7 +149,9 @@ def list_checkpoints(source: tuple[str, ...], **options: Any) -> int:  # noqa: A
     from wsanalyze.console import ProgressDisplay
     from wsanalyze.hub.session import HubOptions
     from wsanalyze.listing import ListOptions, default_cache_path, list_sequence
-    from wsanalyze.reports.listing import describe_unreadable, write_json, write_terminal
+    from wsanalyze.reports.listing import describe_unreadable
+    from wsanalyze.reports.listing_json import write_json
+    from wsanalyze.reports.listing_page import write_terminal
 
     wanted = ListOptions(
         _read_sequence_options(options),

@@ -22,9 +22,9 @@ from wsanalyze.reports.listing import (
     describe_listing,
     describe_plan,
     describe_unreadable,
-    write_json,
-    write_terminal,
 )
+from wsanalyze.reports.listing_json import write_json
+from wsanalyze.reports.listing_page import write_terminal
 from wsanalyze.series import Event, Skip
 
 FOLDER = Path(__file__).with_name("golden")

@@ -2,10 +2,14 @@
 
 import io
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TextIO
 
+from wsanalyze.reports.base import Destination
+from wsanalyze.reports.files import check_open
 from wsanalyze.reports.names import shorten_names
 from wsanalyze.reports.text import (
     ASCII_MARKS,
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
 ColorSystem = Literal["standard", "256", "truecolor"]
 
+DEFAULT_WIDTH: Final = 80
 INDENT: Final = 2
 _GAP: Final = 2
 _ELLIPSIS: Final = "…"
@@ -187,7 +192,34 @@ class Page:
         return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
-def probe_terminal(stream: TextIO) -> tuple[int, ColorSystem | None]:
+def open_page(
+    destination: Destination, width: int | None, limits: tuple[int, int], *, no_color: bool
+) -> tuple[Page, ColorSystem | None]:
+    """An empty page as wide as its destination, and the colours that it may be rendered in.
+
+    Args:
+        destination: Where the page will be written.
+        width: Columns, or None for those of the terminal, and 80 for everything else.
+        limits: Fewest and most columns that a page of this kind takes.
+        no_color: Whether to have no escape codes at all, as where NO_COLOR is set.
+
+    Raises:
+        ReportError: If the destination is a closed stream.
+    """
+    check_open(destination)
+    columns, encoding = DEFAULT_WIDTH, "utf-8"
+    colors: ColorSystem | None = None
+    if not isinstance(destination, Path):
+        encoding = getattr(destination, "encoding", None) or encoding
+        if destination.isatty():
+            columns, colors = _probe_terminal(destination)
+    if no_color or os.environ.get("NO_COLOR"):
+        colors = None
+    narrowest, widest = limits
+    return Page(min(max(width or columns, narrowest), widest), encoding), colors
+
+
+def _probe_terminal(stream: TextIO) -> tuple[int, ColorSystem | None]:
     """Columns of a terminal and the colours that it shows; None for one that knows no escape codes."""
     from rich.console import Console
 

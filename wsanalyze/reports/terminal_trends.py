@@ -1,0 +1,111 @@
+"""What moves together and what stands out: the middle of the terminal report."""
+
+from typing import Final
+
+import numpy as np
+
+from wsanalyze.reports.summary import count_rows, find_ends, find_name_prefix, name_row, pick_layers
+from wsanalyze.reports.terminal_page import INDENT, Cell, Page
+from wsanalyze.reports.text import format_count, format_number, sparkline, text_width
+from wsanalyze.trends.base import Cluster, Trends
+
+_NUMBER_WIDTH: Final = 8
+_GAP: Final = 2
+_FEWEST_COLUMNS: Final = 12
+_MAX_CLUSTERS: Final = 10
+_MAX_MEMBERS: Final = 8
+
+
+def add_clusters(page: Page, trends: Trends) -> None:
+    """A table of the clusters with their members, and who is in none."""
+    if not trends.clusters:
+        page.add_paragraph(f"No {name_row(trends)} is in a cluster.")
+        return
+    shown = trends.clusters[:_MAX_CLUSTERS]
+    num_changes = len(trends.series.pairs)
+    noun = f"{name_row(trends)}s"
+    fixed = INDENT + 3 + len(noun) + 2 * _NUMBER_WIDTH + 5 * _GAP
+    longest = max(text_width(page.shorten(cluster.summary, page.width)) for cluster in shown)
+    words, curve = _share_width(page.width - fixed, longest, num_changes)
+    header = ("", noun, "trend", "median", "start", "end")
+    widths = (3, len(noun), words, curve, _NUMBER_WIDTH, _NUMBER_WIDTH)
+    _add_row(page, header, widths, "dim")
+    for cluster in shown:
+        median = np.array([np.nan if value is None else value for value in cluster.median])
+        line = sparkline(median, curve, ascii=page.ascii, linear=trends.options.linear)
+        start, end = map(format_number, find_ends(cluster.median))
+        _add_row(page, (str(cluster.id), str(cluster.size), cluster.summary, line, start, end), widths)
+        _add_members(page, trends, cluster)
+    rest = trends.clusters[_MAX_CLUSTERS:]
+    if rest:
+        num_rows = count_rows(trends, sum(cluster.size for cluster in rest))
+        page.add_paragraph(
+            f"and {format_count(len(rest), 'more cluster', 'more clusters')} with {num_rows}", style="dim"
+        )
+    prefix = find_name_prefix(trends)
+    alone = [
+        name.removeprefix(prefix) for name, label in zip(trends.series.names, trends.labels, strict=True) if label < 0
+    ]
+    if alone:
+        lead = f"{count_rows(trends, len(alone))} in no cluster: "
+        text = page.join_names(alone, _MAX_MEMBERS, page.width - INDENT, 3, lead=lead)
+        page.add_paragraph(text, style="dim", max_lines=3)
+    marks = page.marks
+    scale, still = ("linear", "") if trends.options.linear else ("log", f"{marks.zero} unchanged, ")
+    page.add_paragraph(f"Curves: {scale} scale, each with its own; {still}{marks.gap} no number.", style="dim")
+
+
+def _share_width(room: int, longest: int, num_changes: int) -> tuple[int, int]:
+    """Columns for words and for a curve: words have what they need, the curve what is left but a readable part."""
+    fewest = min(max(num_changes, len("median")), _FEWEST_COLUMNS, room // 2)
+    words = min(max(longest, len("trend")), max(1, room - fewest))
+    return words, max(1, min(max(num_changes, len("median")), room - words))
+
+
+def _add_row(page: Page, texts: tuple[str, ...], widths: tuple[int, ...], style: str = "") -> None:
+    """A line of the table of clusters: numbers to the right, words to the left."""
+    rights = (True, True, False, False, True, True)
+    styles = ("bold", "", "", "cyan", "", "")
+    lines = (1, 1, 4, 1, 1, 1)
+    page.add_cells(
+        [
+            Cell(text, width, style or own, right, max_lines)
+            for text, width, own, right, max_lines in zip(texts, widths, styles, rights, lines, strict=True)
+        ]
+    )
+
+
+def _add_members(page: Page, trends: Trends, cluster: Cluster) -> None:
+    """A line or two with as many names of members as fit."""
+    prefix, names = find_name_prefix(trends), trends.series.names
+    indent = INDENT + 3 + _GAP + len(f"{name_row(trends)}s") + _GAP  # below the trend
+    members = [names[index].removeprefix(prefix) for index in cluster.members]
+    text = page.join_names(members, _MAX_MEMBERS, page.width - indent, 2)
+    page.add_paragraph(text, indent=indent, style="dim", max_lines=2)
+
+
+def add_layers(page: Page, trends: Trends) -> None:
+    """A table of the rows that a reader should look at."""
+    picked = pick_layers(trends)
+    if not picked:
+        return
+    page.add_heading(f"{name_row(trends).capitalize()}s that stand out, by their median")
+    values, prefix = trends.values, find_name_prefix(trends)
+    full = [trends.series.names[layer.index].removeprefix(prefix) for layer in picked]
+    reason_width = max(len(layer.reason) for layer in picked)
+    room = page.width - INDENT - reason_width - _NUMBER_WIDTH - 3 * _GAP
+    words, curve = _share_width(room, max(map(text_width, page.shorten_names(full, room))), values.shape[1])
+    for layer, name in zip(picked, page.shorten_names(full, words), strict=True):
+        page.add_cells(
+            [
+                Cell(layer.reason, reason_width, "dim"),
+                Cell(name, words),
+                Cell(
+                    sparkline(values[layer.index], curve, ascii=page.ascii, linear=trends.options.linear), curve, "cyan"
+                ),
+                Cell(format_number(layer.level), _NUMBER_WIDTH, right=True),
+            ]
+        )
+    num_hidden = int(trends.outliers.sum()) - sum("outlier" in layer.reason for layer in picked)
+    if num_hidden > 0:
+        page.add_paragraph(f"and {format_count(num_hidden, 'more outlier', 'more outliers')}", style="dim")
