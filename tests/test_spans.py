@@ -13,7 +13,7 @@ from tests.test_series import make_series
 from wsanalyze.changes.kernels import NumpyKernel, measure_arrays
 from wsanalyze.cli import main
 from wsanalyze.errors import StoreError, UsageError
-from wsanalyze.metrics import Span
+from wsanalyze.metrics import METRICS, Span
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.run import Run
 from wsanalyze.series import State
@@ -479,3 +479,23 @@ def test_the_cosine_is_as_precise_as_is_said(save_sequence, tmp_path, dtype, rat
     expected = float((d * e).sum() / np.sqrt((d * d).sum() * (e * e).sum()))
     lost = 1e-13 * (ratio + 1 / ratio + 1)
     assert run.series.metric("coherence")[0, 1] == pytest.approx(expected, rel=0, abs=lost)
+
+
+# Some of the rows
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_some_rows_have_the_numbers_that_they_have_among_all(name):
+    rng = np.random.default_rng(0)
+    series = walk(rng.normal(size=(5, 6, 7)))
+    series = dataclasses.replace(series, norms=np.abs(rng.normal(size=(5, 5, 3))))
+    chosen = [3, 0, 4]
+    part = series.select_rows(chosen)
+    np.testing.assert_array_equal(part.metric(name), series.metric(name)[chosen])
+    np.testing.assert_array_equal(part.metric_states(name), series.metric_states(name)[chosen])
+    assert part.names == tuple(series.names[row] for row in chosen)
+    assert part.checkpoints == series.checkpoints
+    if not METRICS[name].norms:
+        groups = series.grouped("module")
+        np.testing.assert_array_equal(groups.select_rows([1, 0]).metric(name), groups.metric(name)[[1, 0]])
+    assert series.select_rows([]).metric(name).shape == (0, 5)

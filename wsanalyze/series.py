@@ -4,7 +4,7 @@ The measuring wing writes a `ChangeSeries` through the store, the reading wing f
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Literal, Self
@@ -361,6 +361,32 @@ class ChangeSeries:
             norms=None,
             ungrouped=self.ungrouped or self,
             members=tuple(tuple(row for member in members for row in before[member]) for members in groups.values()),
+        )
+
+    def select_rows(self, rows: Sequence[int]) -> Self:
+        """The same changes of some of the rows.
+
+        Args:
+            rows: Their indices, in the order that they are to have.
+
+        Returns:
+            A series of those rows, without events: they tell of rows by their indices.
+        """
+        index = list(rows)
+        spans = self.spans
+        if self.ungrouped is None:
+            spans = {span: changes.select_rows(index) for span, changes in spans.items()}
+        chosen = self.successive.select_rows(index)
+        return replace(
+            self,
+            rows=tuple(self.rows[row] for row in index),
+            sums=chosen.sums,
+            states=chosen.states,
+            events=(),
+            given={name: values[index] for name, values in self.given.items()},
+            spans=spans,
+            norms=None if self.norms is None else self.norms[index],
+            members=tuple(self.members[row] for row in index) if self.members else (),
         )
 
     @property

@@ -80,6 +80,11 @@ class Changes:
         sums.values[:, 1:] = self.sums.values[:, :-1]
         return type(self)(sums, states)
 
+    def select_rows(self, rows: Sequence[int]) -> Self:
+        """The same for some of the rows, in the order given."""
+        index = list(rows)
+        return type(self)(Sums(self.sums.values[index]), self.states[index])
+
     def grouped(self, members: Members) -> Self:
         """The same with rows added together; a group has a state where none of its rows was measured."""
         if members is None:

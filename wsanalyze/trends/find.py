@@ -10,7 +10,7 @@ from wsanalyze.errors import UsageError
 from wsanalyze.metrics import METRICS
 from wsanalyze.series import ChangeSeries
 from wsanalyze.trends.base import Cluster, Method, Partition, TrendOptions, Trends
-from wsanalyze.trends.by_kind import cluster_by_kind
+from wsanalyze.trends.by_kind import cluster_by_kind, sum_up_quality
 from wsanalyze.trends.cluster import FloatArray, LabelArray, limit_threads
 from wsanalyze.trends.confounders import find_confounders
 from wsanalyze.trends.depth import find_depth_profile
@@ -58,12 +58,13 @@ def find_trends(series: ChangeSeries, options: TrendOptions | None = None) -> Tr
     with limit_threads():
         if options.by_kind:
             partition, kinds = cluster_by_kind(series, values, options, method)
+            quality = sum_up_quality(kinds, options)
         else:
             partition, kinds = method(series, options), ()
             partition = replace(partition, labels=number_by_level(partition.labels, values))
-        quality = measure_quality(partition, options, values)
+            quality = measure_quality(partition, options, values)
         windows = find_windows(series, partition, options, method)
-    clusters = _describe_clusters(series, partition.labels, values, linear=options.linear)
+    clusters = _describe_clusters(series, partition.labels, values, options)
     phases, changes_of_phase = find_phases(series, values, options)
     events = (
         *find_events(series, options.metric, options.noun),
@@ -124,17 +125,22 @@ def _name_linear(options: TrendOptions) -> str | None:
 
 
 def _describe_clusters(
-    series: ChangeSeries, labels: LabelArray, values: FloatArray, *, linear: bool
+    series: ChangeSeries, labels: LabelArray, values: FloatArray, options: TrendOptions
 ) -> tuple[Cluster, ...]:
     starts, ends = name_changes(series)
     clusters = []
     for label in range(int(labels.max(initial=-1)) + 1):
         members = np.flatnonzero(labels == label)
         low, median, high = _take_percentiles(values[members])
-        summary = describe_curve(median, starts, ends, linear=linear)
-        curves = (tuple(None if np.isnan(x) else float(x) for x in curve) for curve in (median, low, high))
-        clusters.append(Cluster(label, tuple(members.tolist()), summary, *curves))
+        summary = describe_curve(median, starts, ends, linear=options.linear)
+        kind = str(series.rows[members[0]].kind) if options.by_kind else None
+        curves = (_list_numbers(median), _list_numbers(low), _list_numbers(high))
+        clusters.append(Cluster(label, tuple(members.tolist()), summary, *curves, kind))
     return tuple(clusters)
+
+
+def _list_numbers(curve: FloatArray) -> tuple[float | None, ...]:
+    return tuple(None if np.isnan(x) else float(x) for x in curve)
 
 
 def _take_percentiles(values: FloatArray) -> FloatArray:
@@ -148,7 +154,7 @@ def _take_percentiles(values: FloatArray) -> FloatArray:
 
 def _compare_with_asked(partition: Partition, options: TrendOptions) -> tuple[str, ...]:
     k = int(partition.labels.max(initial=-1)) + 1
-    if options.clusters is None or k == options.clusters:
+    if options.clusters is None or options.by_kind or k == options.clusters:
         return ()
     number = int((partition.labels >= 0).sum())
     return (f"{options.clusters} clusters were asked for, but {number} clustered {options.noun}s only make {k}.",)

@@ -37,15 +37,19 @@ def find_paper_trends(series: ChangeSeries, options: TrendOptions) -> Partition:
         options: `metric`, `clusters` and `seed` are used; `features` is not.
 
     Returns:
-        The partition; the first row, the last row and rows without any number are in no cluster.
+        The partition; the first row, the last row and rows without any number are in no cluster. Of the rows of one
+        kind (`options.by_kind`) the first and the last stay.
     """
     values, units = _keep_in_range(series.metric(options.metric))
     filled, gaps = _fill_gaps(values)
     place = np.arange(len(values))
-    kept: BoolArray = np.isfinite(values).any(axis=1) & (place > 0) & (place < len(values) - 1)
+    # Of the rows of one kind the ends are not those of the network.
+    inner = (place > 0) & (place < len(values) - 1) if not options.by_kind else place >= 0
+    kept: BoolArray = np.isfinite(values).any(axis=1) & inner
     tamed, spikes = _tame_spikes(filled)
     gaps[~kept] = spikes[~kept] = False
-    notes = units + _describe_replacements(series, kept, gaps, spikes, options.noun)
+    dropped = () if options.by_kind else _describe_ends(series, options.noun)
+    notes = units + dropped + _describe_replacements(int((~kept & inner).sum()), gaps, spikes, options.noun)
 
     matrix = tamed[kept]
     num_components = min(_NUM_COMPONENTS, values.shape[1])
@@ -112,15 +116,16 @@ def _choose_by_elbow(matrix: FloatArray, seed: int) -> tuple[int, tuple[str, ...
     )
 
 
-def _describe_replacements(
-    series: ChangeSeries, kept: BoolArray, gaps: BoolArray, spikes: BoolArray, noun: str
-) -> tuple[str, ...]:
-    notes = []
+def _describe_ends(series: ChangeSeries, noun: str) -> tuple[str, ...]:
     names = series.names
-    if names:
-        ends = names[0] if len(names) == 1 else f"{names[0]} and {names[-1]}"
-        notes.append(f"The first and the last {noun} were dropped, as in the paper: {ends}.")
-    empty = int((~kept[1:-1]).sum())
+    if not names:
+        return ()
+    ends = names[0] if len(names) == 1 else f"{names[0]} and {names[-1]}"
+    return (f"The first and the last {noun} were dropped, as in the paper: {ends}.",)
+
+
+def _describe_replacements(empty: int, gaps: BoolArray, spikes: BoolArray, noun: str) -> tuple[str, ...]:
+    notes = []
     if empty:
         notes.append(
             f"{empty} further {f'{noun} has' if empty == 1 else f'{noun}s have'} no number at all, so no cluster."
