@@ -363,7 +363,7 @@ def _trends_of(series: ChangeSeries, labels: np.ndarray, rng: np.random.Generato
         if num_layers and num_changes else ("There is nothing to compare.",),
         notes=("Gaps of single changes were filled by interpolation.",),
         depth=_profile(series, values) if rich else None,
-        phases=_phases(num_changes) if rich else (),
+        phases=_phases(num_changes, series.names) if rich else (),
         windows=_windows(labels, num_changes, series.names) if rich else (),
     )  # fmt: skip
 
@@ -374,15 +374,15 @@ def _profile(series: ChangeSeries, values: np.ndarray) -> DepthProfile:
     depths = np.array([series.rows[i].depth for i in known])
     weights = np.nan_to_num(values[known])
     centre = (weights * ((depths - depths[0]) / (depths[-1] - depths[0]))[:, None]).sum(axis=0) / weights.sum(axis=0)
-    text = f"Change moves up the network: its centre from {centre[0]:.2f} to {centre[-1]:.2f} of its depth."
+    text = f"Change stays in the first third of the depth, and is largest in {series.names[known[0]]}."
     return DepthProfile(tuple(depths.tolist()), values[known], centre, text)
 
 
-def _phases(num_changes: int) -> tuple[Phase, ...]:
+def _phases(num_changes: int, names: tuple[str, ...]) -> tuple[Phase, ...]:
     middle = num_changes // 2
     return (
         Phase(0, middle - 1, 0.0612, "Everything learns."),
-        Phase(middle, num_changes - 1, 0.00741, "The middle third is frozen; the last third wakes."),
+        Phase(middle, num_changes - 1, 0.00741, f"The middle third is frozen; {names[-1]} wakes."),
     )
 
 

@@ -22,16 +22,19 @@ CASES = {
         TerminalReporter(version="1.2.3", width=80),
         {"num_layers": 4, "num_changes": 1},
     ),
+    "terminal_by_kind.txt": (TerminalReporter(version="1.2.3", width=80), {}),
     "markdown.md": (MarkdownReporter(version="1.2.3"), {}),
+    "markdown_by_kind.md": (MarkdownReporter(version="1.2.3"), {}),
     "report.json": (JsonReporter(version="1.2.3"), {"num_layers": 12, "num_changes": 6}),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_report_is_as_it_was_read(name, make_trends):
+def test_the_report_is_as_it_was_read(name, make_trends, example_module):
     reporter, arguments = CASES[name]
+    trends = make_trends(**arguments)
     stream = io.StringIO()
-    reporter.write(make_trends(**arguments), stream)
+    reporter.write(example_module.by_kind(trends) if "by_kind" in name else trends, stream)
     text = round_numbers(stream.getvalue())
     path = FOLDER / name
     if os.environ.get("WSANALYZE_UPDATE_GOLDEN"):

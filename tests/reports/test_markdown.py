@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt  # what rich reads Markdown with
 
-from wsanalyze.reports.markdown import MarkdownReporter, code, prose
+from wsanalyze.reports.markdown import MarkdownReporter
+from wsanalyze.reports.markdown_text import code, prose
 
 SPECIAL = "`|\\<>&@#*_[]()!~$:/.-+=1a www.GH-1 https://x.y "
 any_text = st.one_of(st.text(st.characters(exclude_categories=())), st.text(SPECIAL))

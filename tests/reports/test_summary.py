@@ -128,8 +128,13 @@ def test_ends_of_a_curve_are_numbers():
 
 
 def test_quality_in_words(trends, make_trends):
-    assert describe_quality(trends.quality).endswith("runs. Silhouette 0.58, stability 0.93.")
-    assert describe_quality(make_trends(1, 1).quality) == "One trend: nothing to tell apart."
+    chance = "One trend alone looks as tightly clustered in {} of simulated tables."
+    assert describe_quality(trends.quality).endswith(f"runs. Silhouette 0.58, stability 0.93. {chance.format('0.5 %')}")
+    one = make_trends(1, 1).quality
+    assert describe_quality(one) == f"One trend: nothing to tell apart. {chance.format('40 %')}"
+    assert describe_quality(dataclasses.replace(one, p_value=None)) == one.text
+    told = dataclasses.replace(one, text="One trend: 40 % of simulated tables look so.")
+    assert describe_quality(told) == told.text
 
 
 def test_touched_cells_in_words(trends):

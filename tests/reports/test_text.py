@@ -14,6 +14,7 @@ from wsanalyze.reports.text import (
     format_count,
     format_number,
     format_seconds,
+    format_share,
     join_some,
     printable,
     shorten,
@@ -250,3 +251,10 @@ def test_a_word_wider_than_the_line_is_shortened_by_itself():
     assert wrap_words("a abcdefghij b", 7, 3) == ["a", "abc…hij", "b"]
     assert wrap_words("one two three four", 9, 1) == ["one two …"]
     assert wrap_words("", 5, 1) == [""]
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0, "0 %"), (0.005, "0.5 %"), (0.0123, "1 %"), (0.4, "40 %"), (1, "100 %"), (0.0001, "0.01 %")]
+)
+def test_shares_are_percent(share, text):
+    assert format_share(share) == text

@@ -1,13 +1,22 @@
 """A summary in Markdown, for a model card or a pull request."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import ClassVar, Final
 
 import numpy as np
 
 from wsanalyze.reports.base import Destination
+from wsanalyze.reports.course import (
+    SURE,
+    describe_phase,
+    describe_range,
+    find_unsure,
+    name_unsure,
+    pick_windows,
+    tabulate_kinds,
+)
 from wsanalyze.reports.files import write_text
+from wsanalyze.reports.markdown_text import NAME_WIDTH, code, format_table, prose
 from wsanalyze.reports.names import shorten_names
 from wsanalyze.reports.summary import (
     count_rows,
@@ -16,6 +25,7 @@ from wsanalyze.reports.summary import (
     describe_place,
     describe_quality,
     describe_size,
+    describe_touched,
     explain_nothing,
     find_ends,
     find_name_prefix,
@@ -24,23 +34,23 @@ from wsanalyze.reports.summary import (
     pick_events,
     pick_layers,
 )
-from wsanalyze.reports.text import format_count, format_number, printable, shorten, sparkline
+from wsanalyze.reports.text import (
+    format_count,
+    format_number,
+    join_some,
+    printable,
+    sparkline,
+)
 from wsanalyze.reports.training_log import describe_log
 from wsanalyze.trends.base import Trends
 
 _CURVE_WIDTH: Final = 24
-_NAME_WIDTH: Final = 60
-_SENTENCE_WIDTH: Final = 400
 _MAX_CLUSTERS: Final = 20
 _MAX_EVENTS: Final = 10
+_MAX_WINDOWS: Final = 5
+_MAX_UNSURE: Final = 5
 _MAX_REASONS: Final = 6
 _MAX_CHOICES: Final = 20
-
-_WORD: Final = re.compile(r"(\(?)(.*?)([.,;:?!%)]*)")
-# Everything else is put in code, where no mention, link, reference, markup, mathematics or table can begin.
-_PLAIN: Final = re.compile(r"[^\W_]+(?:[.,;%'=/-][^\W_]+)*|[=/-]?")
-_ACTIVE: Final = re.compile(r"www\.|gh-\d|(?=\d*[a-f])[0-9a-f]{7,}$", re.IGNORECASE)
-_LIST_START: Final = re.compile(r"\d+[.)]|[=-]")
 
 
 class MarkdownReporter:
@@ -66,6 +76,7 @@ class MarkdownReporter:
             f"## {prose(size[:1].upper() + size[1:])}",
             *_format_trends(trends),
             _format_layers(trends),
+            _format_course(trends),
             _format_events(trends),
             _format_reading(trends),
             f"{maker}: {code(options.metric)}, {code(options.method)}, seed {options.seed}.",
@@ -73,62 +84,57 @@ class MarkdownReporter:
         write_text("\n\n".join(section for section in sections if section) + "\n", destination)
 
 
-def code(text: str, width: int = _NAME_WIDTH) -> str:
-    r"""Text as inline code that ends where it should and lies in one cell of a table.
-
-    A backtick would end the code and a bar the cell, whatever stands before it, so they become `\x60` and `\x7c`.
-    """
-    shown = printable(text).replace("`", r"\x60").replace("|", r"\x7c")
-    return f"`{shorten(shown, width) or ' '}`"
-
-
-def prose(text: str) -> str:
-    """A sentence whose plain words stay as they are and whose other words become code."""
-    words = shorten(printable(text), _SENTENCE_WIDTH).split()
-    if words and _LIST_START.fullmatch(words[0]):
-        words[0] = code(words[0])
-        return " ".join([words[0], *map(_tame_word, words[1:])])
-    return " ".join(map(_tame_word, words))
-
-
-def _tame_word(word: str) -> str:
-    """The word itself where nothing can be read into it, else its inner part as code."""
-    matched = _WORD.fullmatch(word)
-    opening, inner, closing = matched.groups() if matched else ("", word, "")
-    if not _PLAIN.fullmatch(inner) or _ACTIVE.match(inner):
-        inner = code(inner)
-    return f"{opening}{inner}{closing}"
-
-
-def _format_table(header: Sequence[str], rows: Iterable[Sequence[str]], alignment: str) -> str:
-    rules = {"l": "---", "r": "---:"}
-    lines = [header, [rules[side] for side in alignment], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _format_trends(trends: Trends) -> list[str]:
     nothing = explain_nothing(trends)
     sections = [" ".join(prose(sentence) for sentence in ((nothing,) if nothing else trends.headline))]
     if nothing or not trends.clusters:
         return sections
+    return [*sections, _format_clusters(trends), _format_quality(trends)]
+
+
+def _format_clusters(trends: Trends) -> str:
     rows = []
     for cluster in trends.clusters[:_MAX_CLUSTERS]:
         median = np.array([np.nan if value is None else value for value in cluster.median])
         start, end = map(format_number, find_ends(cluster.median))
         curve = code(sparkline(median, _CURVE_WIDTH, linear=trends.options.linear))
-        rows.append([str(cluster.id), str(cluster.size), prose(cluster.summary), curve, start, end])
-    sections.append(
-        _format_table(("cluster", f"{name_row(trends)}s", "trend", "median curve", "start", "end"), rows, "rrllrr")
-    )
+        made_of = prose(cluster.makeup) if cluster.makeup else ""
+        kind = [] if cluster.kind is None else [prose(cluster.kind)]
+        rows.append([str(cluster.id), *kind, str(cluster.size), prose(cluster.summary), made_of, curve, start, end])
+    titles = ["cluster", f"{name_row(trends)}s", "trend", "members", "median curve", "start", "end"]
+    alignment = "rrlllrr"
+    if trends.kinds:
+        titles.insert(1, "kind")
+        alignment = "rlrlllrr"
+    return format_table(titles, rows, alignment)
+
+
+def _format_quality(trends: Trends) -> str:
     remarks = [prose(describe_quality(trends.quality))]
     rest = trends.clusters[_MAX_CLUSTERS:]
     if rest:
         remarks.append(f"{format_count(len(rest), 'more cluster')} not shown.")
+    unsure = find_unsure(trends)
+    if unsure:
+        prefix = find_name_prefix(trends)
+        names = [code(trends.series.names[layer.index].removeprefix(prefix)) for layer in unsure[:_MAX_UNSURE]]
+        listed = join_some(name_unsure(trends, unsure[:_MAX_UNSURE], names), _MAX_UNSURE, len(unsure))
+        remarks.append(f"{count_rows(trends, len(unsure))} unsure (confidence below {SURE}): {listed}.")
     alone = int((trends.labels < 0).sum())
     if alone:
         remarks.append(f"{count_rows(trends, alone)} in no cluster.")
-    sections.append(" ".join(remarks))
-    return sections
+    touched = describe_touched(trends)
+    if touched:
+        remarks.append(prose(touched))
+    table = _format_kinds(trends)
+    return " ".join(remarks) + (f"\n\n{table}" if table else "")
+
+
+def _format_kinds(trends: Trends) -> str:
+    if not trends.kinds:
+        return ""
+    header, *rows = tabulate_kinds(trends, _MAX_CLUSTERS)
+    return format_table(header, [[prose(row[0]), *row[1:]] for row in rows], "lrrrrr")
 
 
 def _format_layers(trends: Trends) -> str:
@@ -136,7 +142,7 @@ def _format_layers(trends: Trends) -> str:
         return ""
     values, names, prefix = trends.values, trends.series.names, find_name_prefix(trends)
     picked = pick_layers(trends)
-    shown = shorten_names([printable(names[layer.index].removeprefix(prefix)) for layer in picked], _NAME_WIDTH)
+    shown = shorten_names([printable(names[layer.index].removeprefix(prefix)) for layer in picked], NAME_WIDTH)
     lines = [
         [
             layer.reason,
@@ -149,22 +155,46 @@ def _format_layers(trends: Trends) -> str:
     if not lines:
         return ""
     noun = name_row(trends)
-    table = _format_table(("", noun, "curve", "median"), lines, "lllr")
+    table = format_table(("", noun, "curve", "median"), lines, "lllr")
     remark = f"\n\nNames without {code(prefix)}." if prefix else ""
     return f"### {noun.capitalize()}s that stand out\n\n{table}{remark}"
+
+
+def _format_course(trends: Trends) -> str:
+    """Phases, depth and windows, a heading for each that is there."""
+    if explain_nothing(trends):
+        return ""
+    series, sections = trends.series, []
+    if trends.phases:
+        items = [
+            (describe_range(series, phase.first, phase.last), describe_phase(phase))
+            for phase in trends.phases[:_MAX_EVENTS]
+        ]
+        rest = len(trends.phases) - len(items)
+        more = f"and {format_count(rest, 'more phase')}" if rest else ""
+        sections.append(f"### Phases of the training\n\n{_format_items(items, more)}")
+    if trends.depth is not None:
+        sections.append(f"### Over the depth of the network\n\n{prose(trends.depth.text)}")
+    if trends.windows:
+        windows, more = pick_windows(trends, _MAX_WINDOWS)
+        items = [(describe_range(series, window.first, window.last), window.text) for window in windows]
+        sections.append(f"### Trends within windows\n\n{_format_items(items, more)}")
+    return "\n\n".join(sections)
+
+
+def _format_items(items: Iterable[tuple[str, str]], more: str) -> str:
+    """A list of places and what happens there, and a last entry on the rest, where there is one."""
+    lines = [f"- {prose(place)}: {prose(text)}" if place else f"- {prose(text)}" for place, text in items]
+    return "\n".join([*lines, f"- {prose(more)}"] if more else lines)
 
 
 def _format_events(trends: Trends) -> str:
     events, rest = pick_events(trends, _MAX_EVENTS)
     if not events:
         return ""
-    lines = []
-    for event in events:
-        place = describe_place(trends.series, event.checkpoint)
-        lines.append(f"- {prose(place)}: {prose(event.text)}" if place else f"- {prose(event.text)}")
-    if rest:
-        lines.append(f"- and more: {prose(', '.join(rest))}")
-    return "### Events\n\n" + "\n".join(lines)
+    items = [(describe_place(trends.series, event.checkpoint), event.text) for event in events]
+    more = f"and more: {', '.join(rest)}" if rest else ""
+    return f"### Events\n\n{_format_items(items, more)}"
 
 
 def _format_reading(trends: Trends) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from wsanalyze.metrics import METRICS
 from wsanalyze.reports.names import find_prefix
-from wsanalyze.reports.text import format_bytes, format_count, join_some, printable
+from wsanalyze.reports.text import format_bytes, format_count, format_share, join_some, printable
 from wsanalyze.series import ChangeSeries, Event, State
 from wsanalyze.trends.base import Quality, Trends
 from wsanalyze.trends.words import row_levels
@@ -190,7 +190,10 @@ def describe_quality(quality: Quality) -> str:
         for name, value in (("silhouette", quality.silhouette), ("stability", quality.stability))
         if value is not None and f"{value:.2f}" not in quality.text
     ]
-    return f"{quality.text} {', '.join(numbers).capitalize()}." if numbers else quality.text
+    text = f"{quality.text} {', '.join(numbers).capitalize()}." if numbers else quality.text
+    if quality.p_value is None or "simulated" in text:
+        return text
+    return f"{text} One trend alone looks as tightly clustered in {format_share(quality.p_value)} of simulated tables."
 
 
 def describe_touched(trends: Trends) -> str | None:

@@ -4,25 +4,14 @@ from typing import ClassVar, Final
 
 from wsanalyze.reports.base import Destination
 from wsanalyze.reports.files import write_text
-from wsanalyze.reports.summary import (
-    count_unreadable,
-    describe_place,
-    describe_quality,
-    describe_size,
-    describe_touched,
-    explain_nothing,
-    pick_events,
-)
+from wsanalyze.reports.summary import count_unreadable, describe_size, explain_nothing
+from wsanalyze.reports.terminal_course import add_depth, add_events, add_phases, add_quality, add_windows
 from wsanalyze.reports.terminal_page import Page, open_page
 from wsanalyze.reports.terminal_reading import add_checkpoints, add_skipped
 from wsanalyze.reports.terminal_trends import add_clusters, add_layers
-from wsanalyze.reports.text import format_count, text_width
 from wsanalyze.trends.base import Trends
 
 _WIDTHS: Final = (40, 200)
-_PLACE_WIDTH: Final = 16
-_MAX_EVENTS: Final = 10
-_MAX_NOTES: Final = 6
 
 
 class TerminalReporter:
@@ -63,33 +52,13 @@ def _fill_page(page: Page, trends: Trends, version: str) -> None:
     if not nothing:
         add_clusters(page, trends)
         add_layers(page, trends)
-    _add_events(page, trends)
+        add_phases(page, trends)
+        add_depth(page, trends)
+        add_windows(page, trends)
+    add_events(page, trends)
     if not nothing:
-        _add_quality(page, trends)
+        add_quality(page, trends)
     unreadable = count_unreadable(trends.series)
     if unreadable:
         page.add_space()
         page.add_paragraph(unreadable, indent=0, style="bold red")
-
-
-def _add_events(page: Page, trends: Trends) -> None:
-    events, rest = pick_events(trends, _MAX_EVENTS)
-    if not events:
-        return
-    page.add_heading("Events")
-    places = [describe_place(trends.series, event.checkpoint) for event in events]
-    width = min(_PLACE_WIDTH, max(map(text_width, places)))
-    for event, place in zip(events, places, strict=True):
-        page.add_item(place, event.text, label_width=width)
-    if rest:
-        page.add_paragraph(f"and more: {', '.join(rest)}", style="dim")
-
-
-def _add_quality(page: Page, trends: Trends) -> None:
-    page.add_heading("How sure")
-    page.add_paragraph(describe_quality(trends.quality))
-    notes = [note for note in (describe_touched(trends), *trends.notes) if note]
-    for note in notes[:_MAX_NOTES]:
-        page.add_paragraph(note, max_lines=2)
-    if len(notes) > _MAX_NOTES:
-        page.add_paragraph(f"and {format_count(len(notes) - _MAX_NOTES, 'more note', 'more notes')}", style="dim")

@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 
+from wsanalyze.reports.course import SURE, find_unsure, name_unsure
 from wsanalyze.reports.summary import count_rows, find_ends, find_name_prefix, name_row, pick_layers
 from wsanalyze.reports.terminal_page import INDENT, Cell, Page
 from wsanalyze.reports.text import format_count, format_number, sparkline, text_width
@@ -13,35 +14,18 @@ _NUMBER_WIDTH: Final = 8
 _GAP: Final = 2
 _FEWEST_COLUMNS: Final = 12
 _MAX_CLUSTERS: Final = 10
+_MAX_OF_KINDS: Final = 16
 _MAX_MEMBERS: Final = 8
+_UNSURE_WIDTH: Final = len(" (0.00 in 00) and 10000 more")
 
 
 def add_clusters(page: Page, trends: Trends) -> None:
-    """A table of the clusters with their members, and who is in none."""
+    """A table of the clusters with their members, who is unsure of its own, and who is in none."""
     if not trends.clusters:
         page.add_paragraph(f"No {name_row(trends)} is in a cluster.")
         return
-    shown = trends.clusters[:_MAX_CLUSTERS]
-    num_changes = len(trends.series.pairs)
-    noun = f"{name_row(trends)}s"
-    fixed = INDENT + 3 + len(noun) + 2 * _NUMBER_WIDTH + 5 * _GAP
-    longest = max(text_width(page.shorten(cluster.summary, page.width)) for cluster in shown)
-    words, curve = _share_width(page.width - fixed, longest, num_changes)
-    header = ("", noun, "trend", "median", "start", "end")
-    widths = (3, len(noun), words, curve, _NUMBER_WIDTH, _NUMBER_WIDTH)
-    _add_row(page, header, widths, "dim")
-    for cluster in shown:
-        median = np.array([np.nan if value is None else value for value in cluster.median])
-        line = sparkline(median, curve, ascii=page.ascii, linear=trends.options.linear)
-        start, end = map(format_number, find_ends(cluster.median))
-        _add_row(page, (str(cluster.id), str(cluster.size), cluster.summary, line, start, end), widths)
-        _add_members(page, trends, cluster)
-    rest = trends.clusters[_MAX_CLUSTERS:]
-    if rest:
-        num_rows = count_rows(trends, sum(cluster.size for cluster in rest))
-        page.add_paragraph(
-            f"and {format_count(len(rest), 'more cluster', 'more clusters')} with {num_rows}", style="dim"
-        )
+    _add_table(page, trends)
+    _add_unsure(page, trends)
     prefix = find_name_prefix(trends)
     alone = [
         name.removeprefix(prefix) for name, label in zip(trends.series.names, trends.labels, strict=True) if label < 0
@@ -53,6 +37,48 @@ def add_clusters(page: Page, trends: Trends) -> None:
     marks = page.marks
     scale, still = ("linear", "") if trends.options.linear else ("log", f"{marks.zero} unchanged, ")
     page.add_paragraph(f"Curves: {scale} scale, each with its own; {still}{marks.gap} no number.", style="dim")
+
+
+def _add_table(page: Page, trends: Trends) -> None:
+    shown = trends.clusters[: _MAX_OF_KINDS if trends.kinds else _MAX_CLUSTERS]
+    num_changes = len(trends.series.pairs)
+    noun = f"{name_row(trends)}s"
+    fixed = INDENT + 3 + len(noun) + 2 * _NUMBER_WIDTH + 5 * _GAP
+    longest = max(text_width(page.shorten(cluster.summary, page.width)) for cluster in shown)
+    words, curve = _share_width(page.width - fixed, longest, num_changes)
+    widths = (3, len(noun), words, curve, _NUMBER_WIDTH, _NUMBER_WIDTH)
+    _add_row(page, ("", noun, "trend", "median", "start", "end"), widths, "dim")
+    kind = None
+    for cluster in shown:
+        if cluster.kind is not None and cluster.kind != kind:
+            page.add_paragraph(f"{cluster.kind}:", style="bold", max_lines=1)
+        kind = cluster.kind
+        median = np.array([np.nan if value is None else value for value in cluster.median])
+        line = sparkline(median, curve, ascii=page.ascii, linear=trends.options.linear)
+        start, end = map(format_number, find_ends(cluster.median))
+        _add_row(page, (str(cluster.id), str(cluster.size), cluster.summary, line, start, end), widths)
+        _add_members(page, trends, cluster)
+    rest = trends.clusters[len(shown) :]
+    if rest:
+        num_rows = count_rows(trends, sum(cluster.size for cluster in rest))
+        page.add_paragraph(
+            f"and {format_count(len(rest), 'more cluster', 'more clusters')} with {num_rows}", style="dim"
+        )
+
+
+def _add_unsure(page: Page, trends: Trends) -> None:
+    """Rows that could as well be elsewhere, as many as fit."""
+    unsure = find_unsure(trends)
+    if not unsure:
+        return
+    prefix, names = find_name_prefix(trends), trends.series.names
+    shown = unsure[:_MAX_MEMBERS]
+    room = page.width - INDENT - _UNSURE_WIDTH
+    shortened = page.shorten_names([names[layer.index].removeprefix(prefix) for layer in shown], room)
+    lead = f"{count_rows(trends, len(unsure))} unsure (confidence below {SURE}): "
+    told = [*name_unsure(trends, shown, shortened), *[""] * (len(unsure) - len(shown))]
+    text = page.join_names(told, _MAX_MEMBERS, page.width - INDENT, 3, lead=lead)
+    page.add_paragraph(text, style="dim", max_lines=3)
 
 
 def _share_width(room: int, longest: int, num_changes: int) -> tuple[int, int]:
@@ -76,9 +102,11 @@ def _add_row(page: Page, texts: tuple[str, ...], widths: tuple[int, ...], style:
 
 
 def _add_members(page: Page, trends: Trends, cluster: Cluster) -> None:
-    """A line or two with as many names of members as fit."""
+    """What the members are, and a line or two with as many of their names as fit."""
     prefix, names = find_name_prefix(trends), trends.series.names
     indent = INDENT + 3 + _GAP + len(f"{name_row(trends)}s") + _GAP  # below the trend
+    if cluster.makeup:
+        page.add_paragraph(cluster.makeup, indent=indent, max_lines=2)
     members = [names[index].removeprefix(prefix) for index in cluster.members]
     text = page.join_names(members, _MAX_MEMBERS, page.width - indent, 2)
     page.add_paragraph(text, indent=indent, style="dim", max_lines=2)

@@ -165,6 +165,12 @@ def format_bytes(num_bytes: int) -> str:
     return f"{size:.{max(0, 2 - power)}f} {unit}"
 
 
+def format_share(share: float) -> str:
+    """A share in percent, as one says it: `0.5 %`, `12 %`, `0 %`."""
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 1 or percent == 0 else f"{percent:.1g} %"
+
+
 def format_seconds(seconds: float) -> str:
     """A time in two significant digits, as one says what is not known better: `0.012 s`, `4.6 s`, `79 s`, `3.1 h`."""
     for unit, size in (("days", 86_400), ("h", 3600), ("min", 60), ("s", 1)):

@@ -1,0 +1,82 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from wsanalyze.reports.course import (
+    SURE,
+    describe_phase,
+    describe_range,
+    find_unsure,
+    name_unsure,
+    pick_windows,
+    tabulate_kinds,
+)
+from wsanalyze.trends.base import Phase, Window
+
+
+def make_windows(*moves):
+    """Windows into which so many rows move."""
+    return tuple(Window(i, i + 3, np.zeros(40, np.int64), tuple(range(n)), f"window {i}") for i, n in enumerate(moves))
+
+
+def test_a_range_goes_from_the_checkpoint_before_to_the_one_after(trends):
+    series = trends.series
+    assert describe_range(series, 0, 0) == "steps 0 to 500"
+    assert describe_range(series, 2, 19) == "steps 1000 to 10000"
+    records = [dataclasses.replace(record, step=None) for record in series.checkpoints]
+    records[0] = dataclasses.replace(records[0], label="a\x1bb")
+    unnamed = dataclasses.replace(series, checkpoints=tuple(records))
+    assert describe_range(unnamed, 0, 19) == r"a\x1bb to checkpoint-10000"
+    records[-1] = dataclasses.replace(records[-1], step=10000)
+    assert describe_range(dataclasses.replace(series, checkpoints=tuple(records)), 0, 19) == r"a\x1bb to step 10000"
+
+
+def test_unsure_are_rows_of_clusters_below_the_bound_least_sure_first(trends):
+    unsure = find_unsure(trends)
+    expected = {row for row in range(40) if trends.labels[row] >= 0 and trends.confidence[row] < SURE}
+    assert {layer.index for layer in unsure} == expected
+    confidences = [layer.confidence for layer in unsure]
+    assert confidences == sorted(confidences)
+    assert all(layer.cluster == trends.labels[layer.index] for layer in unsure)
+    assert not find_unsure(dataclasses.replace(trends, confidence=np.full(40, np.nan)))
+    assert not find_unsure(dataclasses.replace(trends, confidence=np.full(40, SURE)))
+
+
+def test_no_unsure_row_is_shown_with_the_bound_itself(trends):
+    (layer,) = find_unsure(dataclasses.replace(trends, confidence=np.where(np.arange(40) == 20, 0.6999, 0.9)))
+    assert name_unsure(trends, [layer], ["x"]) == ["x (0.69 in 1)"]
+    one = dataclasses.replace(trends, clusters=trends.clusters[:1])
+    assert name_unsure(one, [layer], ["x"]) == ["x (0.69)"]
+
+
+def test_the_level_of_a_phase_is_told_once():
+    assert describe_phase(Phase(0, 1, 0.0612, "Calm.")) == "Calm. Median 0.0612."
+    assert describe_phase(Phase(0, 1, 0.0612, "Calm, at 0.0612.")) == "Calm, at 0.0612."
+    assert describe_phase(Phase(0, 1, None, "Calm.")) == "Calm."
+
+
+@pytest.mark.parametrize(
+    ("moves", "shown", "rest"),
+    [
+        ((), [], ""),
+        ((0, 0, 0), [], "No layer moves to another cluster in 3 windows."),
+        ((0, 2), [1], "No layer moves in the other 1 window."),
+        ((1, 2), [0, 1], ""),
+        ((1, 5, 0, 3), [1, 3], "and 1 move in 2 more windows"),
+        ((4, 4, 4), [0, 1], "and 4 moves in 1 more window"),
+    ],
+)
+def test_windows_with_most_moves_are_shown_in_order(trends, moves, shown, rest):
+    picked, text = pick_windows(dataclasses.replace(trends, windows=make_windows(*moves)), 2)
+    assert [window.first for window in picked] == shown
+    assert text == rest
+
+
+def test_kinds_are_a_table_whose_last_line_sums_up_the_rest(kind_trends):
+    header, *lines = tabulate_kinds(kind_trends, 4)
+    assert header[:2] == ("kind", "layers")
+    assert lines[0] == ("conv", "9", "2", "0.610", "0.900", "0.5 %")
+    assert len(lines) == 4
+    _, *short = tabulate_kinds(kind_trends, 1)
+    assert short == [lines[0], ("3 more", str(sum(int(line[1]) for line in lines[1:])), "6", "", "", "")]

@@ -1,0 +1,116 @@
+"""What a short report tells of the course of the training: phases, windows, depth. Words, not layout."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from wsanalyze.reports.text import format_count, format_number, format_share, printable
+from wsanalyze.series import ChangeSeries
+from wsanalyze.trends.base import Phase, Trends, Window
+
+SURE: Final = 0.7
+"""A confidence from which on a row counts as sure of its cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnsureLayer:
+    """A row that could as well belong to another cluster.
+
+    Attributes:
+        index: Its row.
+        cluster: The cluster that it is in.
+        confidence: How clearly it belongs there, below `SURE`.
+    """
+
+    index: int
+    cluster: int
+    confidence: float
+
+
+def describe_range(series: ChangeSeries, first: int, last: int) -> str:
+    """From where to where changes go: "steps 0 to 500", or the labels of checkpoints without steps.
+
+    Args:
+        series: The series.
+        first: Index of the first change.
+        last: Index of the last one, included.
+    """
+    ends = series.checkpoints[series.pairs[first][0]], series.checkpoints[series.pairs[last][1]]
+    steps = [record.step for record in ends]
+    if None not in steps:
+        return f"steps {steps[0]} to {steps[1]}"
+    return " to ".join(printable(record.label) if record.step is None else f"step {record.step}" for record in ends)
+
+
+def find_unsure(trends: Trends) -> list[UnsureLayer]:
+    """Rows whose confidence is low, the least sure first."""
+    low = np.flatnonzero((trends.labels >= 0) & (trends.confidence < SURE))
+    order = low[np.argsort(trends.confidence[low], kind="stable")]
+    return [UnsureLayer(int(row), int(trends.labels[row]), float(trends.confidence[row])) for row in order]
+
+
+def name_unsure(trends: Trends, unsure: Sequence[UnsureLayer], names: Sequence[str]) -> list[str]:
+    """Each with its confidence, and with its cluster where there are several: "fc.weight (0.41 in 2)".
+
+    Args:
+        trends: What to report.
+        unsure: Some of its unsure rows.
+        names: What each is called.
+    """
+    several = len(trends.clusters) > 1
+    return [
+        f"{name} ({min(layer.confidence, SURE - 0.01):.2f}{f' in {layer.cluster}' if several else ''})"
+        for name, layer in zip(names, unsure, strict=True)
+    ]
+
+
+def tabulate_kinds(trends: Trends, limit: int) -> list[tuple[str, ...]]:
+    """How sure the clusters of each kind are: a line of titles, then one of words and numbers for each kind.
+
+    Args:
+        trends: What to report, clustered by kind.
+        limit: Kinds that are listed at most; a last line sums up the others.
+    """
+    lines: list[tuple[str, ...]] = [
+        ("kind", f"{trends.options.noun}s", "trends", "silhouette", "stability", "by chance")
+    ]
+    for part in trends.kinds[:limit]:
+        quality = part.quality
+        chance = "-" if quality.p_value is None else format_share(quality.p_value)
+        numbers = map(format_number, (quality.silhouette, quality.stability))
+        lines.append((part.kind, str(part.size), str(quality.k), *numbers, chance))
+    rest = trends.kinds[limit:]
+    if rest:
+        size, k = sum(part.size for part in rest), sum(part.quality.k for part in rest)
+        lines.append((f"{len(rest)} more", str(size), str(k), "", "", ""))
+    return lines
+
+
+def describe_phase(phase: Phase) -> str:
+    """Its sentence, and its level where the sentence does not give it."""
+    level = format_number(phase.level)
+    return phase.text if phase.level is None or level in phase.text else f"{phase.text} Median {level}."
+
+
+def pick_windows(trends: Trends, limit: int) -> tuple[list[Window], str]:
+    """The windows into which most rows move, in order, and what is to be said of the others.
+
+    Returns:
+        At most `limit` windows, and "" where they are all that there are.
+    """
+    busy = [index for index, window in enumerate(trends.windows) if window.moved]
+    shown = sorted(sorted(busy, key=lambda index: -len(trends.windows[index].moved))[:limit])
+    others = [window for index, window in enumerate(trends.windows) if index not in shown]
+    num_moves = sum(len(window.moved) for window in others)
+    windows = format_count(len(others), "window")
+    if not others:
+        text = ""
+    elif num_moves:
+        text = f"and {format_count(num_moves, 'move')} in {format_count(len(others), 'more window')}"
+    elif shown:
+        text = f"No {trends.options.noun} moves in the other {windows}."
+    else:
+        text = f"No {trends.options.noun} moves to another cluster in {windows}."
+    return [trends.windows[index] for index in shown], text
