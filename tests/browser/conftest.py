@@ -32,5 +32,10 @@ def hostile_trends():
 
 
 @pytest.fixture
+def kind_trends():
+    return example.by_kind(example.example_trends())
+
+
+@pytest.fixture
 def hostile_names():
     return example.HOSTILE_NAMES

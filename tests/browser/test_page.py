@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import itertools
 import os
 import shutil
 
@@ -81,7 +82,7 @@ def _drawn_plots(page):
 def test_every_plot_is_drawn_and_nothing_overflows(open_report, trends, scheme, width):
     page = open_report(trends, color_scheme=scheme, viewport={"width": width, "height": 900})
 
-    assert _drawn_plots(page) == 7
+    assert _drawn_plots(page) == 8
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     for svg in page.locator(".plot .main-svg").all():
         plot = svg.locator("xpath=ancestor::*[contains(@class, 'js-plotly-plot')]")
@@ -268,7 +269,7 @@ def test_everything_but_the_plots_is_there_without_scripts(open_report, trends):
     page = open_report(trends, java_script_enabled=False)
 
     assert _shown_rows(page) == list(trends.series.names)
-    assert page.locator("noscript p:visible").count() == 7
+    assert page.locator("noscript p:visible").count() == 8
     assert page.locator("input:visible, select:visible, button:visible").count() == 0
 
 
@@ -291,3 +292,68 @@ def test_degenerate_trends_are_quiet(open_report, make_trends, example_module, s
     open_report(trends)
     open_report(example_module.without_clusters(trends))
     open_report(example_module.only_states(trends))
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_long_name_of_a_metric_is_not_cut_off(open_report, trends, width):
+    name = "cosine of the angle between successive changes of all weights"
+    series = dataclasses.replace(trends.series, given={name: trends.values})
+    named = dataclasses.replace(trends, series=series, options=dataclasses.replace(trends.options, metric=name))
+    page = open_report(named, viewport={"width": width, "height": 900})
+
+    assert page.locator("#cluster-0 .ytitle tspan").count() > 1
+    for plot in ("#cluster-0", "#alone", "#heatmap-plot", "#depth-plot"):
+        frame = page.locator(plot).bounding_box()
+        for title in page.locator(f"{plot} .ytitle, {plot} .cbtitle text, {plot} .annotation text").all():
+            box = title.bounding_box()
+            assert frame["x"] - 1 <= box["x"]
+            assert box["x"] + box["width"] <= frame["x"] + frame["width"] + 1
+            assert frame["y"] - 1 <= box["y"]
+            assert box["y"] + box["height"] <= frame["y"] + frame["height"] + 1
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("name", ["rwc", "cosine of the angle between successive changes of all weights"])
+def test_titles_stand_outside_of_what_is_drawn(open_report, trends, width, name):
+    series = dataclasses.replace(trends.series, given={name: trends.values})
+    named = dataclasses.replace(trends, series=series, options=dataclasses.replace(trends.options, metric=name))
+    page = open_report(named, viewport={"width": width, "height": 900})
+
+    for plot in ("#cluster-0", "#heatmap-plot", "#depth-plot"):
+        area = page.locator(f"{plot} .nsewdrag").first.bounding_box()
+        title = page.locator(f"{plot} .xtitle").bounding_box()
+        assert title["y"] >= area["y"] + area["height"]
+    page.locator("#heatmap-plot").scroll_into_view_if_needed()
+    notes = [note.bounding_box() for note in page.locator("#heatmap-plot .annotation text").all()]
+    bar = page.locator("#heatmap-plot .cbfills").bounding_box()
+    for above, below in itertools.pairwise([*reversed(notes), bar]):
+        assert above["y"] + above["height"] <= below["y"] + 1 or above["x"] + above["width"] <= below["x"]
+
+
+def test_depth_shows_the_metric_and_its_centre(open_report, trends):
+    page = open_report(trends)
+    drawn = page.locator("#depth-plot").evaluate("(plot) => plot.data.map((trace) => [trace.type, trace.y])")
+
+    assert [kind for kind, _ in drawn] == ["heatmap", "scatter", "scatter"]
+    assert drawn[0][1] == list(trends.depth.depths)
+    first, last = trends.depth.depths[0], trends.depth.depths[-1]
+    np.testing.assert_allclose(drawn[1][1], first + trends.depth.centre * (last - first), rtol=1e-4)
+
+
+def test_phases_are_parted_where_they_meet(open_report, trends):
+    page = open_report(trends)
+    place = "document.querySelector('#cluster-0').layout.shapes.map((shape) => shape.x0)"
+
+    page.get_by_label("Horizontal axis").select_option("even")
+    assert page.evaluate(place) == [9.5]
+    page.get_by_label("Horizontal axis").select_option("steps")
+    assert page.evaluate(place) == [5250]
+
+
+def test_each_kind_has_a_map_of_its_own(open_report, kind_trends):
+    page = open_report(kind_trends)
+    names = "document.querySelector('#scatter-plot').data.map((trace) => trace.name)"
+
+    assert all(name.startswith(("cluster 0", "cluster 1", "outlier")) for name in page.evaluate(names))
+    page.locator("#map-kind").select_option("linear")
+    assert [name[:9] for name in page.evaluate(names)][:2] == ["cluster 6", "cluster 7"]

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from wsanalyze.errors import ReportError
 from wsanalyze.reports.html import HtmlReporter
 from wsanalyze.reports.html_data import collect_plot_data, metric_words, order_layers
-from wsanalyze.reports.html_page import describe_page, sign_of
+from wsanalyze.reports.html_lines import sign_of
+from wsanalyze.reports.html_page import describe_page
 from wsanalyze.reports.text import printable
 from wsanalyze.series import Kind
 
@@ -96,6 +97,8 @@ def test_sections_stand_in_the_order_people_read_them(document):
         "heatmap",
         "trends",
         "map",
+        "depth",
+        "time",
         "layers",
         "checkpoints",
         "skipped",
@@ -120,7 +123,7 @@ def test_ids_are_unique_and_every_reference_leads_somewhere(document):
 
 def test_every_plot_has_a_role_a_summary_and_a_line_for_readers_without_scripts(document):
     plots = [e for e in document.elements if e.attributes.get("class") == "plot"]
-    assert len(plots) == 3 + 3 + 1
+    assert len(plots) == 3 + 3 + 1 + 1
     for plot in plots:
         assert plot.attributes["role"] == "img"
         assert plot.attributes["aria-label"]
@@ -140,6 +143,10 @@ def test_text_and_tables_need_no_script(trends):
         *trends.notes,
         *trends.series.names,
         *(cluster.summary for cluster in trends.clusters),
+        *(cluster.makeup for cluster in trends.clusters),
+        *(phase.text for phase in trends.phases),
+        *(window.text for window in trends.windows),
+        trends.depth.text,
         *(event.text for event in trends.all_events),
         *(skip.name for skip in trends.series.skips),
         *(record.label for record in trends.series.checkpoints),
@@ -173,7 +180,7 @@ def test_degenerate_trends_still_make_a_page(make_trends, example_module, size, 
 
     document = Document(render(trends))
 
-    assert len(document.all("section")) == 9
+    assert len(document.all("section")) == 11
     assert len(document.data["values"]) == size[0]
 
 
@@ -363,6 +370,56 @@ def test_the_log_is_told_in_words_and_drawn_where_there_is_a_change(trends, make
     document = Document(render(make_trends(3, 3)))
     assert document.data["log"] is None
     assert "trainer" not in document.visible
+
+
+def test_unsure_members_are_marked_and_listed_with_their_confidence(trends):
+    page = describe_page(trends)
+    unsure = [row for row in range(40) if trends.labels[row] >= 0 and trends.confidence[row] < 0.7]
+    assert {line.name for line in page.unsure} == {trends.series.names[row] for row in unsure}
+    marked = [member for cluster in page.clusters for member in cluster.members if member.unsure is not None]
+    assert {member.name: member.unsure for member in marked} == {
+        trends.series.names[row]: trends.confidence[row] for row in unsure
+    }
+    items = [e.text for e in Document(render(trends)).all("li") if "unsure, " in e.text]
+    assert len(items) == len(unsure)
+    assert not any("0.70" in item for item in items)
+    sure = dataclasses.replace(trends, confidence=np.where(trends.labels < 0, np.nan, 0.9))
+    assert "unsure" not in Document(render(sure)).visible
+
+
+def test_chance_is_a_share_or_a_dash(trends):
+    assert "0.5 % of simulated tables" in Document(render(trends)).visible
+    unknown = dataclasses.replace(trends, quality=dataclasses.replace(trends.quality, p_value=None))
+    assert "By chance- of simulated" in Document(render(unknown)).visible
+
+
+def test_kinds_have_titles_a_table_and_a_map_each(kind_trends, trends):
+    document = Document(render(kind_trends))
+    assert "Cluster 2 of pointwise: high throughout" in document.visible
+    lines = [e.text for e in document.all("tr") if "well apart" in e.text]
+    assert [re.match("[a-z]+", line)[0] for line in lines] == ["conv", "pointwise", "depthwise", "linear"]
+    assert "each kind by itself" in document.visible
+    options = [e.text for e in document.all("option")]
+    assert [option for option in options if option in document.data["kinds"]] == document.data["kinds"]
+    plain = Document(render(trends))
+    assert "map-kind" not in {e.attributes.get("id") for e in plain.elements}
+    assert plain.data["kinds"] == []
+
+
+def test_depth_phases_and_windows_are_there_or_missed(trends, make_trends):
+    document = Document(render(trends))
+    assert document.data["depth"]["depths"] == list(trends.depth.depths)
+    np.testing.assert_allclose(document.data["depth"]["centre"], trends.depth.centre, rtol=1e-4)
+    assert document.data["phases"] == [10]
+    assert "steps 0 to 5000" in document.visible
+    line = next(e.text for e in document.all("tr") if e.text.startswith("steps 1000 to 3500"))
+    assert line == f"steps 1000 to 350031{trends.windows[1].text}"
+    small = Document(render(make_trends(3, 3)))
+    assert small.data["depth"] is None
+    assert "depth-plot" not in {e.attributes.get("id") for e in small.elements}
+    for words in ("too few depths", "No change of course", "too few changes"):
+        assert words in small.visible
+        assert words not in document.visible
 
 
 # --- writing

@@ -10,7 +10,7 @@ from wsanalyze.reports.base import Destination
 from wsanalyze.reports.files import write_text
 from wsanalyze.reports.html_data import collect_plot_data
 from wsanalyze.reports.html_page import describe_page
-from wsanalyze.reports.text import format_bytes, format_count, format_number, printable
+from wsanalyze.reports.text import format_bytes, format_count, format_number, format_share, printable
 from wsanalyze.trends.base import Trends
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _make_environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=format_number, bytesize=format_bytes, count=_count)
+    environment.filters.update(number=format_number, bytesize=format_bytes, share=format_share, count=_count)
     return environment
 
 

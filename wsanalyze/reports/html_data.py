@@ -25,7 +25,8 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
         JSON values: every name printable, every float rounded to 5 significant digits, NaN as None. `layers` holds
         lists of length L, `values` has shape (L, P), `states` lists [layer, change, word, absolute change or None]
         of each cell that has a state, `touched` [layer, change, word] of each cell that the method touched. `log` is
-        that of `collect_log`.
+        that of `collect_log`. `phases` holds the first change of each phase but the first; `depth` the depths, length
+        D, the median at each, shape (D, P), and the centre of mass, length P.
     """
     series = trends.series
     title, unit = metric_words(trends.options.metric)
@@ -47,6 +48,7 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
             {
                 "id": cluster.id,
                 "summary": printable(cluster.summary),
+                "kind": None if cluster.kind is None else printable(cluster.kind),
                 "members": list(cluster.members),
                 **{
                     name: _rounded(np.array(getattr(cluster, name), dtype=np.float64))
@@ -58,6 +60,9 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
         "points": _rounded(trends.points[:, :2]),
         "explained": _rounded(trends.explained[:2]),
         "log": collect_log(series),
+        "kinds": [printable(part.kind) for part in trends.kinds],
+        "depth": _list_depth(trends),
+        "phases": [phase.first for phase in trends.phases[1:]],
     }
 
 
@@ -89,6 +94,17 @@ def _list_changes(trends: Trends) -> list[dict[str, Any]]:
         }
         for before, after in trends.series.pairs
     ]
+
+
+def _list_depth(trends: Trends) -> dict[str, Any] | None:
+    profile = trends.depth
+    if profile is None:
+        return None
+    return {
+        "depths": list(profile.depths),
+        "values": _rounded(profile.values),
+        "centre": _rounded(profile.centre),
+    }
 
 
 def _list_states(trends: Trends) -> list[list[Any]]:

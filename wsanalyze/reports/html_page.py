@@ -7,85 +7,27 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from wsanalyze.reports.course import SURE
+from wsanalyze.reports.html_course import describe_cluster, describe_phases, describe_unsure, describe_windows
 from wsanalyze.reports.html_data import metric_words
+from wsanalyze.reports.html_lines import (
+    ClusterLine,
+    EventLine,
+    Fact,
+    LayerLine,
+    PhaseLine,
+    SkipGroup,
+    UnsureLine,
+    WindowLine,
+    sign_of,
+)
 from wsanalyze.reports.summary import count_rows, explain_nothing, name_row
 from wsanalyze.reports.text import format_bytes, format_count, format_number, sparkline
 from wsanalyze.reports.training_log import collect_log, describe_log
 from wsanalyze.series import CheckpointRecord, Event, Provenance, Skip, State, StateArray
-from wsanalyze.trends.base import Cluster, Quality, TrendOptions, Trends
+from wsanalyze.trends.base import KindQuality, Quality, TrendOptions, Trends
 
-MARKS: Final = "●■◆▲▼✚✖★"
-"""The mark of each cluster, beside its colour; plots.js draws the same ones."""
-_NUM_COLOURS: Final = 7
-_ALONE: Final = "-"
 _SPARKLINE_WIDTH: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """How a cluster is told from others: never by colour alone."""
-
-    text: str
-    mark: str
-    colour: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One figure of the strip at the top."""
-
-    value: str
-    name: str
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LayerLine:
-    """One line of the table of layers; `None` where there is no number."""
-
-    index: int
-    name: str
-    kind: str
-    depth: int
-    shape: str
-    numel: int
-    sign: Sign
-    cluster: int
-    confidence: float | None
-    mean: float | None
-    last: float | None
-    last_text: str
-    curve: str
-    states: str
-    num_states: int
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterLine:
-    """One cluster with its members by name."""
-
-    id: int
-    sign: Sign
-    summary: str
-    members: tuple[str, ...]
-    median: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class EventLine:
-    """One event, with the label of the checkpoint where it is first seen."""
-
-    kind: str
-    where: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class SkipGroup:
-    """Tensors that are in no row for the same reason."""
-
-    reason: str
-    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +51,13 @@ class Page:
     has_points: bool
     has_curves: bool
     has_alone_curves: bool
+    has_depth: bool
+    depth_text: str | None
+    phases: tuple[PhaseLine, ...]
+    windows: tuple[WindowLine, ...]
+    unsure: tuple[UnsureLine, ...]
+    sure: float
+    kinds: tuple[KindQuality, ...]
     clusters: tuple[ClusterLine, ...]
     alone: tuple[LayerLine, ...]
     layers: tuple[LayerLine, ...]
@@ -154,7 +103,14 @@ def describe_page(trends: Trends) -> Page:
         has_points=has_points,
         has_curves=bool(trends.clusters) or has_alone_curves,
         has_alone_curves=has_alone_curves,
-        clusters=tuple(_describe_cluster(cluster, series.names) for cluster in trends.clusters),
+        has_depth=trends.depth is not None and bool(np.isfinite(trends.depth.values).any()),
+        depth_text=None if trends.depth is None else trends.depth.text,
+        phases=describe_phases(trends),
+        windows=describe_windows(trends),
+        unsure=describe_unsure(trends),
+        sure=SURE,
+        kinds=trends.kinds,
+        clusters=tuple(describe_cluster(trends, cluster) for cluster in trends.clusters),
         alone=tuple(line for line in layers if line.cluster < 0),
         layers=layers,
         checkpoints=series.checkpoints,
@@ -167,13 +123,6 @@ def describe_page(trends: Trends) -> Page:
         provenance=series.provenance,
         options=trends.options,
     )
-
-
-def sign_of(cluster: int, *, outlier: bool = False) -> Sign:
-    """Colour, mark and word of a cluster, or of a layer that is in none."""
-    if cluster < 0:
-        return Sign("outlier" if outlier else "none", "✳" if outlier else _ALONE, "alone")
-    return Sign(str(cluster), MARKS[cluster % len(MARKS)], f"c{cluster % _NUM_COLOURS}")
 
 
 def _collect_facts(trends: Trends) -> tuple[Fact, ...]:
@@ -232,17 +181,6 @@ def _describe_last(curve: NDArray[np.float64], states: StateArray) -> str:
     return format_number(float(curve[-1])) if state is None else str(state)
 
 
-def _describe_cluster(cluster: Cluster, names: tuple[str, ...]) -> ClusterLine:
-    numbers = [value for value in cluster.median if value is not None]
-    return ClusterLine(
-        id=cluster.id,
-        sign=sign_of(cluster.id),
-        summary=cluster.summary,
-        members=tuple(names[member] for member in cluster.members),
-        median=float(np.median(numbers)) if numbers else None,
-    )
-
-
 def _describe_event(event: Event, checkpoints: tuple[CheckpointRecord, ...]) -> EventLine:
     where = "" if event.checkpoint is None else checkpoints[event.checkpoint].label
     return EventLine(event.kind, where, event.text)
@@ -266,9 +204,9 @@ def _summarize_heatmap(trends: Trends, values: NDArray[np.float64], metric: str)
 
 
 def _summarize_scatter(trends: Trends) -> str:
-    placed = int(np.isfinite(trends.points).all(axis=1).sum()) if trends.points.size else 0
+    placed = int(np.isfinite(trends.points[:, 0]).sum()) if trends.points.size else 0
     shares = " and ".join(f"{100 * share:.0f} %" for share in trends.explained[:2])
-    explained = f"; the components shown explain {shares} of the variance" if shares else ""
+    explained = f"; the components shown explain {shares} of the variance" if shares and not trends.kinds else ""
     return f"{placed} of {count_rows(trends, len(trends.series.rows))} placed{explained}."
 
 

@@ -33,7 +33,18 @@
     return size >= 1e-3 && size < 1e5 ? String(Number(value.toPrecision(3))) : value.toExponential(2).replace("e+", "e");
   }
   const unit = metric.unit === "ratio" || metric.unit === "share" ? "" : ` ${plain(metric.unit)}`;
-  const valueTitle = plain(`${metric.title}${metric.unit ? ` (${metric.unit})` : ""}`);
+  const valueWords = `${metric.title}${metric.unit && !metric.title.includes(metric.unit) ? ` (${metric.unit})` : ""}`;
+  // The lines of a title beside an axis or a colour bar that is so long: what does not fit would be cut off.
+  function titleLines(room) {
+    const lines = [""];
+    for (const word of valueWords.split(" ")) {
+      const longer = `${lines.at(-1)} ${word}`.trim();
+      if (longer.length * 6.5 <= room || !lines.at(-1)) lines[lines.length - 1] = longer;
+      else lines.push(word);
+    }
+    return lines.map(plain);
+  }
+  const valueTitle = (room) => titleLines(room).join("<br>");
   const clusterWord = (layer) => layers.cluster[layer] < 0 ? (layers.outlier[layer] ? "outlier, in no cluster" : "in no cluster") : `cluster ${layers.cluster[layer]}`;
 
   // --- numbers
@@ -144,9 +155,8 @@
       return `${plain(shortenName(layers.name[layer], nameWidth))} <span style="color:${clusterColour(id)}">${mark}</span>`;
     });
     const all = finite(data.values.flat());
-    const bounds = extent(isSigned ? all : all.filter((value) => value > 0).map(Math.log10)) ?? [-1, 0];
-    // A value of 0 that has no state (no weight flips its sign) is the lowest colour there is.
-    const shade = (value) => (isSigned ? value : value > 0 ? Math.log10(value) : bounds[0]);
+    const bounds = shadeBounds(all);
+    const shade = shader(bounds);
     const stateOf = (layer, change) => states.get(layer * changes.length + change);
     const cells = order.map((layer) => data.values[layer].map((value, change) => (value === null || stateOf(layer, change) ? null : shade(value))));
     const greys = order.map((layer) => data.values[layer].map((value, change) => {
@@ -157,15 +167,13 @@
     const rowHeight = Math.min(22, Math.max(14, 240 / order.length));
     const plotHeight = Math.min(820, Math.max(90, order.length * rowHeight));
     const wide = width >= 640 && plotHeight >= 200; // else the colour bar lies on top
+    const inner = width - nameWidth * 7 - (wide ? 110 : 20);
     const shared = { type: "heatmap", text: texts, hovertemplate: "%{text}<extra></extra>", xgap: changes.length <= width / 12 ? 1 : 0, ygap: plotHeight / order.length >= 10 ? 1 : 0 };
     const traces = [
       { ...shared, z: greys, zmin: 0, zmax: 1, colorscale: [[0, colour("state")], [1, colour("unchanged")]], showscale: false },
-      { ...shared, z: cells, zmin: bounds[0], zmax: bounds[1] > bounds[0] ? bounds[1] : bounds[0] + 1, colorscale: COLOURS, showscale: all.length > 0,
-        colorbar: { ...colourTicks(bounds), title: { text: valueTitle, side: wide ? "right" : "top", font: { size: 12 } }, outlinewidth: 0, ticklen: 4,
-          ...(wide ? { thickness: 12, len: 1, lenmode: "fraction", xpad: 14 } : { orientation: "h", thickness: 10, y: 1, yanchor: "bottom", x: 0.5, ypad: 8 }) } },
+      { ...shared, z: cells, ...colouring(bounds, wide, wide ? plotHeight : inner), showscale: all.length > 0 },
     ];
     const limits = { x: [-0.5, changes.length - 0.5], y: [order.length - 0.5, -0.5] };
-    const inner = width - nameWidth * 7 - (wide ? 110 : 20);
     const ticks = (x, y) => ({ x: endTicks(inner, x), y: indexTicks(labels, y, Math.floor(plotHeight / 13)) });
     const both = ticks(limits.x, limits.y);
     const shapes = [];
@@ -178,13 +186,14 @@
         }
       });
     }
+    const barLines = 16 * titleLines(inner).length;
     // The title of the axis stands on top: automargin leaves no room for it beside names of any length.
     const nameFont = { size: 11, family: "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace" };
     Plotly.react(div, traces, layout(div, {
-      height: plotHeight + (wide ? 84 : 150), shapes, margin: { l: 40, r: 8, t: wide ? 26 : 92, b: 52 },
+      height: plotHeight + (wide ? 84 : 134 + barLines), shapes, margin: { l: 40, r: 8, t: wide ? 26 : 76 + barLines, b: 52 },
       xaxis: axis(endTitle(width), { ...both.x, range: limits.x, showgrid: false, minallowed: limits.x[0], maxallowed: limits.x[1] }),
       yaxis: axis("", { ...both.y, range: limits.y, showgrid: false, tickfont: nameFont, ticks: "", minallowed: limits.y[1], maxallowed: limits.y[0] }),
-      annotations: [{ text: `layer (by ${value})${wide ? ", with the mark of its cluster" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: wide ? 4 : 62, showarrow: false, font: { size: 12 } }],
+      annotations: [...barTitle(wide, inner), { text: `layer (by ${value})${wide ? ", with the mark of its cluster" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: wide ? 4 : 46 + barLines, showarrow: false, font: { size: 12 } }],
     }), CONFIG);
     div.removeAllListeners?.("plotly_relayout");
     div.on("plotly_relayout", (change) => {
@@ -193,6 +202,18 @@
       Plotly.relayout(div, { "xaxis.tickvals": x.tickvals, "xaxis.ticktext": x.ticktext, "yaxis.tickvals": y.tickvals, "yaxis.ticktext": y.ticktext });
     });
   }
+  function shadeBounds(values) {
+    return extent(isSigned ? values : values.filter((value) => value > 0).map(Math.log10)) ?? [-1, 0];
+  }
+  // A value of 0 that has no state (no weight flips its sign) is the lowest colour there is.
+  const shader = (bounds) => (value) => (isSigned ? value : value > 0 ? Math.log10(value) : bounds[0]);
+  function colouring(bounds, wide, room) {
+    return { zmin: bounds[0], zmax: bounds[1] > bounds[0] ? bounds[1] : bounds[0] + 1, colorscale: COLOURS,
+      colorbar: { ...colourTicks(bounds), ...(wide ? { title: { text: valueTitle(room), side: "right", font: { size: 12 } } } : {}), outlinewidth: 0, ticklen: 4,
+        ...(wide ? { thickness: 12, len: 1, lenmode: "fraction", xpad: 14 } : { orientation: "h", thickness: 10, y: 1, yanchor: "bottom", x: 0.5, ypad: 8 }) } };
+  }
+  // Where the colour bar lies on top, its title is a note of its own: with two lines, plotly.js would misplace the others.
+  const barTitle = (wide, room) => wide ? [] : [{ text: valueTitle(room), xref: "paper", yref: "paper", x: 0.5, y: 1, yanchor: "bottom", yshift: 44, showarrow: false, font: { size: 12 } }];
   // Round numbers on the bar: powers of ten, with 2 and 5 between them where the range is short.
   function colourTicks([low, high]) {
     if (isSigned) return {};
@@ -245,7 +266,14 @@
   }
   function curveLayout(div, range) {
     const x = stepAxis(div, "training step after the change", endTitle(roomFor(div)));
-    return layout(div, { height: 280, margin: { l: 62, r: 10, t: 10, b: 48 }, xaxis: x, yaxis: axis(valueTitle, valueAxis(range)) });
+    const shapes = data.phases.filter((change) => change > 0).map((change) => phaseLine(change));
+    return layout(div, { height: 280, margin: { l: 62, r: 10, t: 10, b: 48 }, xaxis: x, yaxis: axis(valueTitle(210), valueAxis(range)), shapes });
+  }
+  // A phase begins between the change before and its own first one.
+  function phaseLine(change) {
+    const x = places();
+    const place = (x[change - 1] + x[change]) / 2;
+    return { type: "line", x0: place, x1: place, yref: "paper", y0: 0, y1: 1, line: { color: colour("muted"), width: 1, dash: "dot" }, layer: "below" };
   }
   // The same for curves and log. Where there is a log, it starts at the first checkpoint, where the first change does.
   function stepAxis(div, scaledTitle, evenTitle) {
@@ -266,7 +294,7 @@
   function drawCluster(div, cluster, range) {
     const ink = clusterColour(cluster.id);
     const x = places();
-    const others = clusters.filter((other) => other !== cluster).map((other) => ({
+    const others = clusters.filter((other) => other !== cluster && other.kind === cluster.kind).map((other) => ({
       type: "scatter", mode: "lines", x, y: positive(other.median), hoverinfo: "skip", line: { color: colour("faint"), width: 1.2 } }));
     const outline = outlineBand(x, positive(cluster.low), positive(cluster.high));
     const band = { type: "scatter", mode: "lines", ...outline, fill: "toself", fillcolor: withAlpha(ink, 0.2), line: { width: 0 }, hoverinfo: "skip" };
@@ -322,15 +350,44 @@
     }), CONFIG);
   }
 
+  // --- depth
+  function drawDepth(div) {
+    const { depths, values, centre } = data.depth;
+    const width = roomFor(div);
+    const plotHeight = Math.min(420, Math.max(160, depths.length * 14));
+    const wide = width >= 640;
+    const inner = width - 70 - (wide ? 110 : 20);
+    const bounds = shadeBounds(finite(values.flat()));
+    const shade = shader(bounds);
+    const words = (depth, change) => values[depth][change] === null ? "no number" : `median ${number(values[depth][change])}${unit}`;
+    const [first, last] = [depths[0], depths.at(-1)];
+    const cells = { type: "heatmap", y: depths, z: values.map((row) => row.map((value) => (value === null ? null : shade(value)))), hoverongaps: false,
+      text: depths.map((depth, index) => changes.map((_, change) => `depth ${depth}<br>${spans[change]}<br>${words(index, change)}`)),
+      hovertemplate: "%{text}<extra></extra>", ...colouring(bounds, wide, wide ? plotHeight : inner) };
+    const line = { type: "scatter", mode: changes.length === 1 ? "markers" : "lines", x: centre.map((_, change) => change),
+      y: centre.map((place) => (place === null ? null : first + place * (last - first))), hoverinfo: "skip" };
+    const x = [-0.5, changes.length - 0.5];
+    const barLines = 16 * titleLines(inner).length;
+    Plotly.react(div, [cells, { ...line, line: { color: "#000000", width: 5 }, marker: { color: "#000000", size: 10 } }, { ...line, line: { color: "#ffffff", width: 2.4 }, marker: { color: "#ffffff", size: 7 } }], layout(div, {
+      height: plotHeight + (wide ? 84 : 120 + barLines), margin: { l: 56, r: 8, t: wide ? 12 : 62 + barLines, b: 52 }, plot_bgcolor: colour("state"), annotations: barTitle(wide, inner),
+      xaxis: axis(endTitle(width), { ...endTicks(inner, x), range: x, showgrid: false }),
+      yaxis: axis("depth, first layer on top", { range: [last + (last - depths.at(-2)) / 2, first - (depths[1] - first) / 2], showgrid: false, ticks: "outside" }),
+    }), CONFIG);
+  }
+
   // --- map
   function drawScatter(div) {
     const width = roomFor(div);
-    const flat = data.explained.length < 2; // one component: the depth of a layer takes the place of the second
+    const chosen = byId("map-kind");
+    const kind = chosen ? data.kinds[Number(chosen.value)] : null;
+    const shown = layers.name.flatMap((_, layer) => (data.points[layer].length && data.points[layer][0] !== null && (kind === null || layers.kind[layer] === kind) ? [layer] : []));
+    // one component: the depth of a layer takes the place of the second
+    const flat = shown.every((layer) => (data.points[layer][1] ?? null) === null);
     const groups = [...clusters.map((cluster) => ({ id: cluster.id, name: `cluster ${cluster.id}: ${cluster.summary}`, test: (layer) => layers.cluster[layer] === cluster.id })),
       { id: -1, name: "outlier", test: (layer) => layers.cluster[layer] < 0 && layers.outlier[layer] },
       { id: -2, name: "in no cluster", test: (layer) => layers.cluster[layer] < 0 && !layers.outlier[layer] }];
     const traces = groups.flatMap(({ id, name, test }) => {
-      const members = data.points.flatMap((point, layer) => (test(layer) && point.length && point.every((value) => value !== null) ? [layer] : []));
+      const members = shown.filter(test);
       if (!members.length) return [];
       const lines = id === -1 ? { width: 2, color: clusterColour(id) } : { width: 1, color: colour("paper") };
       const symbol = id === -1 ? "asterisk-open" : id === -2 ? "circle-open" : SYMBOLS[id % SYMBOLS.length];
@@ -339,7 +396,7 @@
         text: members.map((layer) => `${layerTexts[layer]}${layers.confidence[layer] === null ? "" : `, confidence ${layers.confidence[layer].toFixed(2)}`}`),
         hovertemplate: "%{text}<extra></extra>", marker: { symbol, size: id === -1 ? 11 : 9, color: clusterColour(id), line: lines } }];
     });
-    const share = (index) => `component ${index + 1} (no unit; ${Math.round(100 * data.explained[index])} % of the variance)`;
+    const share = (index) => `component ${index + 1} (no unit${kind === null ? `; ${Math.round(100 * data.explained[index])} % of the variance` : ""})`;
     const legendRows = width < 900 ? traces.length : Math.ceil(traces.length / 3);
     Plotly.react(div, traces, layout(div, {
       height: 440 + legendRows * 20, showlegend: true, margin: { l: 62, r: 12, t: 16 + legendRows * 20, b: 48 },
@@ -351,15 +408,18 @@
   // --- all of it
   const heatmap = document.getElementById("heatmap-plot");
   const scatter = document.getElementById("scatter-plot");
+  const depth = document.getElementById("depth-plot");
   const byId = (id) => document.getElementById(id);
   function drawAll() {
     if (heatmap) drawHeatmap(heatmap);
     drawCurves();
     if (scatter) drawScatter(scatter);
+    if (depth) drawDepth(depth);
   }
   if (!canScale) spacing.closest("label").remove();
   spacing.value = prefersScale() ? "steps" : "even";
   byId("order").addEventListener("change", () => heatmap && drawHeatmap(heatmap));
+  byId("map-kind")?.addEventListener("change", () => scatter && drawScatter(scatter));
   byId("members").addEventListener("change", drawCurves);
   spacing.addEventListener("change", drawCurves);
   for (const button of document.querySelectorAll("[data-save]")) {

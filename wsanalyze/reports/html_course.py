@@ -1,0 +1,54 @@
+"""Clusters, phases and windows as lines of the HTML report."""
+
+import numpy as np
+
+from wsanalyze.reports.course import SURE, describe_range, find_unsure
+from wsanalyze.reports.html_lines import ClusterLine, MemberLine, PhaseLine, UnsureLine, WindowLine, sign_of
+from wsanalyze.trends.base import Cluster, Trends
+
+
+def describe_cluster(trends: Trends, cluster: Cluster) -> ClusterLine:
+    """A cluster with its members, those marked that are unsure."""
+    numbers = [value for value in cluster.median if value is not None]
+    confidences = trends.confidence
+    return ClusterLine(
+        id=cluster.id,
+        sign=sign_of(cluster.id),
+        summary=cluster.summary,
+        kind=cluster.kind,
+        makeup=cluster.makeup,
+        members=tuple(
+            MemberLine(trends.series.names[row], float(confidences[row]) if confidences[row] < SURE else None)
+            for row in cluster.members
+        ),
+        median=float(np.median(numbers)) if numbers else None,
+    )
+
+
+def describe_unsure(trends: Trends) -> tuple[UnsureLine, ...]:
+    """Rows whose confidence is low, the least sure first."""
+    names = trends.series.names
+    return tuple(
+        UnsureLine(names[layer.index], sign_of(layer.cluster), layer.confidence) for layer in find_unsure(trends)
+    )
+
+
+def describe_phases(trends: Trends) -> tuple[PhaseLine, ...]:
+    """The parts of the training, in order."""
+    return tuple(
+        PhaseLine(describe_range(trends.series, phase.first, phase.last), phase.text, phase.level)
+        for phase in trends.phases
+    )
+
+
+def describe_windows(trends: Trends) -> tuple[WindowLine, ...]:
+    """The sliding windows, in order."""
+    return tuple(
+        WindowLine(
+            describe_range(trends.series, window.first, window.last),
+            len(np.unique(window.labels[window.labels >= 0])),
+            len(window.moved),
+            window.text,
+        )
+        for window in trends.windows
+    )

@@ -1,0 +1,121 @@
+"""The lines that the HTML report is made of: plain data, whose strings are raw and become harmless in the template."""
+
+from dataclasses import dataclass
+from typing import Final
+
+MARKS: Final = "●■◆▲▼✚✖★"
+"""The mark of each cluster, beside its colour; plots.js draws the same ones."""
+_NUM_COLOURS: Final = 7
+_ALONE: Final = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """How a cluster is told from others: never by colour alone."""
+
+    text: str
+    mark: str
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One figure of the strip at the top."""
+
+    value: str
+    name: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerLine:
+    """One line of the table of layers; `None` where there is no number."""
+
+    index: int
+    name: str
+    kind: str
+    depth: int
+    shape: str
+    numel: int
+    sign: Sign
+    cluster: int
+    confidence: float | None
+    mean: float | None
+    last: float | None
+    last_text: str
+    curve: str
+    states: str
+    num_states: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberLine:
+    """A member of a cluster, with its confidence where that is low."""
+
+    name: str
+    unsure: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterLine:
+    """One cluster with its members."""
+
+    id: int
+    sign: Sign
+    summary: str
+    kind: str | None
+    makeup: str
+    members: tuple[MemberLine, ...]
+    median: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnsureLine:
+    """A layer that could as well be in another cluster."""
+
+    name: str
+    sign: Sign
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseLine:
+    """One part of the training."""
+
+    where: str
+    text: str
+    level: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowLine:
+    """The trends within one sliding window."""
+
+    where: str
+    num_clusters: int
+    num_moved: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventLine:
+    """One event, with the label of the checkpoint where it is first seen."""
+
+    kind: str
+    where: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SkipGroup:
+    """Tensors that are in no row for the same reason."""
+
+    reason: str
+    names: tuple[str, ...]
+
+
+def sign_of(cluster: int, *, outlier: bool = False) -> Sign:
+    """Colour, mark and word of a cluster, or of a layer that is in none."""
+    if cluster < 0:
+        return Sign("outlier" if outlier else "none", "✳" if outlier else _ALONE, "alone")
+    return Sign(str(cluster), MARKS[cluster % len(MARKS)], f"c{cluster % _NUM_COLOURS}")
