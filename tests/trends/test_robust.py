@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsanalyze.trends.base import TrendOptions
-from wsanalyze.trends.features import make_curves, tame_again
+from wsanalyze.trends.features import make_curves
 from wsanalyze.trends.find import find_trends
+from wsanalyze.trends.taming import tame_again
 
 
 def agreement(first, second) -> float:

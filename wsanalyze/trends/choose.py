@@ -1,10 +1,19 @@
 """How many trends there are, where one is an answer like any other."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from wsanalyze.trends.cluster import FloatArray, KMeansFit, fit_kmeans, mean_by_label, spread_within
+from wsanalyze.trends.cluster import (
+    FloatArray,
+    KMeansFit,
+    LabelArray,
+    fit_kmeans,
+    mean_by_label,
+    spread_within,
+    weigh,
+)
 
 MAX_CLUSTERS: Final = 12
 LEAST_SEPARATION: Final = 4.0
@@ -15,82 +24,126 @@ _CHANCE_WEIGHT: Final = 2.0
 _POOLED_WEIGHT: Final = 10.0
 _NUM_NULLS: Final = 39
 _NULL_LEVEL: Final = 0.05
+_MAX_POINTS: Final = 2000
 
 
-def choose_clusters(points: FloatArray, noise: float, seed: int) -> KMeansFit:
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """A clustering whose number of clusters was chosen.
+
+    Attributes:
+        labels: int64 of shape (n,), from 0 without holes.
+        p_value: See `compare_with_one_trend`; None where only one cluster was considered.
+    """
+
+    labels: LabelArray
+    p_value: float | None = None
+
+
+def choose_clusters(points: FloatArray, noise: FloatArray, seed: int) -> Choice:
     """Cluster points into as many clusters as lie apart, perhaps one.
 
     The largest k is taken at which every two clusters are separated. A clustering into two or more must then be
-    tighter than those of 39 simulated tables that have one trend: normal points of the same covariance.
+    tighter than those of 39 simulated tables that have one trend. Of more than 2000 points, 2000 decide.
 
     Args:
         points: float64 of shape (n, K), finite, n >= 1.
-        noise: Standard deviation of the noise along each axis.
+        noise: float64 of shape (n,): standard deviation of the noise of each point along each axis.
         seed: Seed of starts and simulated tables.
 
     Returns:
         The clustering; some of its clusters may have one member only.
     """
-    one = fit_kmeans(points, 1, seed)
-    for k in range(min(MAX_CLUSTERS, len(points) // 2), 1, -1):
-        fit = fit_kmeans(points, k, seed)
-        if fit.k == k and measure_separation(points, fit, noise) >= LEAST_SEPARATION:
-            return fit if beats_one_trend(points, fit, one.inertia, seed) else one
-    return one
+    part = np.unique(np.linspace(0, len(points) - 1, min(len(points), _MAX_POINTS)).astype(np.intp))
+    some, its_noise = points[part], noise[part]
+    weights = weigh(its_noise)
+    for k in range(min(MAX_CLUSTERS, len(some) // 2), 1, -1):
+        fit = fit_kmeans(some, k, seed, weights=weights)
+        if fit.k == k and measure_separation(some, fit.labels, its_noise) >= LEAST_SEPARATION:
+            p_value = compare_with_one_trend(some, fit, its_noise, seed)
+            if p_value > _NULL_LEVEL:
+                return Choice(np.zeros(len(points), dtype=np.int64), p_value)
+            return Choice(_assign(points, fit), p_value)
+    return Choice(np.zeros(len(points), dtype=np.int64))
 
 
-def measure_separation(points: FloatArray, fit: KMeansFit, noise: float) -> float:
+def _assign(points: FloatArray, fit: KMeansFit) -> LabelArray:
+    """The nearest centre of each point, int64 of shape (n,); a centre keeps one point at least, its own."""
+    if len(points) == len(fit.labels):
+        return fit.labels
+    from sklearn.metrics import pairwise_distances_argmin
+
+    return np.asarray(pairwise_distances_argmin(points, fit.centres), dtype=np.int64)
+
+
+def measure_separation(points: FloatArray, labels: LabelArray, noise: FloatArray) -> float:
     """Separation of the two clusters that are least apart.
 
     Args:
         points: float64 of shape (n, K).
-        fit: Their clustering, k >= 2.
-        noise: Standard deviation of the noise along each axis, which no spread falls below.
+        labels: int64 of shape (n,): their clusters, two or more, from 0 without holes.
+        noise: float64 of shape (n,): standard deviation of the noise of each point along each axis, which no spread
+            falls below.
 
     Returns:
-        Distance of the two centres, in units of the spread of their members along the line between them. The spread
-        of a small cluster is drawn towards that of all, and the distance of small ones is taken down by what chance
-        adds.
+        Distance of the two centres, in units of the spread of their members along the line between them. Noisy members
+        count less. The spread of a small cluster is drawn towards that of all, and the distance of small ones is taken
+        down by what chance adds.
     """
-    centres = mean_by_label(points, fit.labels)
-    pooled = spread_within(points, fit.labels, noise) ** 2
+    weights = weigh(noise)
+    centres = mean_by_label(points, labels, weights)
+    floor = float(np.mean(weights * noise**2))
+    pooled = spread_within(points, labels, float(np.sqrt(floor)), weights) ** 2
     least = np.inf
-    for first in range(fit.k):
-        for second in range(first + 1, fit.k):
+    for first in range(len(centres)):
+        for second in range(first + 1, len(centres)):
             line = centres[second] - centres[first]
             distance = float(np.linalg.norm(line))
-            pair = (fit.labels == first) | (fit.labels == second)
-            along = (points[pair] - centres[fit.labels[pair]]) @ line / distance
+            pair = (labels == first) | (labels == second)
+            along = (points[pair] - centres[labels[pair]]) @ line / max(distance, np.finfo(float).tiny)
             number = np.count_nonzero(pair)
-            variance = (np.sum(along**2) + _POOLED_WEIGHT * pooled) / (number - 2 + _POOLED_WEIGHT)
+            squares = np.sum(weights[pair] * along**2)
+            variance = (squares + _POOLED_WEIGHT * pooled) / (number - 2 + _POOLED_WEIGHT)
             # k-means pulls few points further apart by chance than many.
             by_chance = 1 + _CHANCE_WEIGHT / number
-            least = min(least, distance / (by_chance * np.sqrt(max(variance, noise**2))))
+            least = min(least, distance / (by_chance * np.sqrt(max(variance, floor))))
     return float(least)
 
 
-def beats_one_trend(points: FloatArray, fit: KMeansFit, inertia_of_one: float, seed: int) -> bool:
-    """Whether a clustering is tighter than those of tables with one trend.
+def compare_with_one_trend(points: FloatArray, fit: KMeansFit, noise: FloatArray, seed: int) -> float:
+    """How often tables with one trend are clustered as tightly.
 
     Args:
         points: float64 of shape (n, K).
-        fit: Their clustering.
-        inertia_of_one: Inertia of all points about their mean.
+        fit: Their clustering, with the weights of `weigh(noise)`.
+        noise: float64 of shape (n,): standard deviation of the noise of each point along each axis.
         seed: Seed of the simulated tables.
 
     Returns:
-        True where at most one in twenty tables of normal points with the same covariance is clustered as tightly.
+        The share, in 0..1, among 39 simulated tables and this one: points about one centre, with the same spread along
+        each axis beside their own noise.
 
     References:
         Liu, Hayes, Nobel and Marron, Statistical significance of clustering (SigClust), JASA 2008.
     """
     random = np.random.default_rng(seed)
-    scales = points.std(axis=0)
+    weights = weigh(noise)
+    total = _scatter(points, weights)
+    # Principal components are uncorrelated, so their normal null is one normal distribution an axis.
+    own = np.maximum(0.0, total / len(points) - np.mean(weights * noise**2))
+    scales = np.sqrt(own[None, :] + noise[:, None] ** 2)
+    if np.ptp(noise) == 0:
+        scales = np.sqrt(total / len(points))[None, :]
     tighter = 0
     for _ in range(_NUM_NULLS):
-        # Principal components are uncorrelated, so their normal null is one normal distribution an axis.
         null = random.normal(size=points.shape) * scales
-        total = float(np.sum((null - null.mean(axis=0)) ** 2))
-        null_fit = fit_kmeans(null, fit.k, seed, starts=2)
-        tighter += null_fit.inertia / total <= fit.inertia / inertia_of_one
-    return (1 + tighter) / (1 + _NUM_NULLS) <= _NULL_LEVEL
+        null_fit = fit_kmeans(null, fit.k, seed, starts=2, weights=weights)
+        tighter += null_fit.inertia / _scatter(null, weights).sum() <= fit.inertia / total.sum()
+    return (1 + tighter) / (1 + _NUM_NULLS)
+
+
+def _scatter(points: FloatArray, weights: FloatArray) -> FloatArray:
+    """Weighted sum of squares about the mean, of each axis."""
+    off = points - np.average(points, axis=0, weights=weights)
+    squares: FloatArray = np.sum(weights[:, None] * off**2, axis=0)
+    return squares

@@ -5,13 +5,12 @@ from typing import Final
 import numpy as np
 
 from wsanalyze.trends.base import Partition, Quality, TrendOptions
-from wsanalyze.trends.cluster import FloatArray, LabelArray, fit_kmeans
-from wsanalyze.trends.features import BoolArray
+from wsanalyze.trends.cluster import FloatArray, LabelArray, fit_kmeans, score_silhouette
+from wsanalyze.trends.noise import BoolArray
 
 _NUM_RESAMPLES: Final = 10
 _SHARE: Final = 0.8
 _STARTS: Final = 3
-_DISTANCES_MB: Final = 16
 _WELL_APART: Final = 0.5
 _APART: Final = 0.25
 _STABLE: Final = 0.9
@@ -41,7 +40,7 @@ def measure_quality(partition: Partition, options: TrendOptions, values: FloatAr
     num_judged = len(np.unique(labels))
     silhouette = stability = None
     if 1 < num_judged < len(labels):
-        silhouette = _measure_silhouette(partition.points[judged], labels)
+        silhouette = score_silhouette(partition.points[judged], labels)
         stability = measure_stability(partition.features[judged], labels, options.seed)
     moves: BoolArray = np.any(np.isfinite(values) if options.linear else values > 0, axis=1)
     text = (
@@ -50,15 +49,6 @@ def measure_quality(partition: Partition, options: TrendOptions, values: FloatAr
         else _describe_one(partition.labels, moves, options)
     )
     return Quality(k, k > 1, silhouette, stability, text)
-
-
-def _measure_silhouette(points: FloatArray, labels: LabelArray) -> float:
-    import sklearn
-    from sklearn.metrics import silhouette_score
-
-    # Distances of all pairs of rows, so many at a time: the same to the bit, and by default a GB of them.
-    with sklearn.config_context(working_memory=_DISTANCES_MB):
-        return float(silhouette_score(points, labels))
 
 
 def measure_stability(features: FloatArray, labels: LabelArray, seed: int) -> float:

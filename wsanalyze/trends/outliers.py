@@ -1,0 +1,89 @@
+"""Rows that are like no other, and rows that follow no cluster."""
+
+from typing import Final
+
+import numpy as np
+
+from wsanalyze.trends.cluster import FloatArray, LabelArray, mean_by_label, weigh
+from wsanalyze.trends.noise import NORMAL_MAD, BoolArray
+
+_LEAST_ROWS: Final = 5
+_RATIO: Final = 2.0
+_CHANCE: Final = 1e-5
+_MAX_ROWS_APART: Final = 2000
+_NUM_AXES: Final = 32
+
+
+def measure_loneliness(features: FloatArray, noise: FloatArray) -> FloatArray:
+    """How far the second nearest row is off.
+
+    Args:
+        features: float64 of shape (n, F).
+        noise: float64 of shape (n,): standard deviation of the noise in each cell of each row.
+
+    Returns:
+        float64 of shape (n,): that distance over what noise makes it, 1 at least. All 1 for fewer than 5 rows.
+    """
+    if len(features) < _LEAST_ROWS:
+        return np.ones(len(features))
+    from sklearn.neighbors import NearestNeighbors
+
+    nearest = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(_shorten(features))
+    distances, places = (found[:, 1] for found in nearest.kneighbors())
+    # Of two rows the other one is likely to have the usual noise, not to be as noisy as a row that is.
+    by_chance = np.sqrt((noise**2 + np.minimum(noise, noise[places]) ** 2) * features.shape[1])
+    return np.maximum(distances / by_chance, 1.0)
+
+
+def find_strange(loneliness: FloatArray, ratio: float = 2.0, deviations: float = 5.0) -> BoolArray:
+    """Rows whose loneliness is so many times the usual one and, in logarithms, so many deviations above it."""
+    # In logarithms, since distances in few dimensions are spread over decades and in many hardly at all.
+    logs = np.log(loneliness)
+    usual = np.median(logs)
+    deviation = NORMAL_MAD * np.median(np.abs(logs - usual))
+    strange: BoolArray = logs > usual + max(np.log(ratio), deviations * deviation)
+    return strange
+
+
+def _shorten(features: FloatArray) -> FloatArray:
+    """As many coordinates as distances between thousands of rows can be had from in seconds."""
+    if len(features) <= _MAX_ROWS_APART or features.shape[1] <= _NUM_AXES:
+        return features
+    centred = features - features.mean(axis=0)
+    _, _, axes = np.linalg.svd(np.linalg.qr(centred, mode="r"))
+    points = centred @ axes[:_NUM_AXES].T
+    # What lies beside these axes counts as if rows had nothing of it in common.
+    beside = np.sqrt(np.maximum(0.0, np.sum(centred**2, axis=1) - np.sum(points**2, axis=1)))
+    return np.column_stack((points, beside))
+
+
+def find_strays(features: FloatArray, noise: FloatArray, labels: LabelArray) -> BoolArray:
+    """Find rows that follow no cluster: too far off the course of the nearest for their noise.
+
+    Args:
+        features: float64 of shape (n, F).
+        noise: float64 of shape (n,): standard deviation of the noise in each cell of each row.
+        labels: int64 of shape (n,): clusters, from 0 without holes, -1 for rows that are in none as yet.
+
+    Returns:
+        bool of shape (n,): True where the distance is twice the usual one for the row's noise and more than chance
+        would ever make it, were noise normal; where it spreads more than that, by so much more.
+    """
+    from scipy.stats import chi2
+
+    if len(features) < _LEAST_ROWS:
+        return np.zeros(len(features), dtype=np.bool_)
+    inside = labels >= 0
+    courses = mean_by_label(features[inside], labels[inside], weigh(noise[inside]))
+    distances = np.full(len(features), np.inf)
+    for course in courses:
+        distances = np.minimum(distances, np.sqrt(np.mean((features - course) ** 2, axis=1)))
+    logs = np.log(np.maximum(distances / noise, np.finfo(float).tiny))
+    usual = float(np.median(logs[inside]))
+    free = max(1, features.shape[1] - 1)
+    highest, median, low = np.log(chi2.isf((_CHANCE / len(features), 0.5, 0.75), free)) / 2
+    high = float(np.log(chi2.isf(0.25, free)) / 2)
+    spread = float(np.median(np.abs(logs[inside] - usual)))
+    inflation = max(1.0, spread / ((high - low) / 2))
+    strays: BoolArray = logs > usual + max(np.log(_RATIO), inflation * (highest - median))
+    return strays

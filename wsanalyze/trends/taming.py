@@ -1,0 +1,182 @@
+"""Spikes: single cells that belong neither to their row's course nor to that of the rows it moves with."""
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from wsanalyze.trends.cluster import FloatArray, LabelArray
+from wsanalyze.trends.features import Curves
+from wsanalyze.trends.noise import LEAST_CHANGES, BoolArray, measure_noise
+
+_SPIKE_DEVIATIONS: Final = 4.5
+_LEAST_SPIKE: Final = 0.1
+_SPIKE_SHARE: Final = 0.1
+_MOST_SPIKES: Final = 1 / 3
+_CHANCE_DEVIATIONS: Final = 4.0
+_FEW_SPIKES: Final = 3
+_NUM_NEIGHBOURS: Final = 3
+_WINDOW: Final = 5
+_MAX_REFERENCES: Final = 1000
+_ROWS_AT_ONCE: Final = 500
+
+
+def find_spikes(curves: FloatArray, noise: FloatArray, still: BoolArray) -> BoolArray:
+    """Find single values that belong neither to their row's course nor to that of the most similar rows.
+
+    Args:
+        curves: float64 of shape (n, P), finite.
+        noise: float64 of shape (n,): standard deviation of each row's noise.
+        still: bool of shape (n, P): unchanged cells, which are no spikes wherever they are drawn.
+
+    Returns:
+        bool of shape (n, P).
+    """
+    if curves.shape[1] < LEAST_CHANGES:
+        return np.zeros(curves.shape, dtype=np.bool_)
+    from scipy.ndimage import median_filter
+
+    smooth = median_filter(curves, size=(1, min(_WINDOW, curves.shape[1] | 1)), mode="mirror")
+    off = curves - smooth
+    limit = limit_noise(noise)[:, None]
+    spikes: BoolArray = (np.abs(off) > limit) & ~still
+    # Spikes fall anywhere: where far more rows jump at once than chance would have it, they follow a trend.
+    spikes &= find_chance(spikes.sum(axis=0), float(spikes.sum(axis=0).mean()))
+    if len(curves) > 1 and spikes.any():
+        spikes &= ~_find_shared(smooth + np.clip(off, -limit, limit), off, spikes)
+    # A row that jumps all the time has no course to jump from.
+    spikes[spikes.sum(axis=1) > _MOST_SPIKES * curves.shape[1]] = False
+    return spikes
+
+
+def limit_noise(noise: FloatArray) -> FloatArray:
+    """How far off a cell must be to be a spike, float64 of shape (n,), decades."""
+    return np.maximum(_SPIKE_DEVIATIONS * noise, _LEAST_SPIKE)
+
+
+def find_chance(numbers: FloatArray, usual: float) -> BoolArray:
+    """Whether so many rows that jump at one change may do so by chance, where `usual` many do at any."""
+    by_chance: BoolArray = numbers <= usual + _CHANCE_DEVIATIONS * np.sqrt(usual) + _FEW_SPIKES
+    return by_chance
+
+
+def _find_shared(curves: FloatArray, off: FloatArray, candidates: BoolArray) -> BoolArray:
+    """Candidates that most of the rows which are otherwise alike have as well: their trend, not a spike.
+
+    Args:
+        curves: float64 of shape (n, P), with candidates bounded.
+        off: float64 of shape (n, P): how far each cell lies off its row's running median.
+        candidates: bool of shape (n, P).
+
+    Returns:
+        bool of shape (n, P).
+    """
+    shapes = curves - curves.mean(axis=1, keepdims=True)
+    # Thousands of rows are compared with a part of them: a trend has many members.
+    part = np.unique(np.linspace(0, len(shapes) - 1, min(len(shapes), _MAX_REFERENCES)).astype(np.intp))
+    others, others_off = shapes[part], off[part]
+    squares = (others**2).sum(axis=1)
+    num_neighbours = min(_NUM_NEIGHBOURS, len(part) - 1)
+    shared: BoolArray = np.zeros(candidates.shape, dtype=np.bool_)
+    rows = np.flatnonzero(candidates.any(axis=1))
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):
+        some = rows[begin : begin + _ROWS_AT_ONCE]
+        distances = squares - 2 * (shapes[some] @ others.T) + (shapes[some] ** 2).sum(axis=1)[:, None]
+        distances[some[:, None] == part] = np.inf
+        for row, distance in zip(some, distances, strict=True):
+            cells = np.flatnonzero(candidates[row])
+            # The cell itself is left out of the distance, or rows with a spike at the same change would be alike.
+            without = distance[:, None] - (others[:, cells] - shapes[row, cells]) ** 2
+            nearest = np.argpartition(without, num_neighbours - 1, axis=0)[:num_neighbours]
+            usual = np.median(others_off[nearest, cells], axis=0)
+            shared[row, cells] = np.sign(off[row, cells]) * usual >= np.abs(off[row, cells]) / 2
+    return shared
+
+
+def tame_again(curves: Curves, labels: LabelArray) -> Curves:
+    """Tame the spikes that show only once it is known what a row's cluster does, and measure the noise about it.
+
+    A row that would follow the median course of some cluster but for a tenth of its cells, rounded up, takes that
+    course there. At the ends and at sharp bends of a curve a running median cannot tell a spike from the bend. A small
+    cluster whose course is that of a larger one but for a cell is of rows that jump there, unless more do so than at
+    other changes. Unchanged cells stay as drawn, but those off the course are among the tenth: with more, a row's
+    course is its own.
+
+    Args:
+        curves: The curves as clustered, n rows.
+        labels: int64 of shape (n,), from 0 without holes, -1 for a row that is in no cluster.
+
+    Returns:
+        The curves with those cells replaced, and their noise as it is about the courses.
+    """
+    num_changes = curves.values.shape[1]
+    if num_changes < _WINDOW or labels.max(initial=-1) < 0:
+        return curves
+    shapes = curves.values - np.median(curves.values, axis=1, keepdims=True)
+    courses = np.array([np.median(shapes[labels == label], axis=0) for label in range(int(labels.max()) + 1)])
+    limits = limit_noise(_measure_about(curves, courses, labels))
+    courses = courses[_find_own_courses(courses, labels, curves, float(np.median(limits)))]
+    nearest, far = _compare(curves.values, courses, limits)
+    spiked = np.count_nonzero(far, axis=1) <= np.ceil(_SPIKE_SHARE * num_changes)
+    far &= spiked[:, None] & ~curves.still
+    values = np.where(far, curves.values - nearest, curves.values)
+    tamed = replace(curves, values=values, spikes=curves.spikes | far, gaps=curves.gaps & ~far)
+    return replace(tamed, noise=_measure_about(tamed, courses, None))
+
+
+def _measure_about(curves: Curves, courses: FloatArray, labels: LabelArray | None) -> FloatArray:
+    """Noise of rows about the course that each follows, which bends of that course do not add to."""
+    if labels is None:
+        off, _ = _compare(curves.values, courses, limit_noise(curves.noise))
+    else:
+        off = curves.values - np.where(labels[:, None] >= 0, courses[labels], 0.0)
+    return measure_noise(off, curves.gaps | curves.spikes, robust=labels is not None)
+
+
+def _compare(values: FloatArray, courses: FloatArray, limits: FloatArray) -> tuple[FloatArray, BoolArray]:
+    """How far rows lie off the course that is nearest but for spikes, and at which cells that is beyond their limits.
+
+    Args:
+        values: float64 of shape (n, P).
+        courses: float64 of shape (k, P), k >= 1.
+        limits: float64 of shape (n,).
+
+    Returns:
+        float64 and bool of shape (n, P).
+    """
+    least = np.full(len(values), np.inf)
+    found = np.empty_like(values)
+    for course in courses:
+        off = values - course
+        off -= np.median(off, axis=1, keepdims=True)
+        distance = np.minimum(np.abs(off), limits[:, None]).sum(axis=1)
+        nearer = distance < least
+        least[nearer], found[nearer] = distance[nearer], off[nearer]
+    return found, np.abs(found) > limits[:, None]
+
+
+def _find_own_courses(courses: FloatArray, labels: LabelArray, curves: Curves, limit: float) -> LabelArray:
+    """The clusters whose course is no larger one's with a jump in it.
+
+    Returns:
+        Their labels, ascending.
+    """
+    sizes = np.bincount(labels[labels >= 0], minlength=len(courses))
+    num_changes = curves.values.shape[1]
+    usual = float(curves.spikes.sum(axis=0).mean())
+    jumps = np.zeros(num_changes)
+    kept: list[int] = []
+    for label in sorted(range(len(courses)), key=lambda label: (-sizes[label], label)):
+        for larger in kept:
+            off = courses[label] - courses[larger]
+            off -= np.median(off)
+            far = np.abs(off) > limit
+            if not 0 < np.count_nonzero(far) <= max(1, _SPIKE_SHARE * num_changes) or 2 * sizes[label] > sizes[larger]:
+                continue
+            numbers = (jumps + sizes[label] + curves.spikes.sum(axis=0))[far]
+            if np.sqrt(np.mean(off[~far] ** 2)) < limit / 2 and find_chance(numbers, usual).all():
+                jumps[far] += sizes[label]
+                break
+        else:
+            kept.append(label)
+    return np.array(sorted(kept), dtype=np.int64)
