@@ -50,10 +50,17 @@ def test_no_unsure_row_is_shown_with_the_bound_itself(trends):
     assert name_unsure(one, [layer], ["x"]) == ["x (0.69)"]
 
 
-def test_the_level_of_a_phase_is_told_once():
-    assert describe_phase(Phase(0, 1, 0.0612, "Calm.")) == "Calm. Median 0.0612."
-    assert describe_phase(Phase(0, 1, 0.0612, "Calm, at 0.0612.")) == "Calm, at 0.0612."
-    assert describe_phase(Phase(0, 1, None, "Calm.")) == "Calm."
+@pytest.mark.parametrize(
+    ("level", "text", "told"),
+    [
+        (0.0612, "All is calm.", "All is calm; median 0.0612."),
+        (0.0612, "steps 0 to 1000: changes stay near 0.06", "Changes stay near 0.06; median 0.0612."),
+        (0.0612, "steps 0 to 1000: changes stay near 0.0612.", "Changes stay near 0.0612."),
+        (None, "No number.", "No number."),
+    ],
+)
+def test_a_phase_is_told_without_what_stands_beside_it(trends, level, text, told):
+    assert describe_phase(trends.series, Phase(0, 1, level, text)) == told
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_text_and_tables_need_no_script(trends):
         *trends.series.names,
         *(cluster.summary for cluster in trends.clusters),
         *(cluster.makeup for cluster in trends.clusters),
-        *(phase.text for phase in trends.phases),
+        *(phase.text.rstrip(".") for phase in trends.phases),
         *(window.text for window in trends.windows),
         trends.depth.text,
         *(event.text for event in trends.all_events),

@@ -88,10 +88,14 @@ def tabulate_kinds(trends: Trends, limit: int) -> list[tuple[str, ...]]:
     return lines
 
 
-def describe_phase(phase: Phase) -> str:
-    """Its sentence, and its level where the sentence does not give it."""
+def describe_phase(series: ChangeSeries, phase: Phase) -> str:
+    """Its sentence without the range that stands beside it, and its level where the sentence does not give it."""
+    text = phase.text.rstrip(".")
+    rest = text.removeprefix(f"{describe_range(series, phase.first, phase.last)}: ")
+    if rest != text:
+        text = rest[:1].upper() + rest[1:]
     level = format_number(phase.level)
-    return phase.text if phase.level is None or level in phase.text else f"{phase.text} Median {level}."
+    return f"{text}." if phase.level is None or level in text else f"{text}; median {level}."
 
 
 def pick_windows(trends: Trends, limit: int) -> tuple[list[Window], str]:

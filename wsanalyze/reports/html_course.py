@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from wsanalyze.reports.course import SURE, describe_range, find_unsure
+from wsanalyze.reports.course import SURE, describe_phase, describe_range, find_unsure
 from wsanalyze.reports.html_lines import ClusterLine, MemberLine, PhaseLine, UnsureLine, WindowLine, sign_of
 from wsanalyze.trends.base import Cluster, Trends
 
@@ -36,7 +36,7 @@ def describe_unsure(trends: Trends) -> tuple[UnsureLine, ...]:
 def describe_phases(trends: Trends) -> tuple[PhaseLine, ...]:
     """The parts of the training, in order."""
     return tuple(
-        PhaseLine(describe_range(trends.series, phase.first, phase.last), phase.text, phase.level)
+        PhaseLine(describe_range(trends.series, phase.first, phase.last), describe_phase(trends.series, phase))
         for phase in trends.phases
     )
 

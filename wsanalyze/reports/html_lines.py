@@ -84,7 +84,6 @@ class PhaseLine:
 
     where: str
     text: str
-    level: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,7 @@ def _format_course(trends: Trends) -> str:
     series, sections = trends.series, []
     if trends.phases:
         items = [
-            (describe_range(series, phase.first, phase.last), describe_phase(phase))
+            (describe_range(series, phase.first, phase.last), describe_phase(series, phase))
             for phase in trends.phases[:_MAX_EVENTS]
         ]
         rest = len(trends.phases) - len(items)

@@ -35,7 +35,7 @@ def add_phases(page: Page, trends: Trends) -> None:
     page.add_heading("Phases of the training")
     shown = trends.phases[:_MAX_PHASES]
     places = [describe_range(trends.series, phase.first, phase.last) for phase in shown]
-    _add_items(page, places, [describe_phase(phase) for phase in shown])
+    _add_items(page, places, [describe_phase(trends.series, phase) for phase in shown])
     rest = len(trends.phases) - len(shown)
     if rest:
         page.add_paragraph(f"and {format_count(rest, 'more phase', 'more phases')}", style="dim")
