@@ -347,7 +347,7 @@ def test_phases_are_parted_where_they_meet(open_report, trends):
     page.get_by_label("Horizontal axis").select_option("even")
     assert page.evaluate(place) == [9.5]
     page.get_by_label("Horizontal axis").select_option("steps")
-    assert page.evaluate(place) == [5250]
+    assert page.evaluate(place) == [5000]
 
 
 def test_each_kind_has_a_map_of_its_own(open_report, kind_trends):

@@ -273,3 +273,11 @@ def test_a_closed_stream_is_an_error_of_one_line(trends):
     for closed in (stream, None):
         with pytest.raises(ReportError, match="standard output is closed"):
             TerminalReporter(version="1.2.3").write(trends, closed)
+
+
+def test_members_that_are_all_that_can_be_said_are_named_once(trends):
+    names = ", ".join(trends.series.names[:2])
+    clusters = (dataclasses.replace(trends.clusters[0], members=(0, 1), makeup=names), *trends.clusters[1:])
+    text = render(dataclasses.replace(trends, clusters=clusters))
+    assert text.partition("unsure")[0].count(names) == 1
+    assert trends.clusters[1].makeup in text

@@ -103,7 +103,7 @@ def add_quality(page: Page, trends: Trends) -> None:
         _add_kinds(page, trends)
     notes = [note for note in (describe_touched(trends), *trends.notes) if note]
     for note in notes[:_MAX_NOTES]:
-        page.add_paragraph(note, max_lines=2)
+        page.add_paragraph(note, max_lines=3)
     if len(notes) > _MAX_NOTES:
         page.add_paragraph(f"and {format_count(len(notes) - _MAX_NOTES, 'more note', 'more notes')}", style="dim")
 

@@ -105,10 +105,10 @@ def _add_members(page: Page, trends: Trends, cluster: Cluster) -> None:
     """What the members are, and a line or two with as many of their names as fit."""
     prefix, names = find_name_prefix(trends), trends.series.names
     indent = INDENT + 3 + _GAP + len(f"{name_row(trends)}s") + _GAP  # below the trend
-    if cluster.makeup:
-        page.add_paragraph(cluster.makeup, indent=indent, max_lines=2)
     members = [names[index].removeprefix(prefix) for index in cluster.members]
     text = page.join_names(members, _MAX_MEMBERS, page.width - indent, 2)
+    if cluster.makeup and cluster.makeup not in (text, ", ".join(names[index] for index in cluster.members)):
+        page.add_paragraph(cluster.makeup, indent=indent, max_lines=2)
     page.add_paragraph(text, indent=indent, style="dim", max_lines=2)
 
 

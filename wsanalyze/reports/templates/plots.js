@@ -269,10 +269,9 @@
     const shapes = data.phases.filter((change) => change > 0).map((change) => phaseLine(change));
     return layout(div, { height: 280, margin: { l: 62, r: 10, t: 10, b: 48 }, xaxis: x, yaxis: axis(valueTitle(210), valueAxis(range)), shapes });
   }
-  // A phase begins between the change before and its own first one.
+  // A phase begins at the step where the change before it ends.
   function phaseLine(change) {
-    const x = places();
-    const place = (x[change - 1] + x[change]) / 2;
+    const place = scaled() ? steps[change - 1] : change - 0.5;
     return { type: "line", x0: place, x1: place, yref: "paper", y0: 0, y1: 1, line: { color: colour("muted"), width: 1, dash: "dot" }, layer: "below" };
   }
   // The same for curves and log. Where there is a log, it starts at the first checkpoint, where the first change does.
