@@ -47,10 +47,12 @@ def with_series(trends, **changes):
     return dataclasses.replace(trends, series=dataclasses.replace(trends.series, **changes))
 
 
+@pytest.mark.parametrize("by_kind", [False, True])
 @pytest.mark.parametrize("hostile", [False, True])
 @pytest.mark.parametrize("width", [40, 61, 80, 120, 200])
-def test_no_line_is_wider_than_the_page(width, hostile, make_trends):
-    lines = render(make_trends(hostile=hostile), width=width).splitlines()
+def test_no_line_is_wider_than_the_page(width, hostile, by_kind, make_trends, example_module):
+    trends = make_trends(hostile=hostile)
+    lines = render(example_module.by_kind(trends) if by_kind else trends, width=width).splitlines()
     assert max(map(cell_len, lines)) <= width
     assert not any(line.endswith(" ") for line in lines)
 
@@ -281,3 +283,10 @@ def test_members_that_are_all_that_can_be_said_are_named_once(trends):
     text = render(dataclasses.replace(trends, clusters=clusters))
     assert text.partition("unsure")[0].count(names) == 1
     assert trends.clusters[1].makeup in text
+
+
+def test_kinds_have_a_table_with_as_many_numbers_as_fit(kind_trends):
+    assert "kind       layers  trends  silhouette  stability  by chance" in render(kind_trends)
+    assert "kind       layers  trends\n  conv            9       2\n" in render(kind_trends, width=40)
+    many = dataclasses.replace(kind_trends, kinds=kind_trends.kinds * 10)
+    assert re.search(r"\n  28 more +\d+ +56\n", render(many))

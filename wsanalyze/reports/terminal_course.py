@@ -19,7 +19,8 @@ from wsanalyze.trends.base import Trends
 _PLACE_WIDTH: Final = 16
 _RANGE_WIDTH: Final = 24
 _NUMBER_WIDTH: Final = 10
-_KIND_WIDTH: Final = 24
+_KIND_WIDTH: Final = 18
+_FEWEST_NUMBERS: Final = 3
 _GAP: Final = 2
 _MAX_PHASES: Final = 8
 _MAX_WINDOWS: Final = 5
@@ -112,11 +113,13 @@ def _add_kinds(page: Page, trends: Trends) -> None:
     """A line of numbers for each kind."""
     header, *lines = tabulate_kinds(trends, _MAX_KINDS)
     width = max(text_width(page.shorten(texts[0], _KIND_WIDTH)) for texts in (header, *lines))
-    widths = (width, *map(len, header[1:]))
+    widths = [width, *map(len, header[1:])]
+    if INDENT + sum(widths) + _GAP * len(widths[1:]) > page.width:
+        widths = widths[:_FEWEST_NUMBERS]
     for texts, style in ((header, "dim"), *((line, "") for line in lines)):
         page.add_cells(
             [
                 Cell(text, columns, style, right=bool(index))
-                for index, (text, columns) in enumerate(zip(texts, widths, strict=True))
+                for index, (text, columns) in enumerate(zip(texts, widths, strict=False))
             ]
         )
