@@ -387,6 +387,20 @@ def test_unsure_members_are_marked_and_listed_with_their_confidence(trends):
     assert "unsure" not in Document(render(sure)).visible
 
 
+@pytest.mark.parametrize(
+    ("alone", "outliers", "told"),
+    [
+        ([4, 9], [9], "2 layers: 1 outlier, whose trend is like no other’s, and 1 that could not be clustered"),  # noqa: RUF001 - typeset
+        ([4], [], "1 layer: 1 that could not be clustered"),
+        ([8, 9], [8, 9], "2 layers: 2 outliers, whose trend is like no other’s\n"),  # noqa: RUF001 - typeset
+    ],
+)
+def test_layers_in_no_cluster_are_counted_by_why(trends, alone, outliers, told):
+    labels = np.where(np.isin(np.arange(40), alone), -1, 0)
+    changed = dataclasses.replace(trends, labels=labels, outliers=np.isin(np.arange(40), outliers))
+    assert told in Document(render(changed)).visible
+
+
 def test_chance_is_a_share_or_a_dash(trends):
     assert "0.5 % of simulated tables" in Document(render(trends)).visible
     unknown = dataclasses.replace(trends, quality=dataclasses.replace(trends.quality, p_value=None))

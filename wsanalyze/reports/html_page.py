@@ -60,6 +60,7 @@ class Page:
     kinds: tuple[KindQuality, ...]
     clusters: tuple[ClusterLine, ...]
     alone: tuple[LayerLine, ...]
+    num_outliers: int
     layers: tuple[LayerLine, ...]
     checkpoints: tuple[CheckpointRecord, ...]
     checkpoints_summary: str
@@ -112,6 +113,7 @@ def describe_page(trends: Trends) -> Page:
         kinds=trends.kinds,
         clusters=tuple(describe_cluster(trends, cluster) for cluster in trends.clusters),
         alone=tuple(line for line in layers if line.cluster < 0),
+        num_outliers=int(np.count_nonzero(trends.outliers & (trends.labels < 0))),
         layers=layers,
         checkpoints=series.checkpoints,
         checkpoints_summary=_summarize_checkpoints(series.checkpoints),
