@@ -54,6 +54,7 @@ class Kind(StrEnum):
     MLP_GATE = "mlp gate"
     MLP_DOWN = "mlp down"
     EXPERT = "expert"
+    ROUTER = "router"
     EMBEDDING = "embedding"
     POSITION = "position"
     HEAD = "head"
@@ -61,6 +62,7 @@ class Kind(StrEnum):
     BIAS = "bias"
     LORA_A = "lora A"
     LORA_B = "lora B"
+    ADAPTER = "adapter"
     OTHER = "other"
 
 

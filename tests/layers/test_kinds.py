@@ -5,7 +5,8 @@ import collections
 import pytest
 import torch
 
-from wsanalyze.layers.kinds import is_buffer, is_scale, tell_kinds
+from wsanalyze.layers.codes import is_buffer, is_scale
+from wsanalyze.layers.kinds import tell_kinds
 from wsanalyze.series import Kind
 
 
@@ -32,8 +33,10 @@ def test_efficientnet_agrees_with_the_modules_themselves():
                 assert kind is Kind.SQUEEZE_EXCITE, name
             elif module.groups == module.in_channels > 1:
                 assert kind is Kind.DEPTHWISE, name
-            elif name.endswith("conv_pwl") or (".0.0.conv_pw" in name and module.out_channels < module.in_channels):
+            elif name.endswith("conv_pwl"):
                 assert kind is Kind.POINTWISE_LINEAR, name
+            elif name == "conv_head":
+                assert kind is Kind.HEAD, name
             elif module.kernel_size == (1, 1):
                 assert kind is Kind.POINTWISE, name
             else:
@@ -51,7 +54,7 @@ def test_efficientnet_agrees_with_the_modules_themselves():
         ("resnet18", {Kind.CONV: 17, Kind.POINTWISE: 3, Kind.HEAD: 1}),
         (
             "mobilenet_v2",
-            {Kind.CONV: 1, Kind.DEPTHWISE: 17, Kind.POINTWISE: 17, Kind.POINTWISE_LINEAR: 17, Kind.HEAD: 1},
+            {Kind.CONV: 1, Kind.DEPTHWISE: 17, Kind.POINTWISE: 17, Kind.POINTWISE_LINEAR: 16, Kind.HEAD: 2},
         ),
         (
             "vit_b_16",
@@ -163,7 +166,7 @@ LANGUAGE_MODELS = {
         "lm_head.weight": HEAD,
     },
     "Mixtral": {
-        "model.layers.0.block_sparse_moe.gate.weight": Kind.LINEAR,
+        "model.layers.0.block_sparse_moe.gate.weight": Kind.ROUTER,
         "model.layers.0.block_sparse_moe.experts.0.w1.weight": Kind.EXPERT,
         "model.layers.0.block_sparse_moe.experts.7.w2.weight": Kind.EXPERT,
         "model.layers.0.self_attn.q_proj.weight": Q,
@@ -215,7 +218,8 @@ def test_transformers(model, name, kind):
         ("blocks.0.se.conv_reduce.weight", (2, 8, 1, 1), Kind.SQUEEZE_EXCITE),
         ("query_tokens", (1, 32, 8), Kind.OTHER),
         ("blocks.0.layer_scale.gamma", (8, 1, 1), Kind.OTHER),
-        ("blocks.0.mixer.A_log", (8, 4), Kind.LINEAR),
+        ("blocks.0.mixer.A_log", (8, 4), Kind.OTHER),
+        ("blocks.0.attn.in_proj_bias", (24, 1), Kind.BIAS),
         ("bn1.weight", (8,), Kind.NORM),
         ("bn1.bias", (8,), Kind.NORM),
         ("model.norm.weight", (8,), Kind.NORM),
@@ -248,6 +252,8 @@ def test_pointwise_convolutions_after_depthwise_ones():
         "3.weight": (16, 1, 3, 3),
         "4.weight": (8, 16, 1, 1),
         "5.weight": (4, 8, 1, 1),
+        "6.weight": (4, 1, 3, 3),
+        "7.weight": (2, 4, 1, 1),
     }
     assert list(tell_kinds(shapes).values()) == [
         Kind.CONV,
@@ -256,7 +262,22 @@ def test_pointwise_convolutions_after_depthwise_ones():
         Kind.DEPTHWISE,
         Kind.POINTWISE_LINEAR,
         Kind.POINTWISE,
+        Kind.DEPTHWISE,
+        Kind.POINTWISE,  # narrows what nothing widened
     ]
+
+
+def test_the_convolution_between_the_last_block_and_the_classifier_is_of_the_head():
+    shapes = {
+        "0.weight": (8, 3, 3, 3),
+        "1.weight": (16, 8, 1, 1),
+        "2.weight": (16, 1, 3, 3),
+        "3.weight": (8, 16, 1, 1),
+        "4.weight": (64, 8, 1, 1),
+    }
+    assert list(tell_kinds(shapes).values())[3:] == [Kind.POINTWISE_LINEAR, Kind.HEAD]
+    del shapes["2.weight"]
+    assert list(tell_kinds(shapes).values())[3] is Kind.POINTWISE
 
 
 @pytest.mark.parametrize("name", ["fc.weight", "fc2.weight", "fc.2.weight", "output.weight", "linear3.weight"])

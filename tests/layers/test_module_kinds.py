@@ -58,7 +58,7 @@ def expect_weight(model, path, module):
     parent = model.get_submodule(path.rpartition(".")[0])
     conv = isinstance(module, torch.nn.Conv2d)
     cases = {
-        Kind.HEAD: module is model.get_classifier(),
+        Kind.HEAD: module in (model.get_classifier(), getattr(model, "conv_head", None)),
         Kind.SQUEEZE_EXCITE: isinstance(parent, GATES),
         Kind.EMBEDDING: isinstance(parent, timm.layers.PatchEmbed),
         Kind.DEPTHWISE: conv and module.groups == module.in_channels > 1,
@@ -75,9 +75,7 @@ def expect_matrix(parent, module):
         return {id(parent.fc1): Kind.MLP_UP, id(parent.fc2): Kind.MLP_DOWN}[id(module)]
     if isinstance(module, torch.nn.Linear):
         return Kind.LINEAR
-    ends = (isinstance(parent, BLOCKS.InvertedResidual | BLOCKS.EdgeResidual) and module is parent.conv_pwl) or (
-        type(parent) is BLOCKS.DepthwiseSeparableConv and module is parent.conv_pw
-    )
+    ends = isinstance(parent, BLOCKS.InvertedResidual | BLOCKS.EdgeResidual) and module is parent.conv_pwl
     return Kind.POINTWISE_LINEAR if ends else Kind.POINTWISE
 
 
@@ -93,7 +91,7 @@ def test_the_models_above_hold_what_is_tested():
     found = {kind for name in MODELS for kind in tell_module_kinds(build(name)).values()}
     assert found >= {*Kind} - {
         *(kind for kind in Kind if kind.startswith(("attention q", "attention k", "attention v", "lora"))),
-        *(Kind.RECURRENT, Kind.MLP_GATE, Kind.EXPERT, Kind.OTHER),
+        *(Kind.RECURRENT, Kind.MLP_GATE, Kind.EXPERT, Kind.ROUTER, Kind.ADAPTER, Kind.OTHER),
     }
 
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from wsanalyze.errors import MatchError, UsageError
 from wsanalyze.layers.base import RowMatch, TensorsByName
+from wsanalyze.layers.codes import find_scales, is_buffer, is_scale
 from wsanalyze.layers.definition import Architecture, fit_architecture
-from wsanalyze.layers.kinds import find_scales, is_buffer, is_scale, tell_kinds
+from wsanalyze.layers.kinds import tell_kinds
 from wsanalyze.layers.names import order_names, split_block, split_module
 from wsanalyze.layers.renames import suggest_renames
 from wsanalyze.metrics import Span

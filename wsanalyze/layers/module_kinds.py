@@ -25,12 +25,13 @@ _GATE: Final = _pattern(
 )
 _PATCHES: Final = _pattern(r"\w*(Patch|Pixel|Hybrid)\w*Embed\w*|ConvEmbedding|NaFlexEmbeds|Embedding")
 _INVERTED: Final = _pattern(
-    r"(Universal)?InvertedResidual|EdgeResidual|DepthwiseSeparableConv|CondConvResidual|MbConv(LN)?Block|(Fused)?MBConv"
-    r"|DSConv|LinearBottleneck|SepConv"
+    r"(Universal)?InvertedResidual|EdgeResidual|CondConvResidual|MbConv(LN)?Block|(Fused)?MBConv|LinearBottleneck"
+    r"|SepConv"
 )
 _BOTTLENECK: Final = _pattern(r"BottleneckBlock")  # an inverted one where its convolution is depthwise
 _PLACES: Final = _pattern(r"PositionalEncoding\w*|\w*PosEmbed\w*|FourierEmbed")
 _ACTIVATION: Final = _pattern(r"\w*(LU|[Ss]wish|Mish|[Ss]igmoid|Tanh)\w*")
+_LAST_CONV: Final = "conv_head"  # of MobileNets and their kin: between the last block and the classifier
 _SHORTCUT: Final = _pattern(r"shortcut|downsample|skip|residual")
 _ATTENTION: Final = _pattern(
     r"\w*(Attn|Attention)\w*|MHSA|XCA|GPSA|SHSA|SHMA|LiteMLA|LambdaLayer|\w*ParallelScalingBlock"
@@ -182,7 +183,7 @@ def _tell_operator(model: _Model, path: str, named: Kind) -> Kind:
     conv = model.is_conv(path)
     found = (
         (Kind.RECURRENT, "RNNBase" in model.classes[path]),
-        (Kind.HEAD, path in model.heads),
+        (Kind.HEAD, path in model.heads or path == _LAST_CONV),
         (Kind.SQUEEZE_EXCITE, _is_gated(model, path)),
         (Kind.EMBEDDING, "." in path and model.has(path.rpartition(".")[0], _PATCHES)),
         (Kind.POSITION, "." in path and model.has(path.rpartition(".")[0], _PLACES)),
