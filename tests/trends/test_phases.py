@@ -1,0 +1,183 @@
+"""Phases: parts of the training between breaks that many rows share."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from wsanalyze.series import CheckpointRecord, TrainingLog
+from wsanalyze.trends.base import TrendOptions
+from wsanalyze.trends.find import find_trends
+from wsanalyze.trends.phases import find_phases
+
+
+def draw(rows=40, changes=40, noise=0.08, seed=0):
+    random = np.random.default_rng(seed)
+    return random.normal(-1.5, 0.4, (rows, 1)) + random.normal(0, noise, (rows, changes))
+
+
+def look(series, **options):
+    return find_phases(series, series.metric(), TrendOptions(**options))
+
+
+def spans(phases):
+    return [(phase.first, phase.last) for phase in phases]
+
+
+def with_log(series, rates):
+    """The series with a learning rate noted at each checkpoint."""
+    number = len(series.checkpoints)
+    at = np.arange(number)
+    return replace(series, log=TrainingLog(at * 100, at, {"learning_rate": np.array(rates, dtype=float)}))
+
+
+@pytest.fixture
+def dropped(make_series):
+    """A series in which three quarters of the rows fall by half a decade at change 15."""
+    logs = draw()
+    logs[:30, 15:] -= 0.5
+    return make_series(10**logs)
+
+
+def test_a_training_is_divided_where_most_rows_jump(dropped):
+    phases, (event,) = look(dropped)
+    assert spans(phases) == [(0, 14), (15, 39)]
+    assert phases[0].level == pytest.approx(np.median(dropped.metric()[:, :15]))
+    assert phases[0].text.startswith("steps 0 to 1500: changes stay near 0.0")
+    assert (event.kind, event.layer, event.checkpoint) == ("phase", None, 15)
+    assert event.text.startswith("From step 1500 on, ")
+    assert 28 <= event.evidence["layers"] <= 34
+    assert event.evidence["of"] == 40
+    assert event.evidence["decades"] == pytest.approx(-0.5, abs=0.1)
+
+
+def test_phases_and_their_events_are_part_of_the_trends(dropped):
+    trends = find_trends(dropped)
+    assert spans(trends.phases) == [(0, 14), (15, 39)]
+    assert [event.checkpoint for event in trends.events if event.kind == "phase"] == [15]
+
+
+def test_the_order_of_rows_does_not_matter(dropped, make_series):
+    mixed = make_series(dropped.metric()[np.random.default_rng(1).permutation(40)])
+    assert [phase.first for phase in look(mixed)[0]] == [phase.first for phase in look(dropped)[0]]
+
+
+def test_what_few_rows_do_divides_nothing(make_series):
+    logs = draw()
+    logs[:10, 15:] -= 2.0
+    assert look(make_series(10**logs)) == ((), ())
+
+
+def test_a_smooth_decay_is_not_divided(make_series):
+    logs = draw() - 2 * np.log10(np.arange(1, 41))
+    assert look(make_series(10**logs)) == ((), ())
+
+
+def test_what_only_wanders_is_not_divided(make_series):
+    divided = 0
+    for seed in range(40):
+        logs = draw(seed=seed) + np.random.default_rng(seed).normal(0, 0.1, 40).cumsum()
+        divided += bool(look(make_series(10**logs))[0])
+    assert divided <= 2
+
+
+def test_a_loss_spike_is_no_phase(make_series):
+    logs = draw()
+    logs[:, 20] += 1.0
+    assert look(make_series(10**logs)) == ((), ())
+
+
+def test_layers_that_are_unfrozen_together_begin_a_phase(make_series):
+    values = 10 ** draw()
+    values[:30, :12] = 0.0
+    phases, (event,) = look(make_series(values))
+    assert spans(phases) == [(0, 11), (12, 39)]
+    assert event.evidence["rows"] == list(range(30))
+
+
+def test_a_warm_up_ends_a_phase(make_series):
+    time = np.arange(1, 41)
+    logs = draw() + np.minimum(0, np.log10(time / 10)) - np.maximum(0, (time - 10) / 30)
+    phases, (event,) = look(make_series(10**logs))
+    assert abs(phases[1].first - 9) <= 2
+    assert event.evidence["turns"] is True
+    assert "change less and less, where they changed more and more before" in event.text
+    assert "changes rise from" in phases[0].text
+    assert "changes fall from" in phases[1].text
+
+
+def test_a_learning_rate_that_falls_is_named(dropped):
+    rates = np.where(np.arange(41) <= 15, 0.1, 0.02)
+    _, (event,) = look(with_log(dropped, rates))
+    assert event.text.endswith(", as the learning rate falls from 0.1 to 0.02.")
+    assert event.evidence["learning_rate_after"] == 0.02
+
+
+def test_a_learning_rate_that_falls_slowly_is_not(dropped):
+    _, (event,) = look(with_log(dropped, 0.1 * 0.99 ** np.arange(41)))
+    assert "learning rate" not in event.text
+
+
+def test_a_learning_rate_alone_makes_no_phase(make_series):
+    series = with_log(make_series(10 ** draw()), np.where(np.arange(41) <= 15, 0.1, 0.01))
+    assert look(series) == ((), ())
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.3, 0.5, 1.0])
+def test_longer_ways_alone_make_no_phase(make_series, exponent):
+    steps = np.cumsum([0, *[10] * 15, *[1000] * 25])
+    logs = draw() + exponent * np.log10(np.diff(steps))
+    series = make_series(10**logs)
+    records = tuple(CheckpointRecord(int(step), f"step{step}", "run") for step in steps)
+    assert look(replace(series, checkpoints=records)) == ((), ())
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_a_jump_is_found_among_steps_that_grow(make_series, exponent):
+    steps = np.array([0, *2 ** np.arange(40)], dtype=np.float64)
+    logs = draw() + exponent * np.log10(np.diff(steps))
+    logs[:, 20:] -= 0.6
+    records = tuple(CheckpointRecord(int(step), f"step{step}", "run") for step in steps)
+    phases, _ = look(replace(make_series(10**logs), checkpoints=records))
+    assert spans(phases) == [(0, 19), (20, 39)]
+
+
+def test_gaps_and_rows_without_numbers_do_not_matter(dropped, make_series):
+    values = dropped.metric()
+    random = np.random.default_rng(2)
+    values[random.random(values.shape) < 0.1] = np.nan
+    values[3] = np.nan
+    values[4] = 0.0
+    phases, _ = look(make_series(values))
+    assert spans(phases) == [(0, 14), (15, 39)]
+
+
+def test_a_metric_that_is_no_amount_is_taken_as_it_is(measure_series):
+    random = np.random.default_rng(0)
+    noise = random.normal(size=(30, 40, 400))
+    noise[:, 20:] += 2 * random.normal(size=(30, 1, 400))
+    series = measure_series(noise.cumsum(axis=1))
+    values = np.clip(random.normal(0, 0.05, (30, 40)) + 0.6 * (np.arange(40) >= 20), -1, 1)
+    phases, (event,) = find_phases(series, values[:, :39], TrendOptions(metric="coherence"))
+    assert spans(phases) == [(0, 19), (20, 38)]
+    assert "cosine of the angle between successive changes" in phases[0].text
+    assert "higher in the median" in event.text
+    assert event.evidence["difference"] == pytest.approx(0.6, abs=0.05)
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 9), (1, 1), (3, 7)])
+def test_small_series_have_no_phases(make_series, shape):
+    assert look(make_series(np.ones(shape))) == ((), ())
+
+
+def test_a_series_without_numbers_has_no_phases(make_series):
+    assert look(make_series(np.full((3, 20), np.nan))) == ((), ())
+    assert look(make_series(np.zeros((3, 20)))) == ((), ())
+    assert look(make_series(np.ones((3, 20)))) == ((), ())
+
+
+def test_checkpoints_without_steps_are_called_by_their_labels(dropped):
+    records = tuple(CheckpointRecord(None, f"epoch-{place}", "run") for place in range(41))
+    phases, (event,) = look(replace(dropped, checkpoints=records))
+    assert phases[1].text.startswith("epoch-15 to epoch-40: ")
+    assert event.text.startswith("From epoch-15 on, ")

@@ -1,0 +1,125 @@
+"""Phases and their boundaries in plain words."""
+
+import sys
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from wsanalyze.metrics import METRICS
+from wsanalyze.series import ChangeSeries, Event
+from wsanalyze.trends.base import Phase, TrendOptions
+from wsanalyze.trends.cluster import FloatArray
+from wsanalyze.trends.words import FLAT_DECADES, name_checkpoint
+
+RATE_RATIO: Final = 1.5
+"""A learning rate that is so many times another is said to differ."""
+
+_RATE: Final = "learning_rate"
+_NUM_AT_ENDS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """A break that many rows share.
+
+    Attributes:
+        change: The first change after it, at least 1.
+        rows: The rows that have it.
+        size: The median of their jumps, or of how far they go on the lesser side of their turns, decades; below 0
+            where they fall after it.
+        turns: Whether it is a turn.
+    """
+
+    change: int
+    rows: tuple[int, ...]
+    size: float
+    turns: bool = False
+
+
+def find_rates(series: ChangeSeries) -> FloatArray:
+    """Learning rate that was noted last within each change, float64 of shape (P,); NaN where none was."""
+    at = series.log.at_checkpoints(_RATE, len(series.checkpoints))
+    rates: FloatArray = at[[after for _, after in series.pairs]]
+    return rates
+
+
+def describe_phase(series: ChangeSeries, values: FloatArray, options: TrendOptions, first: int, last: int) -> Phase:
+    """Describe the changes from `first` to `last`, both included.
+
+    Args:
+        series: L rows and P changes.
+        values: The metric, float64 of shape (L, P).
+        options: `metric` is used.
+        first: First change.
+        last: Last change.
+
+    Returns:
+        The phase.
+    """
+    part = values[:, first : last + 1]
+    level = float(np.nanmedian(part)) if np.isfinite(part).any() else None
+    start, end = series.checkpoints[series.pairs[first][0]], series.checkpoints[series.pairs[last][1]]
+    if start.step is None or end.step is None:
+        when = f"{name_checkpoint(start)} to {name_checkpoint(end)}"
+    else:
+        when = f"steps {start.step} to {end.step}"
+    return Phase(first, last, level, f"{when}: {_describe_course(part, options)}")
+
+
+def _describe_course(part: FloatArray, options: TrendOptions) -> str:
+    """Say how the median row goes, from its first few changes to its last few."""
+    course = np.nanmedian(part[:, np.isfinite(part).any(axis=0)], axis=0)
+    if not len(course):
+        return "no numbers"
+    number = min(_NUM_AT_ENDS, (len(course) + 1) // 2)
+    start, end = float(np.median(course[:number])), float(np.median(course[-number:]))
+    what, plural = (METRICS[options.metric].title, "s") if options.linear else ("changes", "")
+    if options.linear:
+        flat = abs(end - start) < FLAT_DECADES
+    else:
+        flat = max(start, end) <= 10**FLAT_DECADES * min(start, end)
+    if flat:
+        return f"{what} stay{plural} near {float(np.median(course)):.2g}"
+    return f"{what} {'fall' if end < start else 'rise'}{plural} from {start:.2g} to {end:.2g}"
+
+
+def make_event(series: ChangeSeries, options: TrendOptions, found: Boundary, number: int, rates: FloatArray) -> Event:
+    """Make the event of one boundary.
+
+    Args:
+        series: L rows and P changes.
+        options: `metric` and `noun` are used.
+        found: The boundary.
+        number: How many rows were looked at.
+        rates: float64 of shape (P,): see `find_rates`.
+
+    Returns:
+        An event at the checkpoint that both phases share.
+    """
+    place = series.pairs[found.change][0]
+    count = f"{len(found.rows)} of {number} {options.noun}s"
+    evidence: dict[str, Any] = {"layers": len(found.rows), "of": number, "rows": list(found.rows)}
+    evidence |= {"turns": found.turns, "difference" if options.linear else "decades": found.size}
+    said = _say_turn(found, count, options) if found.turns else _say_jump(found, count, options)
+    before, after = float(rates[found.change - 1]), float(rates[found.change])
+    if before > 0 and after > 0 and max(before, after) >= RATE_RATIO * min(before, after):
+        evidence |= {"learning_rate_before": before, "learning_rate_after": after}
+        said += f", as the learning rate {'falls' if after < before else 'rises'} from {before:.2g} to {after:.2g}"
+    text = f"From {name_checkpoint(series.checkpoints[place])} on, {said}."
+    return Event("phase", None, place, text, evidence)
+
+
+def _say_jump(found: Boundary, count: str, options: TrendOptions) -> str:
+    if options.linear:
+        more = f"{abs(found.size):.2g} {'lower' if found.size < 0 else 'higher'}"
+        return f"the {METRICS[options.metric].title} of {count} is {more} in the median"
+    return f"{count} change {min(10**found.size, sys.float_info.max):.2g} times as much as before in the median"
+
+
+def _say_turn(found: Boundary, count: str, options: TrendOptions) -> str:
+    course = ("falls", "it rose") if found.size < 0 else ("rises", "it fell")
+    if options.linear:
+        return f"the {METRICS[options.metric].title} of {count} {course[0]} where {course[1]} before"
+    now, then = ("less and less", "more and more") if found.size < 0 else ("more and more", "less and less")
+    return f"{count} change {now}, where they changed {then} before"

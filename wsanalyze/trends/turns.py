@@ -1,0 +1,124 @@
+"""Turns of a course: where it has risen and begins to fall, or has fallen and begins to rise.
+
+However time is counted, a turn stays where it is; bends, at which a course falls faster or slower, do not, and every
+smooth decay has them. So turns are looked for, bends are not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from wsanalyze.trends.cluster import FloatArray
+from wsanalyze.trends.jumps import (
+    LEAST_CHANGES,
+    least_side,
+    make_null_courses,
+    measure_wandering,
+    take_limit,
+    take_spikes_out,
+)
+
+_LEAST_TURN: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a course.
+
+    Attributes:
+        change: The first change after it, at least 1.
+        size: How far the course goes on the side on which it goes less, decades; below 0 where it begins to fall.
+        place: The change at which the course is highest or lowest.
+        start: The change from which it goes to the turn.
+        end: The change to which it goes from there.
+    """
+
+    change: int
+    size: float
+    place: int
+    start: int
+    end: int
+
+
+def find_turns(course: FloatArray, jumps: Sequence[int] = ()) -> tuple[Turn, ...]:
+    """Find where a course turns round, between its jumps.
+
+    Args:
+        course: float64 of shape (P,), finite, decades.
+        jumps: First changes after each jump.
+
+    Returns:
+        Turns in order: by 0.3 decades at least, and further than a random walk with as large steps, white noise too,
+        turns in 99 of 100 cases.
+    """
+    if len(course) < LEAST_CHANGES:
+        return ()
+    calm = take_spikes_out(course)
+    least = max(_LEAST_TURN, _simulate_limit(len(course)) * measure_wandering(calm))
+    edges = [0, *jumps, len(course)]
+    turns: list[Turn] = []
+    for first, end in pairwise(edges):
+        turns += _turn_between(calm, first, end, least)
+    return tuple(turns)
+
+
+def _turn_between(course: FloatArray, first: int, end: int, least: float) -> list[Turn]:
+    side = least_side(len(course))
+    if end - first < 2 * side + 1:
+        return []
+    part = course[first:end]
+    heights, depths = measure_turns(part)
+    sizes = np.maximum(heights, depths)
+    sizes[: side - 1] = sizes[len(sizes) - side + 1 :] = 0.0
+    place = int(np.argmax(sizes))
+    if sizes[place] < least:
+        return []
+    sign = -1.0 if heights[place] >= depths[place] else 1.0
+    start = int(np.argmax(sign * part[: place + 1]))
+    stop = place + int(np.argmax(sign * part[place:]))
+    change = int(np.clip(first + start + _find_bend(part[start : stop + 1]), first + side, end - side))
+    turn = Turn(change, sign * float(sizes[place]), first + place, first + start, first + stop)
+    parts = ((first, change), (change, end))
+    before, after = (_turn_between(course, *edges, least) for edges in parts)
+    return [*before, turn, *after]
+
+
+def _find_bend(course: FloatArray) -> int:
+    """The place at which two lines that meet fit a course best: of a flat top its sharper end, of a hump its middle."""
+    time = np.arange(len(course), dtype=np.float64)
+    errors = []
+    for place in range(1, len(course) - 1):
+        lines = np.stack([np.ones_like(time), time, np.maximum(0.0, time - place)], axis=1)
+        errors.append(np.sum((course - lines @ np.linalg.lstsq(lines, course)[0]) ** 2))
+    return 1 + int(np.argmin(errors))
+
+
+def measure_turns(courses: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """How high each value stands above the lowest one on either side, the higher of both; and how deep.
+
+    Args:
+        courses: float64 of shape (..., P).
+
+    Returns:
+        Two float64 arrays of that shape, at least 0.
+    """
+    both = []
+    for sign in (1.0, -1.0):
+        signed = sign * courses
+        before = np.minimum.accumulate(signed, axis=-1)
+        after = np.minimum.accumulate(signed[..., ::-1], axis=-1)[..., ::-1]
+        both.append(signed - np.maximum(before, after))
+    return both[0], both[1]
+
+
+@cache
+def _simulate_limit(num_changes: int) -> float:
+    limits = []
+    for courses in make_null_courses(num_changes):
+        sizes = np.max(measure_turns(courses), axis=(0, 2))
+        limits.append(take_limit(sizes, courses))
+    return max(limits)
