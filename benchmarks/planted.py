@@ -1,7 +1,7 @@
 """Tables of changes with a known answer: groups of layers that share a course, noise, and whatever disturbs them.
 
 A course is a curve of log10 changes. A layer follows that of its group at a level of its own, with noise and, in some
-families, spikes, missing cells, a strength of its own, or no group at all. In a null family all layers share one course.
+families, spikes, missing cells, a strength of its own, or no group at all. In a null family all share one course.
 """
 
 from collections.abc import Callable

@@ -60,7 +60,7 @@ def make_series(changes: np.ndarray) -> ChangeSeries:
         checkpoints=tuple(CheckpointRecord(step, f"step {step}", "") for step in range(num_changes + 1)),
         rows=tuple(Row(name, name, name, Kind.OTHER, depth, ()) for depth, name in enumerate(names)),
         pairs=tuple((change, change + 1) for change in range(num_changes)),
-        sums=Sums.unmeasured(num_rows, num_changes),
+        sums=Sums.absent(num_rows, num_changes),
         states=np.where(np.isnan(changes), State.MISSING, None),
         given={"rwc": changes},
     )

@@ -55,6 +55,14 @@ def test_total_passes_over_cells_that_were_not_measured():
     assert np.isnan(total.values[1]).all()
 
 
+def test_cells_that_will_never_be_measured_take_no_memory():
+    absent = Sums.absent(20_000, 300)
+    assert absent.values.shape == Sums.unmeasured(20_000, 300).values.shape
+    assert np.isnan(absent["l1_delta"]).all()
+    assert absent.values.strides == (0, 0, 0)
+    assert not absent.values.flags.writeable
+
+
 def test_total_of_no_row_at_all_is_unmeasured():
     total = Sums.unmeasured(0, 3).total(axis=0)
     assert total.values.shape == (3, len(SUM_NAMES))

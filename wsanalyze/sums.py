@@ -80,6 +80,11 @@ class Sums:
         return cls(np.full((*shape, len(SUM_NAMES)), np.nan))
 
     @classmethod
+    def absent(cls, *shape: int) -> Self:
+        """As `unmeasured`, of cells that will never be: read-only, and takes no memory."""
+        return cls(np.broadcast_to(np.float64(np.nan), (*shape, len(SUM_NAMES))))
+
+    @classmethod
     def of(cls, parts: Iterable[Self]) -> Self:
         """Add parts one after another, in the order given, so that the bits do not depend on who made them."""
         total = cls.zero()

@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ from wsanalyze.series import ChangeSeries, CheckpointRecord, Kind, Provenance, R
 from wsanalyze.sums import Sums
 
 TABLE_METRIC: Final = "rwc"
-MAX_TABLE_BYTES: Final = 64 * 1024 * 1024
+MAX_TABLE_BYTES: Final = 512 << 20
 _SEPARATORS: Final = ",;\t|"
 _MAX_STEP: Final = 2**63 - 1
 _SHOWN_CHARACTERS: Final = 40
@@ -45,25 +45,23 @@ def read_table(path: Path | str) -> ChangeSeries:
     References:
         docs/cli.md, `wsanalyze trends`.
     """
-    text = _read_text(Path(path))
-    heading, records = _split_records(text, path)
-    names, cells = _read_records(heading, records, path)
-    heading, cells = _drop_empty_columns(heading, cells, path)
-    values, states = _parse_cells(cells, path)
+    heading, records = _split_records(_read_bytes(Path(path)), path)
+    names, values, states = _read_records(heading, records, path)
+    width = _count_columns(heading, states, path)
+    values, states, labels = values[:, :width], states[:, :width], heading[1 : width + 1]
     rows = tuple(_make_row(name, depth) for depth, name in enumerate(names))
-    labels = heading[1:]
     return ChangeSeries(
         checkpoints=(CheckpointRecord(None, "start", str(path)), *(_make_checkpoint(h, path) for h in labels)),
         rows=rows,
         pairs=tuple((index, index + 1) for index in range(len(labels))),
-        sums=Sums.unmeasured(len(rows), len(labels)),
+        sums=Sums.absent(len(rows), len(labels)),
         states=states,
         provenance=Provenance(source=(str(path),)),
         given={TABLE_METRIC: values},
     )
 
 
-def _read_text(path: Path) -> str:
+def _read_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_TABLE_BYTES + 1)
@@ -77,21 +75,22 @@ def _read_text(path: Path) -> str:
     if b"\0" in data:
         raise TableError(f"{path}: a binary file, not a table: give a CSV file")
     try:
-        return data.decode("utf-8-sig")
+        data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise TableError(f"{path}, line {line}: not UTF-8 text: save the table as CSV in UTF-8") from error
+    return data
 
 
 Record = tuple[int, list[str]]
 
 
-def _split_records(text: str, path: Path | str) -> tuple[list[str], Iterator[Record]]:
+def _split_records(data: bytes, path: Path | str) -> tuple[list[str], Iterator[Record]]:
     """Split into the heading and an iterator of (line number, cells), with the separator that the heading shows."""
     best: tuple[list[str], Iterator[Record]] | None = None
     failed: TableError | None = None
     for separator in _SEPARATORS:
-        records = _iterate_records(text, separator, path)
+        records = _iterate_records(data, separator, path)
         try:
             _, heading = next(records, (0, []))
         except TableError as error:  # quotes that make sense with another separator only
@@ -108,8 +107,9 @@ def _split_records(text: str, path: Path | str) -> tuple[list[str], Iterator[Rec
     return best
 
 
-def _iterate_records(text: str, separator: str, path: Path | str) -> Iterator[Record]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+def _iterate_records(data: bytes, separator: str, path: Path | str) -> Iterator[Record]:
+    # Text is decoded line by line: as a whole it would take four times its bytes.
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline=""), delimiter=separator, strict=True)
     while True:
         try:
             cells = next(reader)
@@ -123,9 +123,11 @@ def _iterate_records(text: str, separator: str, path: Path | str) -> Iterator[Re
 
 def _read_records(
     heading: list[str], records: Iterator[Record], path: Path | str
-) -> tuple[list[str], list[tuple[int, list[str]]]]:
+) -> tuple[list[str], NDArray[np.float64], StateArray]:
+    """Names, and values and states of shape (L, P), of all columns that have a heading."""
     lines: dict[str, int] = {}
-    cells: list[Record] = []
+    values: list[NDArray[np.float64]] = []
+    states: list[StateArray] = []
     for line, record in records:
         name = record[0]
         if len(record) != len(heading):
@@ -135,28 +137,38 @@ def _read_records(
         if name in lines:
             raise TableError(f"{path}, line {line}: layer {_shorten(name)} again, first on line {lines[name]}")
         lines[name] = line
-        cells.append((line, record[1:]))
-    if not cells:
+        row, why = _parse_cells(record[1:], line, path)
+        values.append(row)
+        states.append(why)
+    if not values:
         raise TableError(f"{path}: a heading, but no layer below it")
-    return list(lines), cells
+    return list(lines), np.stack(values), np.stack(states)
 
 
-def _drop_empty_columns(heading: list[str], cells: list[Record], path: Path | str) -> tuple[list[str], list[Record]]:
-    """Drop what a separator at the end of every line leaves: last columns without heading and without a cell."""
-    width = len(heading)
-    while width > 1 and not heading[width - 1] and not any(record[width - 2] for _, record in cells):
+def _count_columns(heading: list[str], states: StateArray, path: Path | str) -> int:
+    """How many there are without what a separator at the end of every line leaves: no heading, and no cell."""
+    width = len(heading) - 1
+    while width and not heading[width] and (states[:, width - 1] == State.MISSING).all():
         width -= 1
-    if width == 1:
+    if width == 0:
         raise TableError(f"{path}, line 1: no column of changes: give the column 'layer', then one column a step")
-    return heading[:width], [(line, record[: width - 1]) for line, record in cells]
+    return width
 
 
-def _parse_cells(cells: Sequence[Record], path: Path | str) -> tuple[NDArray[np.float64], StateArray]:
-    values = np.empty((len(cells), len(cells[0][1])))
-    states: StateArray = np.full(values.shape, None, dtype=object)
-    for index, (line, record) in enumerate(cells):
-        for column, cell in enumerate(record):
-            values[index, column], states[index, column] = _parse_cell(cell, line, column + 2, path)
+def _parse_cells(cells: list[str], line: int, path: Path | str) -> tuple[NDArray[np.float64], StateArray]:
+    """Values and states of one line, float64 and object of shape (P,)."""
+    states: StateArray = np.full(len(cells), None, dtype=object)
+    try:
+        # float() also takes digits of other scripts and 1_000, which no program writes into a table.
+        plain = "".join(cells)
+        values = np.array(list(map(float, cells))) if plain.isascii() and "_" not in plain else None
+    except ValueError:
+        values = None
+    if values is not None and np.isfinite(values).all() and values.min(initial=1.0) > 0:
+        return values, states
+    values = np.empty(len(cells))
+    for column, cell in enumerate(cells):
+        values[column], states[column] = _parse_cell(cell, line, column + 2, path)
     return values, states
 
 
@@ -164,7 +176,6 @@ def _parse_cell(cell: str, line: int, column: int, path: Path | str) -> tuple[fl
     if not cell:
         return math.nan, State.MISSING
     try:
-        # float() also takes digits of other scripts and 1_000, which no program writes into a table.
         value = float(cell) if cell.isascii() and "_" not in cell else None
     except ValueError:
         value = None

@@ -1,4 +1,4 @@
-"""What all methods but `paper` share: which rows can be compared, their curves and components, and what is said of it."""
+"""What all methods but `paper` share: which rows can be compared, their curves and components, and notes on both."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

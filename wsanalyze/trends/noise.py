@@ -20,7 +20,7 @@ _MEAN: Final = 1.2533
 """Standard deviation of a normal distribution over its mean absolute deviation."""
 
 _VARIANCE_OF_MEDIANS: Final = 1.7
-"""Of the logarithm of one row's estimate, times the number of values that it is made of; simulated, for normal noise."""
+"""Of the logarithm of one row's estimate, times the number of values that it is made of; simulated for normal noise."""
 _VARIANCE_OF_MEANS: Final = 1.1
 
 
