@@ -5,7 +5,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
 from wsanalyze.checkpoints.base import Checkpoint
-from wsanalyze.checkpoints.facts import fingerprint_file, read_facts
+from wsanalyze.checkpoints.facts import fingerprint_file, read_arch, read_facts
 from wsanalyze.errors import CheckpointError, NoWeightsError
 from wsanalyze.files.base import ByteSource, FileRef
 from wsanalyze.tensors.base import TensorSet
@@ -26,6 +26,7 @@ class OpenedCheckpoint:
         fingerprint: Equal for equal weights in equal structures, or "".
         proven: Whether no other weights have that fingerprint; headers alone may not tell.
         summed: Whether checksums in it cover all weights.
+        arch: What its files say that its model is called, or "".
     """
 
     checkpoint: Checkpoint
@@ -34,6 +35,7 @@ class OpenedCheckpoint:
     fingerprint: str = ""
     proven: bool = True
     summed: bool = False
+    arch: str = ""
 
 
 Opener = Callable[[Checkpoint, ByteSource], OpenedCheckpoint]
@@ -62,9 +64,10 @@ def open_checkpoint(checkpoint: Checkpoint, source: ByteSource, fingerprints: Fi
         raise
     except CheckpointError as error:
         return OpenedCheckpoint(replace(checkpoint, problem=str(error)), None)
+    arch = next(filter(None, map(read_arch, contents)), "")
     form = describe_format(checkpoint.layout, contents)
     fingerprint = join_fingerprints(checkpoint, parts)
-    return OpenedCheckpoint(replace(checkpoint, facts=facts), tensors, form, fingerprint, summed=summed)
+    return OpenedCheckpoint(replace(checkpoint, facts=facts), tensors, form, fingerprint, summed=summed, arch=arch)
 
 
 def join_fingerprints(checkpoint: Checkpoint, parts: Sequence[str]) -> str:

@@ -18,6 +18,8 @@ from wsanalyze.files.base import ByteSource
 from wsanalyze.files.local import LocalFiles
 from wsanalyze.hub.session import HubOptions, open_session
 from wsanalyze.layers.architecture import ask_architecture, detect_architecture
+from wsanalyze.layers.definition import Architecture
+from wsanalyze.layers.guess import guess_architecture
 from wsanalyze.layers.match import PARAMS
 from wsanalyze.likeness.find import Candidate, find_likeness, move_event
 from wsanalyze.likeness.rounding import tell_rounding
@@ -110,7 +112,7 @@ def measure_run(
             alive = [index for index, member in enumerate(sequence.members) if member.alive]
             members = [sequence.members[index] for index in alive]
             sides = [Side(m.checkpoint.label, m.identity, m.tensors, make_check(m, hub)) for m in members]
-            architecture, told = (asked, ()) if asked else detect_architecture(members[0].checkpoint.folder)
+            architecture, told = (asked, ()) if asked else _find_architecture(members[0])
             ordered = all(member.ordered for member in members)
             rows = RowOptions(ordered, options.params, options.layers, architecture, spans, norms)
             tap = make_tap(members, source, store, options.layers) if hub else None
@@ -135,6 +137,15 @@ def measure_run(
             return Run(series, path, measured.effort)
     finally:
         source.close()
+
+
+def _find_architecture(member: Member) -> tuple[Architecture | None, tuple[str, ...]]:
+    """The definition of the model by the configuration beside a checkpoint, or else by what it says or is called."""
+    found, notes = detect_architecture(member.checkpoint.folder)
+    if found is None and not notes:
+        shapes = {name: info.shape for name, info in member.tensors.items()}
+        found = guess_architecture(member.arch, member.checkpoint.origin, shapes)
+    return found, notes
 
 
 def _open_sequence(

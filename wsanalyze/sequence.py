@@ -38,6 +38,7 @@ class Member:
         ordered: Whether their order is the model's own.
         skips: Tensors that cannot be compared at all.
         summed: Whether the fingerprint holds checksums of all weights, so that equal ones prove equal weights.
+        arch: What its files say that its model is called, or "".
         sets: Every set of weights that it holds, its tensors by name, as they are stored.
     """
 
@@ -49,6 +50,7 @@ class Member:
     ordered: bool = False
     skips: tuple[Skip, ...] = ()
     summed: bool = False
+    arch: str = ""
     sets: Mapping[str, Mapping[str, TensorInfo]] = field(default_factory=dict)
 
     @property
@@ -235,6 +237,7 @@ def _make_member(
         opened.tensors.ordered,
         skips,
         opened.summed,
+        opened.arch,
         opened.tensors.infos,
     )
 

@@ -1,6 +1,7 @@
 """What a checkpoint says of itself: the step that it was saved at, and a fingerprint of its weights."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
@@ -21,6 +22,7 @@ STEP_KEYS: Final = (
     "num_timesteps",
 )
 EPOCH_KEYS: Final = ("epoch", "epochs", "current_epoch", "epoch_num")
+_ARCH: Final = re.compile(r"\w{1,100}", re.ASCII)
 _NUM_SAMPLES: Final = 1024
 _SAMPLE_BYTES: Final = 256
 _MAX_DIGITS: Final = 15
@@ -41,6 +43,15 @@ def read_facts(contents: Contents) -> dict[str, int]:
             if number is not None:
                 found.setdefault(key, number)
     return found
+
+
+def read_arch(contents: Contents) -> str:
+    """What a weight file says that its model is called, as timm's and torch's own training scripts note it; or ""."""
+    for mapping in contents.mappings():
+        name = mapping.get("arch")
+        if isinstance(name, str) and _ARCH.fullmatch(name):
+            return name
+    return ""
 
 
 def fingerprint_file(source: ByteSource, file: FileRef, contents: Contents) -> str:

@@ -49,7 +49,7 @@ def ask_architecture(text: str | None) -> Architecture | None:
     if not text.startswith(_SOURCE) or not _NAME.fullmatch(name):
         raise UsageError(f"{OPTION} takes timm:NAME, a model that timm.list_models() has, not {text!r}")
     try:
-        return _read_apart(name, {}, OPTION)
+        return read_apart(name, {}, OPTION)
     except UsageError as error:
         raise UsageError(f"{OPTION} {text}: {error}") from error
 
@@ -71,7 +71,7 @@ def detect_architecture(folder: TreePath) -> tuple[Architecture | None, tuple[st
         return None, ()
     name, arguments = found
     try:
-        return _read_apart(name, arguments, CONFIG_NAME), ()
+        return read_apart(name, arguments, CONFIG_NAME), ()
     except UsageError as error:
         return None, (f"{CONFIG_NAME} names the model {name}: {error}; {_BY_NAME}",)
 
@@ -108,8 +108,12 @@ def _choose_arguments(given: Mapping[str, Any]) -> dict[str, int | str]:
     return found
 
 
-def _read_apart(name: str, arguments: Mapping[str, int | str], source: str) -> Architecture:
-    """As `read_architecture`, in a process that ends with it unless torch is here already."""
+def read_apart(name: str, arguments: Mapping[str, int | str], source: str) -> Architecture:
+    """As `read_architecture`, in a process that ends with it unless torch is here already.
+
+    Raises:
+        UsageError: As `read_architecture`, or if the process cannot be started or does not answer.
+    """
     if _is_loaded() or not sys.executable:
         return read_architecture(name, arguments, source=source)
     command = [sys.executable, "-P", "-m", __name__, name, json.dumps(arguments)]
@@ -139,7 +143,7 @@ def _is_loaded() -> bool:
 
 
 def _answer(name: str, arguments: str) -> None:
-    """What `_read_apart` reads, as the last line of standard output."""
+    """What `read_apart` reads, as the last line of standard output."""
     try:
         found = read_architecture(name, json.loads(arguments))
         answer = {"name": found.name, "shapes": found.shapes, "kinds": found.kinds}

@@ -11,6 +11,7 @@ from typing import Final
 from wsanalyze.series import Kind
 
 _FEWEST: Final = 0.5
+_MOST: Final = 0.75
 _MAX_PREFIX_PARTS: Final = 3
 
 
@@ -75,6 +76,29 @@ def fit_architecture(
         return None, text
     text = f"kinds and depths of {known} are those of {architecture.name} ({architecture.source})"
     return Fit(_order(architecture, shapes, inside), kinds), text
+
+
+def knows_all(architecture: Architecture, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a definition knows every matrix of a checkpoint, and the checkpoint most of its.
+
+    Args:
+        architecture: The definition.
+        shapes: Shape of each tensor of the checkpoint by name.
+
+    Returns:
+        True where each tensor with two axes or more has its name and shape in the definition, as `fit_architecture`
+        says, and three quarters of the definition's are there.
+    """
+    prefix = _find_prefix(architecture, shapes)
+    matrices = {name: shape for name, shape in shapes.items() if len(shape) > 1}
+    own = {name: name.removeprefix(prefix) for name in matrices if name.startswith(prefix)}
+    known = [
+        name
+        for name, inside in own.items()
+        if inside in architecture.shapes and _agrees(matrices[name], architecture.shapes[inside])
+    ]
+    defined = sum(len(shape) > 1 for shape in architecture.shapes.values())
+    return len(known) == len(matrices) and len(known) >= _MOST * max(1, defined)
 
 
 def _find_prefix(architecture: Architecture, shapes: Mapping[str, tuple[int, ...]]) -> str:
