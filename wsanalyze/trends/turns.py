@@ -23,6 +23,9 @@ from wsanalyze.trends.jumps import (
 )
 
 _LEAST_TURN: Final = 0.3
+_FLAT_DEVIATIONS: Final = 3.0
+_SIDE: Final = 3
+_STEEPER: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +61,16 @@ def find_turns(course: FloatArray, jumps: Sequence[int] = ()) -> tuple[Turn, ...
     if len(course) < LEAST_CHANGES:
         return ()
     calm = take_spikes_out(course)
-    least = max(_LEAST_TURN, _simulate_limit(len(course)) * measure_wandering(calm))
+    wandering = measure_wandering(calm)
+    least = max(_LEAST_TURN, _simulate_limit(len(course)) * wandering)
     edges = [0, *jumps, len(course)]
     turns: list[Turn] = []
     for first, end in pairwise(edges):
-        turns += _turn_between(calm, first, end, least)
+        turns += _turn_between(calm, first, end, least, wandering)
     return tuple(turns)
 
 
-def _turn_between(course: FloatArray, first: int, end: int, least: float) -> list[Turn]:
+def _turn_between(course: FloatArray, first: int, end: int, least: float, wandering: float) -> list[Turn]:
     side = least_side(len(course))
     if end - first < 2 * side + 1:
         return []
@@ -80,21 +84,28 @@ def _turn_between(course: FloatArray, first: int, end: int, least: float) -> lis
     sign = -1.0 if heights[place] >= depths[place] else 1.0
     start = int(np.argmax(sign * part[: place + 1]))
     stop = place + int(np.argmax(sign * part[place:]))
-    change = int(np.clip(first + start + _find_bend(part[start : stop + 1]), first + side, end - side))
+    change = int(np.clip(first + _find_bend(sign * part, place, wandering), first + side, end - side))
     turn = Turn(change, sign * float(sizes[place]), first + place, first + start, first + stop)
     parts = ((first, change), (change, end))
-    before, after = (_turn_between(course, *edges, least) for edges in parts)
+    before, after = (_turn_between(course, *edges, least, wandering) for edges in parts)
     return [*before, turn, *after]
 
 
-def _find_bend(course: FloatArray) -> int:
-    """The place at which two lines that meet fit a course best: of a flat top its sharper end, of a hump its middle."""
-    time = np.arange(len(course), dtype=np.float64)
-    errors = []
-    for place in range(1, len(course) - 1):
-        lines = np.stack([np.ones_like(time), time, np.maximum(0.0, time - place)], axis=1)
-        errors.append(np.sum((course - lines @ np.linalg.lstsq(lines, course)[0]) ** 2))
-    return 1 + int(np.argmin(errors))
+def _find_bend(part: FloatArray, place: int, wandering: float) -> int:
+    """The first change after a turn of which the lowest value is at a place.
+
+    Where the bottom is flat and one side far steeper, that is where this one ends or begins: a warm-up ends, or a decay
+    begins.
+    """
+    high = part > part[place] + _FLAT_DEVIATIONS * wandering
+    before, after = np.flatnonzero(high[:place]), np.flatnonzero(high[place:])
+    first = int(before[-1]) + 1 if len(before) else 0
+    last = place + int(after[0]) - 1 if len(after) else len(part) - 1
+    fall = part[max(0, first - _SIDE)] - part[first]
+    rise = part[min(len(part) - 1, last + _SIDE)] - part[last]
+    if max(fall, rise) < _STEEPER * min(fall, rise):
+        return place
+    return first if fall > rise else last + 1
 
 
 def measure_turns(courses: FloatArray) -> tuple[FloatArray, FloatArray]:
