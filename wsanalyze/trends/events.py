@@ -1,22 +1,22 @@
-"""Events that the curves show: spikes, and layers that freeze, wake, die or lose their numbers."""
+"""Events of layers that the curves show: those that freeze, wake, die or lose their numbers; and all spikes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 
-from wsanalyze.metrics import METRICS
 from wsanalyze.sentences import list_names
-from wsanalyze.series import ChangeSeries, Event, State, StateArray
+from wsanalyze.series import ChangeSeries, Event, State
 from wsanalyze.trends.cluster import FloatArray
-from wsanalyze.trends.features import BoolArray
-from wsanalyze.trends.words import SHOWN_NAMES, IndexArray, name_checkpoint
+from wsanalyze.trends.spikes import find_spikes
+from wsanalyze.trends.words import SHOWN_NAMES, BoolArray, IndexArray, is_speed, name_checkpoint
 
-_SPIKE_RATIO: Final = 3.0
-_SPIKE_SHARE: Final = 0.25
-_LEAST_SPIKING: Final = 3
-_MAX_DECADES: Final = 300.0
+Numbers = Mapping[int, Mapping[str, Any]]
+"""Row: the numbers behind what is said of it."""
+
+_RATES: Final = ("rate", "rate-linear")
 _LEAST_FROZEN: Final = 2
 _MAX_SINGLE: Final = 3
 _MAX_EVENTS: Final = 10
@@ -38,24 +38,34 @@ def find_events(series: ChangeSeries, metric: str, noun: str = "layer") -> tuple
     """
     if not series.rows or not series.pairs:
         return ()
-    if metric == "rank" or (metric in METRICS and METRICS[metric].span is not None):
+    if not is_speed(metric):
         metric = "rwc"
     values, states = series.metric(metric), series.metric_states(metric)
+    still: BoolArray = states == State.UNCHANGED
+    rests: BoolArray = still | (states == State.ZERO)
+    known = np.isfinite(values)
+    reporter = _Reporter(series, noun)
     onsets, spans = _find_nonfinite(series)
     dead = _find_dead(series)
-    still: BoolArray = states == State.UNCHANGED
-    known = np.isfinite(values)
     frozen = {row: place for row, place in _find_frozen(series, still, known).items() if row not in dead}
-    wakes = {row: place for row, place in _find_wakes(series, states, known).items() if row not in dead}
+    moves = (known & ~rests) | (states == State.FROM_ZERO)
+    alive = np.array([row not in dead for row in range(len(series.rows))])
+    wakes = _find_wakes(series, rests & alive[:, None], moves)
+    paused, pauses, lengths = _find_pauses(series, rests, moves)
     start = series.pairs[0][0]
-    reporter = _Reporter(series, noun)
     return (
-        *reporter.report("nonfinite", _NONFINITE, onsets, spans),
+        *reporter.report("nonfinite", _NONFINITE, onsets, spans, numbers=_count_nonfinite(series, onsets)),
         *reporter.report("dead", _DEAD, dead),
         *reporter.report("frozen", _NEVER, {r: p for r, p in frozen.items() if p == start}),
-        *reporter.report("frozen", _FROZEN, {r: p for r, p in frozen.items() if p != start}),
-        *reporter.report("wakes", _WAKES, wakes),
-        *_find_spikes(series, values, noun),
+        *reporter.report(
+            "frozen",
+            _FROZEN,
+            {r: p for r, p in frozen.items() if p != start},
+            numbers={row: _find_last(values[row], moves[row]) for row in frozen},
+        ),
+        *reporter.report("wakes", _WAKES, wakes, numbers={row: _find_first(values[row], moves[row]) for row in wakes}),
+        *reporter.report("wakes", _PAUSES, paused, pauses, numbers=lengths),
+        *find_spikes(series, series.metric("rwc") if metric in _RATES else values, noun),
     )
 
 
@@ -78,6 +88,7 @@ _DEAD: Final = _Words("is all zero", "are all zero", "from", " on")
 _NEVER: Final = _Words("never changes", "never change")
 _FROZEN: Final = _Words("stops changing", "stop changing", "at")
 _WAKES: Final = _Words("wakes", "wake", "after", ", with no change until then")
+_PAUSES: Final = _Words("stands still", "stand still", "up to")
 
 
 def _find_nonfinite(series: ChangeSeries) -> tuple[Mapping[int, int], Mapping[int, str]]:
@@ -133,16 +144,63 @@ def _find_frozen(series: ChangeSeries, still: BoolArray, known: BoolArray) -> Ma
     return places
 
 
-def _find_wakes(series: ChangeSeries, states: StateArray, known: BoolArray) -> Mapping[int, int]:
+def _find_wakes(series: ChangeSeries, rests: BoolArray, moves: BoolArray) -> Mapping[int, int]:
     """Row: checkpoint at which it first moves off, where it did not move before."""
     places = {}
-    still: BoolArray = (states == State.UNCHANGED) | (states == State.ZERO)
-    moves = (known & ~still) | (states == State.FROM_ZERO)
     for row in np.flatnonzero(moves.any(axis=1)):
         change = int(np.argmax(moves[row]))
-        if still[row, :change].any():
+        if rests[row, :change].any():
             places[int(row)] = series.pairs[change][0]
     return places
+
+
+def _find_pauses(
+    series: ChangeSeries, rests: BoolArray, moves: BoolArray
+) -> tuple[Mapping[int, int], Mapping[int, str], Numbers]:
+    """Row: checkpoint at which it moves on after its longest rest. Row: when it rested, in words. Row: how long."""
+    places, whens, lengths = {}, {}, {}
+    for row in np.flatnonzero((rests & np.roll(rests, 1, axis=1))[:, 1:].any(axis=1)).tolist():
+        moving = np.flatnonzero(moves[row])
+        resting = [int(np.count_nonzero(rests[row, a:b])) for a, b in pairwise(moving)]
+        if max(resting, default=0) < _LEAST_FROZEN:
+            continue
+        begin, end = moving[int(np.argmax(resting)) :][:2].tolist()
+        stops, wakes = series.pairs[begin][1], series.pairs[end][0]
+        names = [name_checkpoint(series.checkpoints[place]) for place in (stops, wakes)]
+        places[row], whens[row] = wakes, f" from {names[0]} to {names[1]} and moves on after that"
+        lengths[row] = {"from_checkpoint": stops, "still_changes": max(resting)}
+    return places, whens, lengths
+
+
+def _count_nonfinite(series: ChangeSeries, onsets: Mapping[int, int]) -> Numbers:
+    """How many elements of each row are NaN or infinite at the first checkpoint at which any are."""
+    counts: dict[int, Mapping[str, Any]] = {}
+    for row, place in onsets.items():
+        sides = ("nonfinite_before", "nonfinite_after")
+        seen = [
+            float(series.sums[side][row, change])
+            for change, pair in enumerate(series.pairs)
+            for at, side in zip(pair, sides, strict=True)
+            if at == place and not np.isnan(series.sums[side][row, change])
+        ]
+        counts[row] = {"nonfinite": int(max(seen)), "elements": series.rows[row].numel}
+    return counts
+
+
+def _find_last(values: FloatArray, moves: BoolArray) -> Mapping[str, Any]:
+    """The last number of a row that moves, and for how many changes it has rested since."""
+    places = np.flatnonzero(moves)
+    if not len(places):
+        return {}
+    last = float(values[places[-1]])
+    return {"last_change": None if np.isnan(last) else last, "still_changes": len(values) - 1 - int(places[-1])}
+
+
+def _find_first(values: FloatArray, moves: BoolArray) -> Mapping[str, Any]:
+    """The first number of a row that rested, and for how many changes it had."""
+    place = int(np.argmax(moves))
+    first = float(values[place])
+    return {"first_change": None if np.isnan(first) else first, "still_changes": place}
 
 
 def _start_of_tail(mask: BoolArray, known: BoolArray) -> int:
@@ -160,9 +218,15 @@ class _Reporter:
     noun: str
 
     def report(
-        self, kind: str, words: _Words, places: Mapping[int, int], whens: Mapping[int, str] | None = None
+        self,
+        kind: str,
+        words: _Words,
+        places: Mapping[int, int],
+        whens: Mapping[int, str] | None = None,
+        numbers: Numbers | None = None,
     ) -> Sequence[Event]:
         """Make events of rows and their checkpoints, said in the words given for each row or in the usual ones."""
+        numbers = numbers or {}
         groups: dict[tuple[int, str], list[int]] = {}
         for row, place in places.items():
             when = whens[row] if whens else words.when(self._name(place))
@@ -170,49 +234,30 @@ class _Reporter:
         events: list[Event] = []
         for (place, when), rows in sorted(groups.items()):
             if len(rows) > _MAX_SINGLE:
-                events.append(self._make_shared(kind, place, rows, f"{words.many}{when}"))
+                # "1 layer moves on", "5 layers move on".
+                many = when.replace(" and moves on", " and move on")
+                events.append(self._make_shared(kind, place, rows, f"{words.many}{many}", numbers))
             else:
-                events += (self._make_single(kind, place, row, f"{words.one}{when}") for row in rows)
+                events += (
+                    self._make_single(kind, place, row, f"{words.one}{when}", numbers.get(row, {})) for row in rows
+                )
         if len(events) <= _MAX_EVENTS:
             return events
         first, last = min(places.values()), max(places.values())
         when = words.when(f"some point between {self._name(first)} and {self._name(last)}")
-        return [self._make_shared(kind, first, sorted(places), f"{words.many}{when}")]
+        return [self._make_shared(kind, first, sorted(places), f"{words.many}{when}", numbers)]
 
     def _name(self, place: int) -> str:
         return name_checkpoint(self.series.checkpoints[place])
 
-    def _make_single(self, kind: str, place: int, row: int, said: str) -> Event:
+    def _make_single(self, kind: str, place: int, row: int, said: str, numbers: Mapping[str, Any]) -> Event:
         name = self.series.names[row]
-        return Event(kind, name, place, f"{name} {said}.", {"row": row})
+        return Event(kind, name, place, f"{name} {said}.", {"row": row, **numbers})
 
-    def _make_shared(self, kind: str, place: int, rows: Sequence[int], said: str) -> Event:
+    def _make_shared(self, kind: str, place: int, rows: Sequence[int], said: str, numbers: Numbers) -> Event:
         names = [self.series.names[row] for row in rows]
         text = f"{len(rows)} of {len(self.series.rows)} {self.noun}s {said}: {list_names(names, SHOWN_NAMES)}."
         evidence: dict[str, Any] = {"layers": len(rows), "rows": list(rows)}
+        for key in numbers.get(rows[0], {}):
+            evidence[key] = [numbers.get(row, {}).get(key) for row in rows]
         return Event(kind, None, place, text, evidence)
-
-
-def _find_spikes(series: ChangeSeries, values: FloatArray, noun: str) -> Sequence[Event]:
-    """Changes at which many rows are far above their own changes just before and just after."""
-    events = []
-    logs = np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
-    for change in range(1, values.shape[1] - 1):
-        rise = logs[:, change] - np.maximum(logs[:, change - 1], logs[:, change + 1])
-        spiking = np.flatnonzero(rise >= np.log10(_SPIKE_RATIO))
-        number = int(np.isfinite(rise).sum())
-        if len(spiking) >= max(_LEAST_SPIKING, _SPIKE_SHARE * number):
-            ratio = 10 ** min(_MAX_DECADES, float(np.median(rise[spiking])))
-            events.append(_make_spike(series, change, spiking.tolist(), number, ratio, noun))
-    events.sort(key=lambda event: -event.evidence["layers"])
-    return events[:_MAX_EVENTS]
-
-
-def _make_spike(series: ChangeSeries, change: int, rows: Sequence[int], number: int, ratio: float, noun: str) -> Event:
-    place = series.pairs[change][1]
-    text = (
-        f"At {name_checkpoint(series.checkpoints[place])}, {len(rows)} of {number} {noun}s changed at least "
-        f"{_SPIKE_RATIO:.0f} times as much as just before and after ({ratio:.2g} times in the median)."
-    )
-    evidence: dict[str, Any] = {"layers": len(rows), "of": number, "median_ratio": ratio, "rows": list(rows)}
-    return Event("spike", None, place, text, evidence)

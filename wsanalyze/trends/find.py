@@ -1,32 +1,28 @@
 """Find the trends of a series: the one way into this package."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from wsanalyze.errors import UsageError
-from wsanalyze.metrics import METRICS
 from wsanalyze.series import ChangeSeries
-from wsanalyze.trends.base import Cluster, Method, Partition, TrendOptions, Trends
+from wsanalyze.trends.base import Cluster, Partition, TrendOptions, Trends
 from wsanalyze.trends.by_kind import cluster_by_kind, sum_up_quality
 from wsanalyze.trends.cluster import FloatArray, LabelArray, limit_threads
 from wsanalyze.trends.confounders import find_confounders
+from wsanalyze.trends.courses import describe_curve
 from wsanalyze.trends.depth import find_depth_profile
 from wsanalyze.trends.events import find_events
-from wsanalyze.trends.paper import find_paper_trends
+from wsanalyze.trends.headline import write_headline
+from wsanalyze.trends.makeup import describe_makeup
+from wsanalyze.trends.methods import METHODS
 from wsanalyze.trends.phases import find_phases
 from wsanalyze.trends.quality import measure_quality
-from wsanalyze.trends.robust import find_robust_trends
 from wsanalyze.trends.spacing import note_spacing
 from wsanalyze.trends.windows import find_windows
-from wsanalyze.trends.words import describe_curve, name_changes, number_by_level, write_headline
+from wsanalyze.trends.words import is_speed, name_changes, number_by_level
 
-METHODS: Final[Mapping[str, Method]] = {
-    "robust": find_robust_trends,
-    "paper": find_paper_trends,
-}
 FEATURES: Final = ("shape", "level", "both")
 
 _MAX_SEED: Final = 2**32 - 1
@@ -71,11 +67,7 @@ def find_trends(series: ChangeSeries, options: TrendOptions | None = None) -> Tr
         *changes_of_phase,
         *find_confounders(series, values, options),
     )
-    # A row that never changes is like no other as well, but has no course to say so of: an event says what it is.
-    moves = np.isfinite(values) if options.linear else values > 0
-    strange = np.flatnonzero(partition.outliers & moves.any(axis=1))
-    outliers = [series.names[row] for row in strange]
-    return Trends(
+    trends = Trends(
         series=series,
         options=options,
         points=partition.points,
@@ -87,15 +79,13 @@ def find_trends(series: ChangeSeries, options: TrendOptions | None = None) -> Tr
         quality=quality,
         touched=partition.touched,
         events=events,
-        headline=write_headline(
-            series, values, partition.labels, clusters, outliers, events, options.noun, _name_linear(options)
-        ),
         notes=partition.notes + _compare_with_asked(partition, options) + note_spacing(series, options.metric),
         kinds=kinds,
         depth=find_depth_profile(series, values, options),
         phases=phases,
         windows=windows,
     )
+    return replace(trends, headline=write_headline(trends))
 
 
 def check_options(options: TrendOptions) -> None:
@@ -115,13 +105,10 @@ def check_options(options: TrendOptions) -> None:
         raise UsageError(f"a window of {options.window} has no trend in it: ask for {_SHORTEST_WINDOW} changes or more")
     if options.by_kind and options.group == "kind":
         raise UsageError("--by-kind clusters the rows that --group kind adds together: give one of them")
+    if options.by_kind and options.window is not None:
+        raise UsageError("--by-kind finds no trends within the windows of --window: give one of them")
     if not 0 <= options.seed <= _MAX_SEED:
         raise UsageError(f"{options.seed} is no seed: give a whole number from 0 to {_MAX_SEED}")
-
-
-def _name_linear(options: TrendOptions) -> str | None:
-    """What sentences call a metric whose values are no amounts of change; None for one whose values are."""
-    return METRICS[options.metric].title if options.linear else None
 
 
 def _describe_clusters(
@@ -132,10 +119,11 @@ def _describe_clusters(
     for label in range(int(labels.max(initial=-1)) + 1):
         members = np.flatnonzero(labels == label)
         low, median, high = _take_percentiles(values[members])
-        summary = describe_curve(median, starts, ends, linear=options.linear)
+        summary = describe_curve(median, starts, ends, linear=options.linear, speed=is_speed(options.metric))
         kind = str(series.rows[members[0]].kind) if options.by_kind else None
         curves = (_list_numbers(median), _list_numbers(low), _list_numbers(high))
-        clusters.append(Cluster(label, tuple(members.tolist()), summary, *curves, kind))
+        makeup = describe_makeup(series.rows, members.tolist(), kind)
+        clusters.append(Cluster(label, tuple(members.tolist()), summary, *curves, kind, makeup))
     return tuple(clusters)
 
 

@@ -1,0 +1,117 @@
+"""What a report opens with."""
+
+import re
+
+import numpy as np
+import pytest
+
+from wsanalyze.trends.base import TrendOptions
+from wsanalyze.trends.find import find_trends
+
+NAN = np.nan
+
+
+def test_says_what_moved_most_and_how_many_trends_there_are(make_series, plant):
+    values, _ = plant(groups=2)
+    values[6] *= 1000 / np.median(values[6])
+    usual = np.median(np.median(values, axis=1))
+    headline = find_trends(make_series(values)).headline
+    assert headline[0] == (
+        f"block6.weight changed most: 1e+03 in the median, {1000 / usual:.3g} times the {usual:.3g} "
+        "of the median layer."
+    )
+    assert headline[1].startswith("16 layers follow 2 trends, clearly apart (silhouette 0.")
+    assert re.search(r"8 \(.*\) fall steadily", headline[1])
+    assert re.search(r"8 \(.*\) rise at step \d+", headline[1])
+
+
+def test_tells_clusters_with_the_same_course_apart_by_level(make_series):
+    values = np.repeat([[1.0], [5.0]], 10, axis=0) * np.ones((1, 6))
+    headline = find_trends(make_series(values), TrendOptions(features="level")).headline
+    assert headline[1] == (
+        "20 layers follow 2 trends, clearly apart (silhouette 1.00, stability 1.00): "
+        "10 (depths 10 to 19) are steady, near 5; 10 (depths 0 to 9) are steady, near 1."
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "headline"),
+    [
+        (np.empty((0, 2)), ("There is no layer to compare.",)),
+        (np.full((2, 2), NAN), ("No layer has a number, so nothing could be compared.",)),
+        (np.zeros((2, 2)), ("No layer changed at all.",)),
+    ],
+)
+def test_says_when_there_is_nothing_to_say(make_series, values, headline):
+    assert find_trends(make_series(values)).headline == headline
+
+
+def test_does_not_make_much_of_layers_that_change_alike(make_series):
+    values = np.full((9, 6), 0.1)
+    values[4] = 0.11
+    assert "hardly more than the others" in find_trends(make_series(values)).headline[0]
+
+
+@pytest.mark.parametrize(
+    ("levels", "sentence"),
+    [
+        ([0.1, 0.1, 0.1], "All 3 layers changed alike, by 0.1{}."),
+        ([0.1, 0.1, 0.05], "2 of 3 layers changed alike, by 0.1{}, and none by more."),
+        ([0.5, 0.5, 0.1, 0.1, 0.1], "block0.weight and block1.weight changed most: 0.5{}, 5 times the 0.1 "),
+        ([0.5, 0.0, 0.0], "block0.weight changed most, by 0.5{}, against 0 for half of the layers."),
+        ([0.5], "block0.weight changed by 0.5{}."),
+    ],
+)
+@pytest.mark.parametrize("num_changes", [1, 3])
+def test_makes_no_first_of_equals_and_no_median_of_one_change(make_series, levels, sentence, num_changes):
+    headline = find_trends(make_series(np.array(levels)[:, None] * np.ones(num_changes))).headline
+    assert headline[0].startswith(sentence.format("" if num_changes == 1 else " in the median"))
+    assert ("in the median" in headline[0]) == (num_changes > 1)
+
+
+def test_says_that_layers_that_mostly_stand_still_do(make_series):
+    values = np.zeros((4, 5))
+    values[:, 2] = 0.1
+    assert find_trends(make_series(values)).headline[0] == "No layer changed in more than half of the changes."
+
+
+def test_a_layer_that_never_changes_follows_nothing(make_series, plant):
+    values, _ = plant()
+    values[3] = 0.0
+    trends = find_trends(make_series(values))
+    assert trends.outliers[3]
+    assert trends.headline[2] == "block3.weight never changes."
+
+
+@pytest.mark.parametrize(("group", "noun"), [("block", "block"), ("module", "module"), (None, "layer")])
+def test_rows_are_called_what_they_were_grouped_by(measure_series, group, noun):
+    weights = np.random.default_rng(0).normal(size=(12, 6, 20)).cumsum(axis=1)
+    weights[:8, 3:] = weights[:8, 2:3]
+    trends = find_trends(measure_series(weights), TrendOptions(group=group))
+    said = " ".join((*trends.headline, *(event.text for event in trends.events), trends.quality.text))
+    assert f"8 of 12 {noun}s stop changing at step 200: " in said
+    assert f" {noun}s follow one trend: " in said
+    assert group is None or "layer" not in said
+
+
+def test_names_what_stands_out(make_series):
+    values = np.full((9, 6), 0.1)
+    values[:, 3] = 2.0
+    headline = find_trends(make_series(values)).headline
+    assert headline[2].startswith("At step 400, 9 of 9 layers changed at least 3 times as much")
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([[0.1, 0.2, 0.3]], "There is one layer only."),
+        (np.zeros((1, 3)), "There is one layer only."),
+        (np.zeros((4, 3)), "No layer changed."),
+        ([[0.1, 0.2, 0.3], [NAN, NAN, 0.1]], "Only one layer could be clustered."),
+        ([[0.1, 0.2, 0.3], [0.0, 0.0, 0.0]], "Only one layer could be clustered."),
+        (np.full((3, 3), NAN), "No layer could be clustered."),
+        (np.full((3, 3), 0.1), "One trend: what differs between layers is noise, or a matter of degree."),
+    ],
+)
+def test_one_cluster_is_explained(make_series, values, text):
+    assert find_trends(make_series(values)).quality.text == text

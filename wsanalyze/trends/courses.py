@@ -1,0 +1,273 @@
+"""The course of a curve in plain words, as one would put it who looks at its plot.
+
+Courses are told from logarithms, so that "steady" means within a factor, wherever a curve lies.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Final
+
+import numpy as np
+
+from wsanalyze.sentences import list_names
+from wsanalyze.trends.cluster import FloatArray
+from wsanalyze.trends.jaggedness import find_lone_jumps, find_quiet_tail, find_turns, measure_roughness, smooth
+from wsanalyze.trends.words import FLAT_DECADES, IndexArray
+
+_ROUGH: Final = 0.12
+_UNSTEADY: Final = 0.15
+_SEEN_SHARE: Final = 0.12
+_PLAIN_SHARE: Final = 0.14
+_NOISE_SPREAD: Final = 4.5
+_TURN_SHARE: Final = 0.35
+_CLEAR_TURN: Final = 0.4
+_CLEAR_ROUGH: Final = 4.5
+_FROZEN_DECADES: Final = 1.5
+_EARLY: Final = 0.35
+_SUDDEN: Final = 0.25
+_START: Final = 0.1
+_BENT: Final = 0.27
+_RESTING: Final = 0.3
+_STRAIGHT: Final = 0.35
+_SHARES: Final = (0.07, 0.2, 0.5, 0.8, 0.93)
+_LEAST_POINTS: Final = 3
+_TREND_DEVIATIONS: Final = 2.3
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """Values above 0 that are to be described, as logarithms, and the checkpoints around each."""
+
+    logs: FloatArray
+    starts: Sequence[str]
+    ends: Sequence[str]
+    speed: bool
+
+    def part(self, first: int, last: int) -> "_Curve":
+        return _Curve(self.logs[first:last], self.starts[first:last], self.ends[first:last], self.speed)
+
+    def __len__(self) -> int:
+        return len(self.logs)
+
+
+def describe_curve(
+    curve: FloatArray, starts: Sequence[str], ends: Sequence[str], *, linear: bool = False, speed: bool = True
+) -> str:
+    """Describe the course of a curve in a few words.
+
+    Args:
+        curve: float64 of shape (P,), not negative; 0 where nothing changed, NaN where there is no number.
+        starts: What the checkpoint that each change starts at is called, P names.
+        ends: What the one that it leads to is called, which stands for the change itself.
+        linear: Whether its values are no amounts of change but numbers from -1 to 1: then it never rests.
+        speed: Whether its values say how fast something changes; if not, it is high or low, never fast or frozen.
+
+    Returns:
+        Words such as "steady", "falls steadily", "fast, then slow", "hump at step 400", "wakes after step 20,
+        then steady". A curve wakes after the last checkpoint before it moves, and is frozen from the first one that it
+        stays at, as in the events of those kinds.
+    """
+    known = np.isfinite(curve)
+    values = curve[known]
+    befores, afters = ([name for name, shown in zip(names, known, strict=True) if shown] for names in (starts, ends))
+    moving = np.arange(len(values)) if linear else np.flatnonzero(values > 0)
+    if not len(moving):
+        return "no numbers" if not len(values) else "unchanged" if speed else "0 throughout"
+    if len(values) == 1:
+        return "one change only"
+    if linear:
+        return _describe_course(_Curve(values, befores, afters, speed=False))
+    logs = np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
+    return _describe_span(_Curve(logs, befores, afters, speed), moving)
+
+
+def _describe_span(curve: _Curve, moving: IndexArray) -> str:
+    """Say when a curve begins and ceases to move, and what it does in between."""
+    first, last = int(moving[0]), int(moving[-1])
+    wakes, freezes = first > 0, last < len(curve) - 1
+    start, end = curve.starts[first], curve.ends[last]
+    if wakes and freezes:
+        return f"moves only from {start} to {end}" if curve.speed else f"above 0 only from {start} to {end}"
+    course = _describe_moving(curve.part(first, last + 1))
+    if wakes:
+        lead = f"wakes after {start}" if curve.speed else f"0 until {start}"
+        return f"{lead}, then {course}" if course else lead
+    if freezes:
+        return f"{course or 'one change'}, then {'frozen' if curve.speed else '0'} from {end}"
+    return course
+
+
+def _describe_moving(curve: _Curve) -> str:
+    """Describe values that begin and end above 0, with pauses perhaps; empty for a single one."""
+    if len(curve) == 1:
+        return ""
+    still = np.isnan(curve.logs)
+    if not still.any():
+        return _describe_course(curve)
+    runs = np.flatnonzero(np.diff(np.concatenate([[False], still]).astype(int)) > 0)
+    moving = np.flatnonzero(~still).tolist()
+    starts, ends = ([names[index] for index in moving] for names in (curve.starts, curve.ends))
+    course = _describe_course(_Curve(curve.logs[moving], starts, ends, curve.speed))
+    word = "unchanged" if curve.speed else "0"
+    if len(runs) > 1:
+        return f"{course}, with pauses" if curve.speed else f"{course}, at times 0"
+    begin = int(runs[0])
+    until = begin + int(np.argmin(still[begin:]))
+    return f"{course}, but {word} from {curve.starts[begin]} to {curve.ends[until - 1]}"
+
+
+def _describe_course(curve: _Curve) -> str:
+    """Describe values without gaps: single jumps first, then the rest without them."""
+    jumps = find_lone_jumps(curve.logs)
+    if not jumps:
+        return _describe_rest(curve)
+    logs = curve.logs.copy()
+    for index in jumps:
+        logs[index] = (logs[index - 1] + logs[index + 1]) / 2
+    heights = (curve.logs - logs)[jumps]
+    noun = "jump" if (heights > 0).all() else "drop" if (heights < 0).all() else "break"
+    noun = f"a {noun}" if len(jumps) == 1 else f"{noun}s"
+    course = _describe_rest(_Curve(logs, curve.starts, curve.ends, curve.speed), float(abs(heights).max()))
+    return f"{course}, but for {noun} at {list_names([curve.ends[index] for index in jumps])}"
+
+
+def _describe_rest(curve: _Curve, height: float = 0.0) -> str:
+    """Describe a course by how rough it is, where it rests nearly, its turns and its slope.
+
+    Args:
+        curve: Its values.
+        height: The height of the plot that it is a part of, decades: what is small in there is not seen.
+    """
+    calms = _find_calm(curve.logs)
+    if calms is not None:
+        return f"unsteady until {curve.ends[calms - 1]}, then steady"
+    rough = measure_roughness(curve.logs)
+    logs, width = smooth(curve.logs, 8 if rough >= _ROUGH else 16)
+    flat = max(FLAT_DECADES, _SEEN_SHARE * height, _NOISE_SPREAD * rough / np.sqrt(width))
+    if float(np.ptp(logs)) < flat:
+        return _describe_jagged(curve, rough) if rough >= _UNSTEADY else "steady"
+    rest = _describe_nearly_frozen(curve, logs, flat) if curve.speed else ""
+    return rest or _describe_turns(curve, logs, flat) or _describe_way(curve, logs, rough)
+
+
+def _describe_turns(curve: _Curve, logs: FloatArray, flat: float) -> str:
+    """Describe a curve that turns, empty for any other; `logs` is the same, smoothed."""
+    turns = find_turns(logs, max(flat, _TURN_SHARE * float(np.ptp(logs))))
+    if len(turns) == 1:
+        return _name_turn(curve, logs, turns[0])
+    return "goes up and down" if turns else ""
+
+
+def _describe_way(curve: _Curve, logs: FloatArray, rough: float) -> str:
+    """Describe a curve that goes one way; `logs` is the same, smoothed."""
+    window = max(1, len(logs) // 16)
+    start, end = float(np.median(logs[:window])), float(np.median(logs[-window:]))
+    if abs(start - end) < FLAT_DECADES:
+        return "unsteady" if rough >= _UNSTEADY else "about steady"
+    if rough >= max(_ROUGH, _PLAIN_SHARE * abs(start - end)):
+        return f"{'falls' if start > end else 'rises'} unsteadily"
+    return _describe_slope(curve, (logs - start) / (end - start), falls=start > end)
+
+
+def _name_turn(curve: _Curve, logs: FloatArray, turn: int) -> str:
+    return f"{'hump' if logs[turn] > logs[0] else 'dip'} at {curve.ends[turn]}"
+
+
+def _find_calm(logs: FloatArray) -> int | None:
+    """Where a curve that goes up and down about one level comes to rest; None where it does not."""
+    tail = find_quiet_tail(logs, FLAT_DECADES)
+    if tail is None or measure_roughness(logs[:tail]) < _ROUGH:
+        return None
+    return tail if abs(float(np.median(logs[:tail]) - np.median(logs[tail:]))) < 2 * FLAT_DECADES else None
+
+
+def _describe_jagged(curve: _Curve, rough: float) -> str:
+    """Describe a curve that goes up and down more than it goes anywhere."""
+    height = float(np.ptp(curve.logs))
+    turns = find_turns(curve.logs, _CLEAR_TURN * height)
+    if len(turns) == 1 and height >= _CLEAR_ROUGH * rough:
+        return _name_turn(curve, curve.logs, turns[0])
+    # Kendall's count of pairs in order, against what chance makes of it.
+    count = len(curve)
+    score = float(sum(np.sign(curve.logs[i + 1 :] - value).sum() for i, value in enumerate(curve.logs)))
+    chance = np.sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    if abs(score) < _TREND_DEVIATIONS * chance:
+        return "unsteady"
+    return f"{'rises' if score > 0 else 'falls'} unsteadily"
+
+
+def _describe_nearly_frozen(curve: _Curve, logs: FloatArray, flat: float) -> str:
+    """Describe a curve that falls so deep that it nearly rests from then on, or until then; empty for any other."""
+    length, height = len(curve), float(np.ptp(logs))
+    found = _find_deep_tail(curve.logs, logs, flat)
+    if found is not None:
+        leaves, rests = found
+        end = f"nearly frozen from {curve.starts[rests]}"
+        if leaves >= max(_LEAST_POINTS, rests / 2):
+            return f"{_describe_rest(curve.part(0, leaves), height)}, then {end}"
+        return f"{'fast' if rests <= _EARLY * length else 'falls'}, then {end}"
+    found = _find_deep_tail(curve.logs[::-1], logs[::-1], flat)
+    if found is None:
+        return ""
+    leaves, rests = found
+    end = f"nearly frozen until {curve.starts[length - rests]}"
+    if leaves >= max(_LEAST_POINTS, rests / 2):
+        return f"{end}, then {_describe_rest(curve.part(length - leaves, length), height)}"
+    return f"{end}, then {'fast' if rests <= _EARLY * length else 'rises'}"
+
+
+def _find_deep_tail(measured: FloatArray, logs: FloatArray, flat: float) -> tuple[int, int] | None:
+    """Where a curve falls by decades for good, and from where on it hardly falls any more; None where it does not.
+
+    Args:
+        measured: float64 of shape (n,), the curve.
+        logs: The same, smoothed.
+        flat: How far it may go up and down where it is steady.
+    """
+    tail = find_quiet_tail(logs, 2 * flat, share=1 / 5)
+    if tail is None:
+        return None
+    peak, rest = int(np.argmax(logs[:tail])), float(np.median(logs[tail:]))
+    # A running mean lowers the beginning of a steep curve.
+    if max(logs[peak], measured[:tail].max() - flat) - rest < _FROZEN_DECADES:
+        return None
+    # A running mean leaves early and comes down late.
+    while tail > peak + 1 and measured[tail - 1] < rest + 2 * flat:
+        tail -= 1
+    return peak + int(np.argmax(logs[peak:] < logs[peak] - flat)), tail
+
+
+def _describe_slope(curve: _Curve, done: FloatArray, *, falls: bool) -> str:
+    """Describe a curve that goes from one level to another, by when which share of the way is done."""
+    first, begun, half, ended, last = (_find_share(done, share) for share in _SHARES)
+    length = len(done) - 1
+    verb = "falls" if falls else "rises"
+    if falls and ended <= _EARLY * length:
+        return "fast, then slow" if curve.speed else "high, then low"
+    if length >= 1 / _SUDDEN and ended - begun <= _SUDDEN * length and begun > _START * length:
+        return f"{verb} at {curve.ends[ceil(half)]}"
+    if length >= _LEAST_POINTS:
+        if last <= (1 - _RESTING) * length and half >= _STRAIGHT * last:
+            return f"{verb} until {curve.ends[ceil(last)]}, then steady"
+        if first >= _RESTING * length and length - half >= _STRAIGHT * (length - first):
+            return f"steady until {curve.ends[int(first)]}, then {verb}"
+    return f"{verb}{_name_bend(half, length)}"
+
+
+def _name_bend(half: float, length: int) -> str:
+    """How a curve of `length` steps goes its way, half of which is done at one time."""
+    if length < _LEAST_POINTS:
+        return " steadily" if length > 1 else ""
+    if half <= _BENT * length:
+        return " ever more slowly"
+    return " ever faster" if half >= (1 - _BENT) * length else " steadily"
+
+
+def _find_share(done: FloatArray, share: float) -> float:
+    """When a share of the way is done: midway between the first time and the last, where it is done more than once."""
+    times = []
+    for index in (int(np.argmax(done >= share)), int(np.flatnonzero(done < share)[-1]) + 1):
+        before, after = float(done[index - 1]), float(done[index])
+        times.append(0.0 if index == 0 else index - (after - share) / (after - before))
+    return (times[0] + times[1]) / 2

@@ -1,0 +1,110 @@
+"""What the eye sees in a curve beside its course: how jagged it is, single jumps, turns, and where it comes to rest."""
+
+from typing import Final
+
+import numpy as np
+
+from wsanalyze.trends.cluster import FloatArray
+
+_WHITE_NOISE: Final = 2.0
+_LEAST_ROUGH: Final = 5
+_LEAST_REVERSALS: Final = 3
+_LEAST_LONE: Final = 7
+_LONE_DECADES: Final = 0.5
+_LONE_ROUGH: Final = 5.0
+_MOST_LONE: Final = 2
+_QUIET_SHARE: Final = 1 / 3
+_LEAST_QUIET: Final = 2
+
+
+def measure_roughness(logs: FloatArray) -> float:
+    """How far a curve goes back and forth from one value to the next, as the standard deviation of a noise.
+
+    A smooth curve turns seldom, however steep it is, and has none; the noise about a steep slope is not seen either.
+
+    Args:
+        logs: float64 of shape (n,), finite.
+
+    Returns:
+        About the standard deviation of white noise; 0 where there are too few values or reversals to tell.
+    """
+    if len(logs) < _LEAST_ROUGH:
+        return 0.0
+    steps = np.diff(logs)
+    back = np.where(steps[:-1] * steps[1:] < 0, np.minimum(abs(steps[:-1]), abs(steps[1:])), 0.0)
+    if np.count_nonzero(back) < _LEAST_REVERSALS:
+        return 0.0
+    # One large turn is a hump: what counts is what happens all the time.
+    back = np.minimum(back, 2 * np.median(back[back > 0]))
+    return _WHITE_NOISE * float(back.mean())
+
+
+def find_lone_jumps(logs: FloatArray) -> list[int]:
+    """Single values far off both neighbours, which are alike and like their own neighbours; none where there are many.
+
+    Args:
+        logs: float64 of shape (n,), finite.
+    """
+    if len(logs) < _LEAST_LONE:
+        return []
+    steps = np.diff(logs)
+    before, after = steps[:-1], -steps[1:]
+    jumps = np.where(before * after > 0, np.minimum(abs(before), abs(after)), 0.0)
+    usual = float(np.sort(jumps)[: -_MOST_LONE - 1].mean())
+    still = np.concatenate([[0.0], abs(steps), [0.0]])
+    around = np.maximum(np.maximum(still[:-3], still[3:]), abs(before - after))
+    lone = (jumps >= max(_LONE_DECADES, _LONE_ROUGH * _WHITE_NOISE * usual)) & (around <= jumps / 2)
+    found: list[int] = (np.flatnonzero(lone) + 1).tolist()
+    return found if len(found) <= _MOST_LONE else []
+
+
+def find_turns(logs: FloatArray, least: float) -> list[int]:
+    """Where a curve turns: its extremes between two legs of at least that height.
+
+    Args:
+        logs: float64 of shape (n,), finite.
+        least: The least height of a leg.
+    """
+    turns: list[int] = []
+    high = low = 0
+    rising: bool | None = None
+    for index, value in enumerate(logs):
+        high = index if value > logs[high] else high
+        low = index if value < logs[low] else low
+        if rising is not False and logs[high] - value >= least:
+            turns += [high] if rising else []
+            rising, low = False, index
+        elif rising is not True and value - logs[low] >= least:
+            turns += [low] if rising is False else []
+            rising, high = True, index
+    return turns
+
+
+def find_quiet_tail(logs: FloatArray, width: float, share: float = _QUIET_SHARE) -> int | None:
+    """Where the part at the end begins that stays within a width.
+
+    Args:
+        logs: float64 of shape (n,), finite.
+        width: How far its highest and its lowest value may lie apart.
+        share: The least share of the curve that it is, two values at least.
+
+    Returns:
+        Its first index, above 0; None where there is no such part, or all of the curve is.
+    """
+    high, low = np.maximum.accumulate(logs[::-1]), np.minimum.accumulate(logs[::-1])
+    length = int(np.count_nonzero(high - low < width))
+    return len(logs) - length if max(_LEAST_QUIET, share * len(logs)) <= length < len(logs) else None
+
+
+def smooth(logs: FloatArray, parts: int) -> tuple[FloatArray, int]:
+    """Running mean over about twice a part of a curve, shorter at its ends.
+
+    Args:
+        logs: float64 of shape (n,).
+        parts: How many parts the curve has; the mean goes one part back and one ahead.
+
+    Returns:
+        float64 of shape (n,), and the number of values in a mean.
+    """
+    half = len(logs) // parts
+    return np.array([logs[max(0, i - half) : i + half + 1].mean() for i in range(len(logs))]), 2 * half + 1
