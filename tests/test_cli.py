@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
 import json
 import os
 import re
@@ -206,20 +205,16 @@ def test_options_of_trends(wsanalyze, measured, options):
 
 
 @pytest.mark.parametrize("command", ["analyze", "report", "trends"])
-def test_options_of_trends_are_in_the_document(wsanalyze, source, measured, tmp_path, monkeypatch, command):
-    asked = []
-    original = find.find_trends
-    monkeypatch.setattr(
-        find,
-        "find_trends",
-        lambda series, options: asked.append(options) or original(series, dataclasses.replace(options, by_kind=False)),
-    )
+def test_options_of_trends_are_in_the_document(wsanalyze, source, measured, tmp_path, command):
     wsanalyze("report", measured, "--csv", tmp_path / "table.csv", "-q")
     given = {"analyze": (source, "--run", measured), "report": (measured,), "trends": (tmp_path / "table.csv",)}
-    status, out, _ = wsanalyze(command, *given[command], "--by-kind", "--window", "3", "--seed", "4", "--json", "-")
-    assert status == 0
-    assert (asked[-1].by_kind, asked[-1].window, asked[-1].seed) == (True, 3, 4)
-    assert json.loads(out)["options"]["window"] == 3
+    for options, by_kind, window in ((("--by-kind",), True, None), (("--window", "3"), False, 3)):
+        status, out, _ = wsanalyze(command, *given[command], *options, "--seed", "4", "--json", "-")
+        assert status == 0
+        document = json.loads(out)
+        assert document["seed"] == 4
+        assert (document["options"]["by_kind"], document["options"]["window"]) == (by_kind, window)
+        assert sum(part["size"] for part in document["kinds"]) == (8 if by_kind else 0)
 
 
 def test_help_names_every_method(wsanalyze):
@@ -309,6 +304,7 @@ def test_a_bare_command_shows_help(wsanalyze):
         (("analyze", "SOURCE", "--seed", "x"), "'x' is not a valid integer"),
         (("analyze", "SOURCE", "--group", "size"), "cannot group by 'size': choose one of module, block, kind"),
         (("analyze", "SOURCE", "--by-kind", "--group", "kind"), "--by-kind clusters the rows that --group kind adds"),
+        (("analyze", "SOURCE", "--by-kind", "--window", "4"), "--by-kind finds no trends within the windows of"),
         (("analyze", "SOURCE", "--window", "1"), "a window of 1 has no trend in it: ask for 2 changes or more"),
         (("analyze", "SOURCE", "--window", "x"), "'x' is not a valid integer"),
         (("analyze", "SOURCE", "--memory", "lots"), "--memory takes a size such as 64MB or 1GiB, not 'lots'"),

@@ -133,7 +133,7 @@ def test_quality_in_words(trends, make_trends):
     one = make_trends(1, 1).quality
     assert describe_quality(one) == f"One trend: nothing to tell apart. {chance.format('40 %')}"
     assert describe_quality(dataclasses.replace(one, p_value=None)) == one.text
-    told = dataclasses.replace(one, text="One trend: 40 % of simulated tables look so.")
+    told = dataclasses.replace(one, text="One trend: chance makes as much (p = 0.4).")
     assert describe_quality(told) == told.text
 
 

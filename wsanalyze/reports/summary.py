@@ -191,7 +191,7 @@ def describe_quality(quality: Quality) -> str:
         if value is not None and f"{value:.2f}" not in quality.text
     ]
     text = f"{quality.text} {', '.join(numbers).capitalize()}." if numbers else quality.text
-    if quality.p_value is None or "simulated" in text:
+    if quality.p_value is None or f"{quality.p_value:.2g}" in text:
         return text
     return f"{text} One trend alone looks as tightly clustered in {format_share(quality.p_value)} of simulated tables."
 
