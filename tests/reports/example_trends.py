@@ -141,6 +141,7 @@ def by_kind(trends: Trends) -> Trends:
         kinds=tuple(qualities),
         quality=_sure(len(clusters), "8 trends in 4 kinds."),
         headline=("40 layers of 4 kinds follow 8 trends.",),
+        windows=(),
     )
 
 

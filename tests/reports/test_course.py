@@ -12,12 +12,18 @@ from wsanalyze.reports.course import (
     pick_windows,
     tabulate_kinds,
 )
+from wsanalyze.series import ChangeSeries, CheckpointRecord, Kind, Row
+from wsanalyze.sums import Sums
 from wsanalyze.trends.base import Phase, Window
+from wsanalyze.trends.find import find_trends
 
 
 def make_windows(*moves):
-    """Windows into which so many rows move."""
-    return tuple(Window(i, i + 3, np.zeros(40, np.int64), tuple(range(n)), f"window {i}") for i, n in enumerate(moves))
+    """Windows into which so many rows move; None for those in which nothing happens."""
+    return tuple(
+        Window(i, i + 3, np.zeros(40, np.int64), tuple(range(n or 0)), "As before." if n is None else f"window {i}")
+        for i, n in enumerate(moves)
+    )
 
 
 def test_a_range_goes_from_the_checkpoint_before_to_the_one_after(trends):
@@ -66,18 +72,39 @@ def test_a_phase_is_told_without_what_stands_beside_it(trends, level, text, told
 @pytest.mark.parametrize(
     ("moves", "shown", "rest"),
     [
-        ((), [], ""),
-        ((0, 0, 0), [], "No layer moves to another cluster in 3 windows."),
-        ((0, 2), [1], "No layer moves in the other 1 window."),
-        ((1, 2), [0, 1], ""),
-        ((1, 5, 0, 3), [1, 3], "and 1 move in 2 more windows"),
-        ((4, 4, 4), [0, 1], "and 4 moves in 1 more window"),
+        ((0,), [0], ""),
+        ((0, None, None), [0], "as before in the other 2 windows"),
+        ((0, 2, None), [0, 1], "as before in the other 1 window"),
+        ((0, 0, 2), [0, 1, 2], ""),
+        ((0, 1, 5, None, 3), [0, 2, 4], "and 1 more window in which something happens"),
+        ((0, 4, 4, 4, 4), [0, 1, 2], "and 2 more windows in which something happens"),
     ],
 )
-def test_windows_with_most_moves_are_shown_in_order(trends, moves, shown, rest):
+def test_the_first_window_and_those_with_most_moves_are_shown_in_order(trends, moves, shown, rest):
     picked, text = pick_windows(dataclasses.replace(trends, windows=make_windows(*moves)), 2)
     assert [window.first for window in picked] == shown
     assert text == rest
+
+
+def test_windows_in_which_nothing_happens_are_told_by_their_text():
+    wave = np.sin(np.arange(60) / 3)
+    noise = np.random.default_rng(0).normal(0, 0.02, (20, 60))
+    changes = 10 ** (np.stack([wave] * 10 + [-wave] * 10) + noise - 2)
+    rows = tuple(Row(f"l{i}.weight", f"l{i}", f"l{i}", Kind.LINEAR, i, (4, 4)) for i in range(20))
+    checkpoints = tuple(CheckpointRecord(i, f"c{i}", f"c{i}", "ok", None, "", 0) for i in range(61))
+    series = ChangeSeries(
+        checkpoints=checkpoints,
+        rows=rows,
+        pairs=tuple((i, i + 1) for i in range(60)),
+        sums=Sums.unmeasured(20, 60),
+        states=np.full((20, 60), None, dtype=object),
+        given={"rwc": changes},
+    )
+    found = find_trends(series)
+    assert len(found.windows) > 2
+    picked, text = pick_windows(found, 5)
+    assert picked == [found.windows[0]]
+    assert text.startswith("as before in the other")
 
 
 def test_kinds_are_a_table_whose_last_line_sums_up_the_rest(kind_trends):

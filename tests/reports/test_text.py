@@ -254,7 +254,16 @@ def test_a_word_wider_than_the_line_is_shortened_by_itself():
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(0, "0 %"), (0.005, "0.5 %"), (0.0123, "1 %"), (0.4, "40 %"), (1, "100 %"), (0.0001, "0.01 %")]
+    ("share", "text"),
+    [
+        (0, "0 %"),
+        (0.0001, "0.01 %"),
+        (0.005, "0.5 %"),
+        (0.0123, "1.2 %"),
+        (0.025, "2.5 %"),
+        (0.4, "40 %"),
+        (1, "100 %"),
+    ],
 )
 def test_shares_are_percent(share, text):
     assert format_share(share) == text

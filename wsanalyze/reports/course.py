@@ -13,6 +13,8 @@ from wsanalyze.trends.base import Phase, Trends, Window
 SURE: Final = 0.7
 """A confidence from which on a row counts as sure of its cluster."""
 
+_UNEVENTFUL: Final = "As before."  # the text of a window in which nothing happens
+
 
 @dataclass(frozen=True, slots=True)
 class UnsureLayer:
@@ -99,22 +101,21 @@ def describe_phase(series: ChangeSeries, phase: Phase) -> str:
 
 
 def pick_windows(trends: Trends, limit: int) -> tuple[list[Window], str]:
-    """The windows into which most rows move, in order, and what is to be said of the others.
+    """The first window and those in which something happens, most moves kept first, and what to say of the others.
+
+    Args:
+        trends: What to report; it has windows.
+        limit: Windows after the first that are listed at most.
 
     Returns:
-        At most `limit` windows, and "" where they are all that there are.
+        The windows, in order, and a text on those that are not among them; "" where none is left.
     """
-    busy = [index for index, window in enumerate(trends.windows) if window.moved]
-    shown = sorted(sorted(busy, key=lambda index: -len(trends.windows[index].moved))[:limit])
-    others = [window for index, window in enumerate(trends.windows) if index not in shown]
-    num_moves = sum(len(window.moved) for window in others)
-    windows = format_count(len(others), "window")
-    if not others:
-        text = ""
-    elif num_moves:
-        text = f"and {format_count(num_moves, 'move')} in {format_count(len(others), 'more window')}"
-    elif shown:
-        text = f"No {trends.options.noun} moves in the other {windows}."
+    busy = [index for index, window in enumerate(trends.windows) if index and window.text != _UNEVENTFUL]
+    shown = [0, *sorted(sorted(busy, key=lambda index: -len(trends.windows[index].moved))[:limit])]
+    rest = len(trends.windows) - len(shown)
+    cut = len(busy) - limit
+    if cut > 0:
+        text = f"and {format_count(cut, 'more window')} in which something happens"
     else:
-        text = f"No {trends.options.noun} moves to another cluster in {windows}."
+        text = f"as before in the other {format_count(rest, 'window')}" if rest else ""
     return [trends.windows[index] for index in shown], text

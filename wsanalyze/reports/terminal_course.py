@@ -75,7 +75,7 @@ def add_windows(page: Page, trends: Trends) -> None:
     places = [describe_range(trends.series, window.first, window.last) for window in shown]
     _add_items(page, places, [window.text for window in shown])
     if rest:
-        page.add_paragraph(rest, style="dim" if shown else "")
+        page.add_paragraph(rest, style="dim")
 
 
 def add_events(page: Page, trends: Trends) -> None:

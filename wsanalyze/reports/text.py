@@ -166,9 +166,9 @@ def format_bytes(num_bytes: int) -> str:
 
 
 def format_share(share: float) -> str:
-    """A share in percent, as one says it: `0.5 %`, `12 %`, `0 %`."""
+    """A share in percent, as one says it: `0.5 %`, `2.5 %`, `12 %`, `0 %`."""
     percent = 100 * share
-    return f"{percent:.0f} %" if percent >= 1 or percent == 0 else f"{percent:.1g} %"
+    return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.2g} %"  # noqa: PLR2004 - two digits
 
 
 def format_seconds(seconds: float) -> str:
