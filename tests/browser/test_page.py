@@ -302,9 +302,11 @@ def test_a_long_name_of_a_metric_is_not_cut_off(open_report, trends, width):
     page = open_report(named, viewport={"width": width, "height": 900})
 
     assert page.locator("#cluster-0 .ytitle tspan").count() > 1
-    for plot in ("#cluster-0", "#alone", "#heatmap-plot", "#depth-plot"):
+    for plot in ("#cluster-0", "#alone", "#heatmap-plot", "#depth-plot", "#scatter-plot"):
         frame = page.locator(plot).bounding_box()
-        for title in page.locator(f"{plot} .ytitle, {plot} .cbtitle text, {plot} .annotation text").all():
+        for title in page.locator(
+            f"{plot} .xtitle, {plot} .ytitle, {plot} .cbtitle text, {plot} .annotation text"
+        ).all():
             box = title.bounding_box()
             assert frame["x"] - 1 <= box["x"]
             assert box["x"] + box["width"] <= frame["x"] + frame["width"] + 1
@@ -357,3 +359,10 @@ def test_each_kind_has_a_map_of_its_own(open_report, kind_trends):
     assert all(name.startswith(("cluster 0", "cluster 1", "outlier")) for name in page.evaluate(names))
     page.locator("#map-kind").select_option("linear")
     assert [name[:9] for name in page.evaluate(names)][:2] == ["cluster 6", "cluster 7"]
+
+
+@pytest.mark.parametrize(("share", "title"), [(0.18, "component 2"), (1e-16, "layer (place")])
+def test_a_component_that_is_but_rounding_is_not_drawn(open_report, trends, share, title):
+    page = open_report(dataclasses.replace(trends, explained=np.array([0.8, share])))
+
+    assert page.locator("#scatter-plot .ytitle").text_content().startswith(title)

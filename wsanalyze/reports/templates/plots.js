@@ -380,8 +380,8 @@
     const chosen = byId("map-kind");
     const kind = chosen ? data.kinds[Number(chosen.value)] : null;
     const shown = layers.name.flatMap((_, layer) => (data.points[layer].length && data.points[layer][0] !== null && (kind === null || layers.kind[layer] === kind) ? [layer] : []));
-    // one component: the depth of a layer takes the place of the second
-    const flat = shown.every((layer) => (data.points[layer][1] ?? null) === null);
+    // One component, or a second that is but rounding: the depth of a layer takes its place.
+    const flat = shown.every((layer) => (data.points[layer][1] ?? null) === null) || data.explained[1] < 1e-9;
     const groups = [...clusters.map((cluster) => ({ id: cluster.id, name: `cluster ${cluster.id}: ${cluster.summary}`, test: (layer) => layers.cluster[layer] === cluster.id })),
       { id: -1, name: "outlier", test: (layer) => layers.cluster[layer] < 0 && layers.outlier[layer] },
       { id: -2, name: "in no cluster", test: (layer) => layers.cluster[layer] < 0 && !layers.outlier[layer] }];
@@ -395,7 +395,10 @@
         text: members.map((layer) => `${layerTexts[layer]}${layers.confidence[layer] === null ? "" : `, confidence ${layers.confidence[layer].toFixed(2)}`}`),
         hovertemplate: "%{text}<extra></extra>", marker: { symbol, size: id === -1 ? 11 : 9, color: clusterColour(id), line: lines } }];
     });
-    const share = (index) => `component ${index + 1} (no unit${kind === null ? `; ${Math.round(100 * data.explained[index])} % of the variance` : ""})`;
+    const share = (index) => {
+      const words = [...(width < 480 ? [] : ["no unit"]), ...(kind === null ? [`${Math.round(100 * data.explained[index])} % of the variance`] : [])];
+      return `component ${index + 1}${words.length ? ` (${words.join("; ")})` : ""}`;
+    };
     const legendRows = width < 900 ? traces.length : Math.ceil(traces.length / 3);
     Plotly.react(div, traces, layout(div, {
       height: 440 + legendRows * 20, showlegend: true, margin: { l: 62, r: 12, t: 16 + legendRows * 20, b: 48 },
