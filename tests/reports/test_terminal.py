@@ -290,3 +290,10 @@ def test_kinds_have_a_table_with_as_many_numbers_as_fit(kind_trends):
     assert "kind       layers  trends\n  conv            9       2\n" in render(kind_trends, width=40)
     many = dataclasses.replace(kind_trends, kinds=kind_trends.kinds * 10)
     assert re.search(r"\n  28 more +\d+ +56\n", render(many))
+
+
+def test_a_sentence_of_the_headline_is_told_to_its_end(trends):
+    sentence = " ".join(f"word{index}" for index in range(60))
+    assert sentence in " ".join(render(dataclasses.replace(trends, headline=(sentence,))).split())
+    endless = " ".join(f"word{index}" for index in range(600))
+    assert "word100" not in render(dataclasses.replace(trends, headline=(endless,)))

@@ -9,7 +9,7 @@ from wsanalyze.reports.text import printable, shorten
 NAME_WIDTH: Final = 60
 """Characters of a name that are shown at most."""
 
-_SENTENCE_WIDTH: Final = 400
+_SENTENCE_WIDTH: Final = 600
 
 _WORD: Final = re.compile(r"(\(?)(.*?)([.,;:?!%)]*)")
 # Everything else is put in code, where no mention, link, reference, markup, mathematics or table can begin.

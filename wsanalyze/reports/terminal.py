@@ -12,6 +12,7 @@ from wsanalyze.reports.terminal_trends import add_clusters, add_layers
 from wsanalyze.trends.base import Trends
 
 _WIDTHS: Final = (40, 200)
+_MAX_HEADLINE_LINES: Final = 8
 
 
 class TerminalReporter:
@@ -48,7 +49,7 @@ def _fill_page(page: Page, trends: Trends, version: str) -> None:
     nothing = explain_nothing(trends)
     page.add_heading("Trends")
     for sentence in (nothing,) if nothing else trends.headline:
-        page.add_paragraph(sentence)
+        page.add_paragraph(sentence, max_lines=_MAX_HEADLINE_LINES)
     if not nothing:
         add_clusters(page, trends)
         add_layers(page, trends)
