@@ -119,3 +119,11 @@ def test_the_common_start_of_names_is_told_once(trends, example_module):
     assert text.count("base_model.model.") == 1
     assert "Names without `base_model.model.`." in text
     assert "| `layer1.2.conv2.weight` |" in text
+
+
+def test_a_column_that_would_be_empty_is_left_out(trends):
+    bare = tuple(dataclasses.replace(cluster, makeup="") for cluster in trends.clusters)
+    for clusters, header in ((trends.clusters, "| trend | members | median"), (bare, "| trend | median")):
+        stream = io.StringIO()
+        MarkdownReporter(version="1.2.3").write(dataclasses.replace(trends, clusters=clusters), stream)
+        assert header in stream.getvalue()

@@ -1,5 +1,6 @@
 """A summary in Markdown, for a model card or a pull request."""
 
+import itertools
 from collections.abc import Iterable
 from typing import ClassVar, Final
 
@@ -93,20 +94,19 @@ def _format_trends(trends: Trends) -> list[str]:
 
 
 def _format_clusters(trends: Trends) -> str:
+    """A table of the clusters; a column that would be empty is left out."""
+    columns = {"cluster": "r", "kind": "l", f"{name_row(trends)}s": "r", "trend": "l", "members": "l"}
+    columns |= {"median curve": "l", "start": "r", "end": "r"}
     rows = []
     for cluster in trends.clusters[:_MAX_CLUSTERS]:
         median = np.array([np.nan if value is None else value for value in cluster.median])
-        start, end = map(format_number, find_ends(cluster.median))
         curve = code(sparkline(median, _CURVE_WIDTH, linear=trends.options.linear))
-        made_of = prose(cluster.makeup) if cluster.makeup else ""
-        kind = [] if cluster.kind is None else [prose(cluster.kind)]
-        rows.append([str(cluster.id), *kind, str(cluster.size), prose(cluster.summary), made_of, curve, start, end])
-    titles = ["cluster", f"{name_row(trends)}s", "trend", "members", "median curve", "start", "end"]
-    alignment = "rrlllrr"
-    if trends.kinds:
-        titles.insert(1, "kind")
-        alignment = "rlrlllrr"
-    return format_table(titles, rows, alignment)
+        words = [prose(text) if text else "" for text in (cluster.kind, cluster.summary, cluster.makeup)]
+        ends = map(format_number, find_ends(cluster.median))
+        rows.append([str(cluster.id), words[0], str(cluster.size), *words[1:], curve, *ends])
+    used = [any(row[column] for row in rows) for column in range(len(columns))]
+    table = [list(itertools.compress(line, used)) for line in (columns, *rows)]
+    return format_table(table[0], table[1:], "".join(itertools.compress(columns.values(), used)))
 
 
 def _format_quality(trends: Trends) -> str:
