@@ -173,7 +173,7 @@ def test_growth_before_a_normalisation_is_told(measure_series, style, metric):
     expected = np.median(np.median(norms[:, 9:12], axis=1) / np.median(norms[:, :3], axis=1))
     assert event.evidence["median_growth"] == pytest.approx(expected)
     assert event.evidence["median_fall"] == pytest.approx(expected, rel=0.1)
-    assert event.text.startswith("6 of 6 layers that a normalisation follows grow (")
+    assert event.text.startswith("6 of 6 layers before a normalisation grow (")
     assert "--metric angle" in event.text
 
 

@@ -124,6 +124,30 @@ def test_levels_that_follow_depth_are_said(profile_of, slope, word):
     assert "eeper" not in profile_of(at_level(places[:7], lambda x, _: slope * x)).text
 
 
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        (
+            [(8, 4 * 2**place) for place in range(12)],
+            ", unless it is their size or fan-in that counts, which goes with",
+        ),
+        (
+            [(8 * 2**place, 4) for place in range(12)],
+            ", unless it is their size that counts, which goes with depth here",
+        ),
+        ([(8, 4 * 2 ** (7 * place % 12)) for place in range(12)], "depths), and the centre"),
+        ([(8, 4)] * 12, "depths), and the centre"),
+        ([()] * 12, "depths), and the centre"),
+    ],
+)
+def test_what_goes_with_depth_is_said_with_it(make_series, shapes, words):
+    series = make_series(at_level(np.linspace(0, 1, 12), lambda x, _: x))
+    series = replace(series, rows=tuple(replace(row, shape=s) for row, s in zip(series.rows, shapes, strict=True)))
+    text = find_depth_profile(series, series.metric(), TrendOptions()).text
+    assert text.startswith("Deeper layers change more (rank correlation ")
+    assert words in text
+
+
 def test_a_single_change_has_a_place_but_no_course(profile_of):
     assert (
         profile_of([[0.0], [0.0], [0.0], [1.0]]).text

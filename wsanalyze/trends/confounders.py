@@ -134,9 +134,8 @@ def _tell_size(
     what = " and ".join(_NAMES[name] for name in both)
     verb = "rises" if plain[best].rho > 0 else "falls"
     text = (
-        f"How much a {noun} changes {verb} with its {what} (rank correlation {plain[best].rho:.2f}) rather than with "
-        f"its depth ({plain['depth'].rho:.2f}): levels of {noun}s of different {what} say little about learning, so "
-        "compare courses, or the rows of each kind (--by-kind)."
+        f"How much a {noun} changes {verb} with its {what} (rank correlation {plain[best].rho:.2f}) rather than its "
+        f"depth ({plain['depth'].rho:.2f}): levels then say little of learning; compare courses or kinds (--by-kind)."
     )
     evidence: dict[str, Any] = {
         "explains": list(both),
@@ -167,9 +166,9 @@ def _find_growth(series: ChangeSeries, values: FloatArray, options: TrendOptions
         return ()
     by, down = float(np.median(growth[grow])), float(np.median(fall[grow]))
     text = (
-        f"{number} of {count_noun(of, options.noun)} that a normalisation follows grow ({by:.2g} times in the median) "
-        f"while their relative change falls ({down:.2g} times): their norm alters nothing that they compute, so "
-        "part of the fall is growth; --metric angle shows how far they turn."
+        f"{number} of {count_noun(of, options.noun)} before a normalisation grow ({by:.2g} times in the median) as "
+        f"their relative change falls ({down:.2g} times): part of that is growth alone; compare how they turn, with "
+        "--metric angle."
     )
     evidence: dict[str, Any] = {
         "layers": number,

@@ -4,7 +4,7 @@ References:
     docs/method.md, "Depth".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -54,7 +54,7 @@ def find_depth_profile(series: ChangeSeries, values: FloatArray, options: TrendO
     centre = _find_centre(profile, places, np.ones((1, len(places))))[0]
     # Where many depths have no number, the centre would only say which have one.
     centre[np.isfinite(profile).mean(axis=0) < 0.5] = np.nan  # noqa: PLR2004 - half
-    order = _describe_order(profile, places, options.noun)
+    order = _describe_order(profile, places, _list_sizes(series, list(rows_at.items())), options.noun)
     course = _describe_course(profile, places, centre, name_changes(series)[1], options.seed)
     text = f"{order}, and {course}" if order and course else order or course
     return DepthProfile(depths, profile, centre, f"{text[:1].upper()}{text[1:]}.") if text else None
@@ -85,15 +85,34 @@ def _find_centre(profile: FloatArray, places: FloatArray, weights: FloatArray) -
     return centre
 
 
-def _describe_order(profile: FloatArray, places: FloatArray, noun: str) -> str:
-    """Say whether levels rise or fall with depth; empty where neither is certain."""
+def _list_sizes(series: ChangeSeries, rows_at: Sequence[tuple[int, Sequence[int]]]) -> Mapping[str, FloatArray]:
+    """Median size and, where it is known, fan-in of the rows at each depth, in the order of depths."""
+    rows = [[series.rows[row] for row in at] for _, at in sorted(rows_at)]
+    sizes = {"size": np.array([np.median([row.numel for row in at]) for at in rows])}
+    if series.ungrouped is None:
+        fans = [np.median([np.prod(row.shape[1:], dtype=np.float64) for row in at]) for at in rows]
+        sizes["fan-in"] = np.array(fans)
+    return sizes
+
+
+def _describe_order(profile: FloatArray, places: FloatArray, sizes: Mapping[str, FloatArray], noun: str) -> str:
+    """Say whether levels rise or fall with depth, and what else they follow as well; empty where neither is certain."""
     if len(places) < _LEAST_FOR_RANKS:
         return ""
-    found = correlate_ranks(row_levels(profile), places)
+    levels = row_levels(profile)
+    found = correlate_ranks(levels, places)
     if found.p_value >= _LEVEL or abs(found.rho) < _LEAST_RHO:
         return ""
     more = "more" if found.rho > 0 else "less"
-    return f"deeper {noun}s change {more} (rank correlation {found.rho:.2f} over {len(places)} depths)"
+    said = f"deeper {noun}s change {more} (rank correlation {found.rho:.2f} over {len(places)} depths)"
+    alike = [name for name, size in sizes.items() if _explains_as_well(levels, places, size)]
+    return f"{said}, unless it is their {' or '.join(alike)} that counts, which goes with depth here" if alike else said
+
+
+def _explains_as_well(levels: FloatArray, places: FloatArray, size: FloatArray) -> bool:
+    """Whether levels follow something so closely that nothing certain is left for depth."""
+    plain, left = correlate_ranks(levels, size), correlate_ranks(levels, places, size)
+    return abs(plain.rho) >= _LEAST_RHO and plain.p_value < _LEVEL and left.p_value >= _LEVEL
 
 
 def _describe_course(
