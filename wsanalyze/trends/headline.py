@@ -85,9 +85,10 @@ def _say_most(trends: Trends, values: FloatArray) -> str:
 def _say_contrast(contrast: Contrast, levels: FloatArray, most: Sequence[int], named: str, by: str, noun: str) -> str:
     """Say which part of the network changes most, and which rows of it."""
     median = " in the median" if by.endswith("median") else ""
+    others = count_noun(contrast.others, f"other {noun}")
     text = (
-        f"{contrast.name(noun)} changed most: {contrast.inside:.2g}{median}, {contrast.ratio:.2g} times the {contrast.outside:.2g} of the "
-        f"{count_noun(contrast.others, f'other {noun}')}"
+        f"{contrast.name(noun)} changed most: {contrast.inside:.2g}{median}, {contrast.ratio:.2g} times the "
+        f"{contrast.outside:.2g} of the {others}"
     )
     if set(most) <= set(contrast.rows):
         return f"{text}; most of all {named} ({levels[most[0]]:.2g})"

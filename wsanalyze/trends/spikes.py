@@ -44,7 +44,7 @@ def find_spikes(series: ChangeSeries, values: FloatArray, noun: str) -> tuple[Ev
     for first, last in _list_candidates(series, misplaced):
         top = logs[:, first] if first == last else np.minimum(logs[:, first], logs[:, last])
         below, above = (
-            logs[:, side] + _allow_distance(series, spikes, side)
+            logs[:, side] + _allow_distance(series, side, spikes)
             for side, spikes in ((first - 1, first), (last + 1, last))
         )
         rise = top - np.maximum(below, above)

@@ -38,6 +38,8 @@ def trends_key(series: ChangeSeries, options: TrendOptions) -> str:
         "pairs": series.pairs,
         "states": [state and str(state) for state in series.states.ravel().tolist()],
         "given": sorted(series.given),
+        "misplaced": [(event.checkpoint, event.evidence) for event in series.events if event.kind == "impostor"],
+        "log": sorted(series.log.values),
     }
     spans = _find_spans(series, options)
     if spans:
@@ -47,6 +49,8 @@ def trends_key(series: ChangeSeries, options: TrendOptions) -> str:
         series.sums.values,
         *(span.sums.values for span in spans),
         *_find_norms(series, options),
+        series.log.until,
+        *(series.log.values[name] for name in sorted(series.log.values)),
         *(series.given[name] for name in sorted(series.given)),
     ):
         # NaN has many bit patterns and 0 two; both mean one thing here.
