@@ -75,7 +75,7 @@ def describe_curve(
     if not len(moving):
         return "no numbers" if not len(values) else "unchanged" if speed else "0 throughout"
     if len(values) == 1:
-        return "one change only"
+        return "one change only" if speed else "one number only"
     if linear:
         return _describe_course(_Curve(values, befores, afters, speed=False))
     logs = np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))

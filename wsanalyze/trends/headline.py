@@ -175,7 +175,8 @@ def _say_rate(trends: Trends, cluster: Cluster) -> str:
     found = re.search(r"\b(falls|rises) at (.*?)(, |$)", cluster.summary)
     rates = trends.series.log.at_checkpoints("learning_rate", len(trends.series.checkpoints))
     ends = name_changes(trends.series)[1]
-    if found is None or found[2] not in ends:
+    # A phase tells of it as well, and for how many rows.
+    if found is None or found[2] not in ends or any(event.kind == "phase" for event in trends.events):
         return ""
     before, after = (float(rates[place]) for place in trends.series.pairs[ends.index(found[2])])
     low, high = sorted((before, after))
@@ -233,10 +234,12 @@ def _say_lone(trends: Trends, values: FloatArray) -> str:
     before, after = logs[:, 1:-1] - logs[:, :-2], logs[:, 1:-1] - logs[:, 2:]
     off = np.where(before * after > 0, np.minimum(abs(before), abs(after)) * np.sign(before), 0.0)
     # NaN compares as false, so that what is next to a gap lies off nothing.
-    off -= np.median(off, axis=0)
-    if np.abs(off).max(initial=0) < _LONE_DECADES:
+    lone = np.abs(off - np.median(off, axis=0))
+    if lone.max(initial=0) < _LONE_DECADES:
         return ""
-    row, change = divmod(int(np.abs(off).argmax()), off.shape[1])
+    row, change = divmod(int(lone.argmax()), off.shape[1])
+    if abs(off[row, change]) < _LONE_DECADES:
+        return ""
     end = name_checkpoint(trends.series.checkpoints[trends.series.pairs[change + 1][1]])
     how = f"{10 ** min(_MAX_DECADES, abs(off[row, change])):.2g} times {'more' if off[row, change] > 0 else 'less'}"
     return f"{trends.series.names[row]} alone changed {how} on the way to {end} than just before and after"

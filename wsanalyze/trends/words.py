@@ -126,6 +126,8 @@ def _say_clause(clause: str, *, plural: bool, then: bool) -> str:
     """One clause of it; after "then", what needs no verb gets none."""
     verb, _, more = clause.partition(" ")
     verb = {"hump": "peaks", "dip": "dips"}.get(verb, verb)
+    if clause == "one number only":
+        return f"{'have' if plural else 'has'} {clause}"
     if verb == "one":
         verb, more = "changes", "once" if clause == "one change" else "once only"
     if verb in _VERBS:
