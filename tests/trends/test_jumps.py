@@ -72,9 +72,10 @@ def test_courses_that_wander_jump_in_few_of_a_hundred(memory, number):
     assert sum(bool(find_jumps(course)) for course in courses) <= 5
 
 
-def test_a_spike_is_no_jump_wherever_it_is():
+@pytest.mark.parametrize("slope", [0.0, -3.0])
+def test_a_spike_is_no_jump_wherever_it_is(slope):
     for place in range(30):
-        course = noisy(np.zeros(30), seed=place)
+        course = noisy(slope * np.linspace(0, 1, 30), seed=place)
         course[place] += 1.0
         assert places(course, least=0.075) == []
 

@@ -67,6 +67,13 @@ def test_a_jump_up_and_one_down_make_no_turn():
     assert find_turns(course) != ()
 
 
+def test_a_spike_makes_no_turn_wherever_it_is():
+    for place in range(30):
+        course = noisy(-np.linspace(0, 1, 30), seed=place)
+        course[place] += 1.0
+        assert find_turns(course) == ()
+
+
 def test_few_changes_do_not_turn():
     assert find_turns(tent(7, 3)) == ()
     assert find_turns(np.zeros(0)) == ()

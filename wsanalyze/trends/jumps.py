@@ -124,9 +124,13 @@ def take_spikes_out(course: FloatArray) -> FloatArray:
             inside = slice(first, first + number)
             beside = calm[[first - 2, first - 1, first + number, first + number + 1]]
             line = np.interp(np.arange(number) + 1, (0, number + 1), beside[1:3])
+            # Neither the tip of a hump nor a value half-way up a jump is further off than those beside it move.
+            places = (-1, 0, number + 1, number + 2)
+            bent = np.ptp(beside - np.polyval(np.polyfit(places, beside, 1), places))
+            least = max(limit, bent, abs(beside[2] - beside[1]))
             off = calm[inside] - line
             alike = (off > 0).all() or (off < 0).all()
-            if alike and np.abs(off).min() > max(limit, np.ptp(beside)):
+            if alike and np.abs(off).min() > least:
                 calm[inside] = line
     return calm
 

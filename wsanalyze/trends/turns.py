@@ -25,6 +25,8 @@ from wsanalyze.trends.jumps import (
 _LEAST_TURN: Final = 0.3
 _FLAT_DEVIATIONS: Final = 3.0
 _SIDE: Final = 3
+_NUM_NEARBY: Final = 3
+_END_SHARE: Final = 3.0
 _STEEPER: Final = 2.0
 
 
@@ -60,7 +62,7 @@ def find_turns(course: FloatArray, jumps: Sequence[int] = ()) -> tuple[Turn, ...
     """
     if len(course) < LEAST_CHANGES:
         return ()
-    calm = take_spikes_out(course)
+    calm = _take_ends_off(take_spikes_out(course))
     wandering = measure_wandering(calm)
     least = max(_LEAST_TURN, _simulate_limit(len(course)) * wandering)
     edges = [0, *jumps, len(course)]
@@ -68,6 +70,18 @@ def find_turns(course: FloatArray, jumps: Sequence[int] = ()) -> tuple[Turn, ...
     for first, end in pairwise(edges):
         turns += _turn_between(calm, first, end, least, wandering)
     return tuple(turns)
+
+
+def _take_ends_off(course: FloatArray) -> FloatArray:
+    """Let a course begin, and end, with its usual values: of the first and the last, nothing tells that they stay."""
+    side = least_side(len(course))
+    calm = course.copy()
+    for way in (calm, calm[::-1]):
+        nearby = way[side - 1 : side - 1 + _NUM_NEARBY]
+        limit = _END_SHARE * max(measure_wandering(course), float(np.ptp(nearby)))
+        ends = way[: side - 1]
+        ends[np.abs(ends - nearby[0]) > limit] = nearby[0]
+    return calm
 
 
 def _turn_between(course: FloatArray, first: int, end: int, least: float, wandering: float) -> list[Turn]:

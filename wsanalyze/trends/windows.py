@@ -45,10 +45,10 @@ def find_windows(
         method: What clusters.
 
     Returns:
-        The windows in order; rows that moved are those that did since the window before, or since the one before that
-        if they were not told of yet. The last one ends with the training; none where there would be fewer than two, where
-        clusters are of kinds, or where a window of its own choice had fewer than 16 changes to slide over. Of more
-        than 2,000 rows as many, evenly spread in the order of their values, are clustered; the others have label -1.
+        The windows in order, the last one ends with the training; none where there would be fewer than two, where
+        clusters are of kinds, or where a window of its own choice had fewer than 16 changes to slide over. Rows that
+        moved did so since the window before, or since the one before that if they were not told of yet. Of more than
+        2,000 rows as many, evenly spread in the order of their values, are clustered; the others have label -1.
     """
     places = place_windows(len(series.pairs), options.window)
     if options.by_kind or len(places) < 2:  # noqa: PLR2004 - one window has none to move to
