@@ -150,17 +150,17 @@ def _decay(rng: np.random.Generator, x: Floats) -> Floats:
 
 
 def _slope(rng: np.random.Generator, x: Floats) -> Floats:
-    return rng.choice([-1, 1]) * rng.uniform(0.6, 1.6) * x
+    return float(rng.choice([-1, 1])) * rng.uniform(0.6, 1.6) * x
 
 
 def _step(rng: np.random.Generator, x: Floats) -> Floats:
     """A learning rate that drops, a layer that freezes or wakes."""
-    size = rng.choice([-1, 1]) * rng.uniform(0.6, 1.6)
+    size = float(rng.choice([-1, 1])) * rng.uniform(0.6, 1.6)
     return size / (1 + np.exp(-(x - rng.uniform(0.2, 0.8)) * rng.uniform(15, 60)))
 
 
 def _hump(rng: np.random.Generator, x: Floats) -> Floats:
-    size = rng.choice([-1, 1]) * rng.uniform(0.6, 1.6)
+    size = float(rng.choice([-1, 1])) * rng.uniform(0.6, 1.6)
     return size * np.exp(-(((x - rng.uniform(0.15, 0.85)) / rng.uniform(0.08, 0.2)) ** 2))
 
 

@@ -56,12 +56,14 @@ def make_series(changes: np.ndarray) -> ChangeSeries:
     """A table as a series of rwc, as `wsanalyze trends` reads it."""
     num_rows, num_changes = changes.shape
     names = [f"layers.{row}.weight" for row in range(num_rows)]
+    states = np.full(changes.shape, None, dtype=object)
+    states[np.isnan(changes)] = State.MISSING
     return ChangeSeries(
         checkpoints=tuple(CheckpointRecord(step, f"step {step}", "") for step in range(num_changes + 1)),
         rows=tuple(Row(name, name, name, Kind.OTHER, depth, ()) for depth, name in enumerate(names)),
         pairs=tuple((change, change + 1) for change in range(num_changes)),
         sums=Sums.absent(num_rows, num_changes),
-        states=np.where(np.isnan(changes), State.MISSING, None),
+        states=states,
         given={"rwc": changes},
     )
 

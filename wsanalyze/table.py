@@ -161,33 +161,33 @@ def _parse_cells(cells: list[str], line: int, path: Path | str) -> tuple[NDArray
     try:
         # float() also takes digits of other scripts and 1_000, which no program writes into a table.
         plain = "".join(cells)
-        values = np.array(list(map(float, cells))) if plain.isascii() and "_" not in plain else None
+        values = np.array([float(cell or "nan") for cell in cells]) if plain.isascii() and "_" not in plain else None
     except ValueError:
         values = None
-    if values is not None and np.isfinite(values).all() and values.min(initial=1.0) > 0:
-        return values, states
-    values = np.empty(len(cells))
-    for column, cell in enumerate(cells):
-        values[column], states[column] = _parse_cell(cell, line, column + 2, path)
-    return values, states
+    if values is None or (np.isfinite(values) & (values < 0)).any():
+        for column, cell in enumerate(cells):
+            _check_cell(cell, line, column + 2, path)
+        raise AssertionError("a cell that is wrong was found right")  # pragma: no cover
+    if not (np.isfinite(values) & (values > 0)).all():
+        states[values == 0] = State.UNCHANGED
+        states[~np.isfinite(values)] = State.NONFINITE
+        states[[not cell for cell in cells]] = State.MISSING
+        values[~np.isfinite(values)] = np.nan
+    return np.abs(values), states  # -0 is 0
 
 
-def _parse_cell(cell: str, line: int, column: int, path: Path | str) -> tuple[float, State | None]:
-    if not cell:
-        return math.nan, State.MISSING
+def _check_cell(cell: str, line: int, column: int, path: Path | str) -> None:
+    """Refuse a cell that is no number, or a negative one, by its place."""
     try:
-        value = float(cell) if cell.isascii() and "_" not in cell else None
+        value = float(cell or "nan") if cell.isascii() and "_" not in cell else None
     except ValueError:
         value = None
     if value is None:
         raise TableError(f"{path}, line {line}: {_shorten(cell)} in column {column} is no number (such as 0.5)")
-    if not math.isfinite(value):
-        return math.nan, State.NONFINITE
-    if value < 0:
+    if value < 0 and math.isfinite(value):
         raise TableError(
             f"{path}, line {line}: {_shorten(cell)} in column {column} is negative, and a relative change cannot be"
         )
-    return (0.0, State.UNCHANGED) if value == 0 else (value, None)
 
 
 def _make_row(name: str, depth: int) -> Row:

@@ -119,7 +119,7 @@ def test_a_stream_is_written_to_and_stays_open():
 
 
 def test_bytes_are_written_as_they_are(tmp_path):
-    write_bytes(b"\r\n\x00", tmp_path / "figure.png")
+    write_bytes([b"\r\n", b"\x00"], tmp_path / "figure.png")
 
     assert (tmp_path / "figure.png").read_bytes() == b"\r\n\x00"
 

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,7 @@ def check_open(destination: Destination | None) -> None:
         raise ReportError("standard output is closed: open it, or write the report to a file")
 
 
-def write_text(text: str, destination: Destination) -> None:
+def write_text(text: str | Iterable[str], destination: Destination) -> None:
     r"""Write a report to a file, which is replaced in one step, or to an open text stream.
 
     A reader of the file never sees half a report: the text goes to a temporary file in the same folder that then
@@ -30,23 +31,24 @@ def write_text(text: str, destination: Destination) -> None:
     of a file that is replaced are kept.
 
     Args:
-        text: The report; written as UTF-8, with `\n` line ends, lone surrogates (names of files that are not
-            UTF-8) as `\udcXX`.
+        text: The report, or pieces of it; written as UTF-8, with `\n` line ends, lone surrogates (names of files that
+            are not UTF-8) as `\udcXX`.
         destination: A path or an open text stream. A stream is flushed, not closed.
 
     Raises:
         ReportError: If it cannot be written; the message names the path.
     """
     check_open(destination)
+    pieces = (text,) if isinstance(text, str) else text
     if not isinstance(destination, Path):
-        destination.write(text)
+        destination.writelines(pieces)
         destination.flush()
         return
-    write_bytes(text.encode("utf-8", errors="backslashreplace"), destination)
+    write_bytes((piece.encode("utf-8", errors="backslashreplace") for piece in pieces), destination)
 
 
-def write_bytes(content: bytes, destination: Path) -> None:
-    """Write a binary report (a figure) to a file, which is replaced in one step as by `write_text`.
+def write_bytes(content: Iterable[bytes], destination: Path) -> None:
+    """Write a binary report (a figure), in pieces, to a file, which is replaced in one step as by `write_text`.
 
     Raises:
         ReportError: If it cannot be written; the message names the path.
@@ -55,7 +57,8 @@ def write_bytes(content: bytes, destination: Path) -> None:
         target = destination.resolve()
         if target.exists() and not target.is_file():
             # /dev/stdout, a pipe or a folder: nothing that could be replaced. A folder raises what it is.
-            target.write_bytes(content)
+            with target.open("wb") as file:
+                file.writelines(content)
             return
         _replace(target, content)
     except (OSError, RuntimeError) as error:  # RuntimeError: links that go round in a circle
@@ -63,13 +66,13 @@ def write_bytes(content: bytes, destination: Path) -> None:
         raise ReportError(f"cannot write the report {destination}: {reason}") from error
 
 
-def _replace(target: Path, content: bytes) -> None:
+def _replace(target: Path, content: Iterable[bytes]) -> None:
     """Write a temporary file beside the target, and put it in its place."""
     handle, name = tempfile.mkstemp(prefix=_TEMPORARY_PREFIX, suffix=".tmp", dir=target.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.writelines(content)
         # A temporary file is private to its owner; a report should have the permissions of any other new file.
         temporary.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_file_mode_mask())
         temporary.replace(target)

@@ -1,5 +1,6 @@
 """report.json: everything that was found, for programs."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -47,21 +48,21 @@ class JsonReporter:
 
     def write(self, trends: Trends, destination: Destination) -> None:
         """Write the report; see `Reporter.write`."""
-        write_text(dump_document(build_document(trends, self._version)), destination)
+        write_text(dump_document(list_document(trends, self._version)), destination)
 
 
-def build_document(trends: Trends, version: str) -> dict[str, Any]:
-    """Trends as JSON values, in the order of the format.
+def list_document(trends: Trends, version: str) -> Iterator[tuple[str, Any]]:
+    """Trends as keys and JSON values, in the order of the format.
 
     Args:
         trends: What to report.
         version: Version of wsanalyze.
 
-    Returns:
-        dicts, lists, strings, finite numbers and None only.
+    Yields:
+        Keys and dicts, lists, strings, finite numbers and None only; of the layers, an iterator of dicts.
     """
     series, options = trends.series, trends.options
-    document = {
+    document: dict[str, Any] = {
         "format": FORMAT_VERSION,
         "wsanalyze": version,
         "source": series.provenance.source,
@@ -71,7 +72,7 @@ def build_document(trends: Trends, version: str) -> dict[str, Any]:
         "seed": options.seed,
         "checkpoints": [_checkpoint(record) for record in series.checkpoints],
         "changes": [{"from": before, "to": after} for before, after in series.pairs],
-        "layers": _layers(trends),
+        "layers": None,
         "clusters": [_cluster(cluster) for cluster in trends.clusters],
         "quality": _quality(trends.quality),
         "skipped": [{"name": skip.name, "reason": skip.reason} for skip in series.skips],
@@ -101,7 +102,8 @@ def build_document(trends: Trends, version: str) -> dict[str, Any]:
     metric = METRICS.get(options.metric)
     if metric is not None and metric.norms and series.norms is not None:
         document["relative_error"] = 2 * float(np.nanmax(series.norms[..., 2]))  # of two norms, or of one squared
-    return {key: plain_json(value) for key, value in document.items()}
+    for key, value in document.items():
+        yield key, _layers(trends) if key == "layers" else plain_json(value)
 
 
 def _checkpoint(record: CheckpointRecord) -> dict[str, Any]:
@@ -116,13 +118,15 @@ def _checkpoint(record: CheckpointRecord) -> dict[str, Any]:
     }
 
 
-def _layers(trends: Trends) -> list[dict[str, Any]]:
+def _layers(trends: Trends) -> Iterator[dict[str, Any]]:
     series = trends.series
     states = series.metric_states(trends.options.metric)
-    absolute = np.where(states == State.FROM_ZERO, series.absolute(trends.options.metric), np.nan)
+    from_zero = states == State.FROM_ZERO
+    absolute = series.absolute(trends.options.metric) if from_zero.any() else None
+    nothing = [None] * states.shape[1]
     values = trends.values
-    return [
-        {
+    for index, row in enumerate(series.rows):
+        start = {
             "name": row.name,
             "module": row.module,
             "kind": str(row.kind),
@@ -133,13 +137,11 @@ def _layers(trends: Trends) -> list[dict[str, Any]]:
             "confidence": trends.confidence[index],
             "outlier": trends.outliers[index],
             "change": values[index],
-            "states": [None if state is None else str(state) for state in states[index]],
-            "absolute": absolute[index],
-            "block": row.block,
-            "points": trends.points[index],
         }
-        for index, row in enumerate(series.rows)
-    ]
+        end = {"block": row.block, "points": trends.points[index]}
+        there = nothing if absolute is None else plain_json(np.where(from_zero[index], absolute[index], np.nan))
+        # States are text and None already: looking at each again would take most of the time.
+        yield {**plain_json(start), "states": states[index].tolist(), "absolute": there, **plain_json(end)}
 
 
 def _cluster(cluster: Cluster) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """JSON as reports write it: plain ASCII values, one line for each thing that a person may look for."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,27 +33,42 @@ def plain_json(value: object) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _plain_array(values: NDArray[Any]) -> list[Any]:
-    if values.ndim == 1 and values.dtype.kind in "if" and np.isfinite(values).all():
+    if values.dtype.kind == "f":
+        values = np.where(np.isfinite(values), values, None)  # type: ignore[call-overload] # of objects, which it allows
+    if values.dtype.kind in "biu" or (values.dtype.kind == "O" and values.ndim):
         return list(values.tolist())
     return [plain_json(value) for value in values]
 
 
-def dump_document(document: Mapping[str, Any]) -> str:
+def dump_document(document: Iterable[tuple[str, Any]]) -> Iterator[str]:
     """JSON text with one line a key and one a list entry that is an object: versions compare well.
 
     Args:
-        document: JSON values.
+        document: Keys and JSON values; an iterator as a value is of objects, which are not held all at once.
+
+    Yields:
+        The text, piece by piece.
 
     Raises:
         ValueError: If a number is not finite.
     """
-    lines = []
-    for key, value in document.items():
-        if value and isinstance(value, list) and isinstance(value[0], dict):
-            lines.append(f"{_dump(key)}: [\n  " + ",\n  ".join(map(_dump, value)) + "\n ]")
+    start = "{\n "
+    for key, value in document:
+        yield f"{start}{_dump(key)}: "
+        start = ",\n "
+        if isinstance(value, Iterator) or (value and isinstance(value, list) and isinstance(value[0], dict)):
+            yield from _dump_objects(value)
         else:
-            lines.append(f"{_dump(key)}: {_dump(value)}")
-    return "{\n " + ",\n ".join(lines) + "\n}\n"
+            yield _dump(value)
+    yield "\n}\n"
+
+
+def _dump_objects(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    start = "[\n  "
+    for each in objects:
+        yield f"{start}{_dump(each)}"
+        start = ",\n  "
+    yield "[]" if start.startswith("[") else "\n ]"
 
 
 def _dump(value: object) -> str:

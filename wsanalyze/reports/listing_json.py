@@ -34,7 +34,7 @@ def write_json(listing: Listing, version: str, destination: Destination) -> None
     }
     if listing.plan is not None:
         document["plan"] = _plan(listing.plan)
-    write_text(dump_document(document), destination)
+    write_text(dump_document(document.items()), destination)
 
 
 def _checkpoint(checkpoint: ListedCheckpoint) -> dict[str, Any]:

@@ -73,7 +73,9 @@ def _merge(points: FloatArray, k: int, _seed: int) -> LabelArray:
 
     if k == 1 or len(points) == 1:
         return np.zeros(len(points), dtype=np.int64)
-    return np.asarray(AgglomerativeClustering(k, linkage="ward").fit(points).labels_, dtype=np.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as many rows as components look to SciPy like distances
+        return np.asarray(AgglomerativeClustering(k, linkage="ward").fit(points).labels_, dtype=np.int64)
 
 
 def _mix(curves: Curves, options: TrendOptions, asked: int | None) -> Moving:
@@ -110,8 +112,10 @@ def _by_density(curves: Curves, options: TrendOptions, asked: int | None) -> Mov
     if labels.max() < 0:
         labels, confidence = np.zeros(len(points), dtype=np.int64), np.ones(len(points))
     confidence = np.where(labels < 0, np.nan, confidence)
-    ignored = asked is not None and asked != int(labels.max()) + 1
-    notes = ("HDBSCAN chooses the number of clusters itself.",) if ignored else ()
+    more = asked is not None and asked <= int(labels.max())
+    notes = (
+        (f"HDBSCAN chooses the number of clusters itself, and made more than the {asked} asked for.",) if more else ()
+    )
     return Moving(curves, features, points, components, labels, confidence, notes=notes)
 
 

@@ -22,9 +22,10 @@ apart by this measure, those of an even one 3.5: below 4 there are no two heaps,
 
 _CHANCE_WEIGHT: Final = 2.0
 _POOLED_WEIGHT: Final = 10.0
-_NUM_NULLS: Final = 39
-_NULL_LEVEL: Final = 0.05
+NUM_NULLS: Final = 39
+NULL_LEVEL: Final = 0.05
 _MAX_POINTS: Final = 2000
+_STARTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +41,7 @@ class Choice:
     p_value: float | None = None
 
 
-def choose_clusters(points: FloatArray, noise: FloatArray, seed: int) -> Choice:
+def choose_clusters(points: FloatArray, noise: FloatArray, seed: int, *, compare: bool = True) -> Choice:
     """Cluster points into as many clusters as lie apart, perhaps one.
 
     The largest k is taken at which every two clusters are separated. A clustering into two or more must then be
@@ -50,6 +51,7 @@ def choose_clusters(points: FloatArray, noise: FloatArray, seed: int) -> Choice:
         points: float64 of shape (n, K), finite, n >= 1.
         noise: float64 of shape (n,): standard deviation of the noise of each point along each axis.
         seed: Seed of starts and simulated tables.
+        compare: Whether to compare with tables that have one trend.
 
     Returns:
         The clustering; some of its clusters may have one member only.
@@ -58,10 +60,10 @@ def choose_clusters(points: FloatArray, noise: FloatArray, seed: int) -> Choice:
     some, its_noise = points[part], noise[part]
     weights = weigh(its_noise)
     for k in range(min(MAX_CLUSTERS, len(some) // 2), 1, -1):
-        fit = fit_kmeans(some, k, seed, weights=weights)
+        fit = fit_kmeans(some, k, seed, _STARTS, weights)
         if fit.k == k and measure_separation(some, fit.labels, its_noise) >= LEAST_SEPARATION:
-            p_value = compare_with_one_trend(some, fit, its_noise, seed)
-            if p_value > _NULL_LEVEL:
+            p_value = compare_with_one_trend(some, fit.labels, its_noise, seed) if compare else None
+            if p_value is not None and p_value > NULL_LEVEL:
                 return Choice(np.zeros(len(points), dtype=np.int64), p_value)
             return Choice(_assign(points, fit), p_value)
     return Choice(np.zeros(len(points), dtype=np.int64))
@@ -110,12 +112,12 @@ def measure_separation(points: FloatArray, labels: LabelArray, noise: FloatArray
     return float(least)
 
 
-def compare_with_one_trend(points: FloatArray, fit: KMeansFit, noise: FloatArray, seed: int) -> float:
+def compare_with_one_trend(points: FloatArray, labels: LabelArray, noise: FloatArray, seed: int) -> float:
     """How often tables with one trend are clustered as tightly.
 
     Args:
         points: float64 of shape (n, K).
-        fit: Their clustering, with the weights of `weigh(noise)`.
+        labels: int64 of shape (n,): their clusters, two or more, from 0 without holes.
         noise: float64 of shape (n,): standard deviation of the noise of each point along each axis.
         seed: Seed of the simulated tables.
 
@@ -129,17 +131,19 @@ def compare_with_one_trend(points: FloatArray, fit: KMeansFit, noise: FloatArray
     random = np.random.default_rng(seed)
     weights = weigh(noise)
     total = _scatter(points, weights)
+    centres = mean_by_label(points, labels, weights)
+    within = float(np.sum(weights[:, None] * (points - centres[labels]) ** 2))
     # Principal components are uncorrelated, so their normal null is one normal distribution an axis.
     own = np.maximum(0.0, total / len(points) - np.mean(weights * noise**2))
     scales = np.sqrt(own[None, :] + noise[:, None] ** 2)
     if np.ptp(noise) == 0:
         scales = np.sqrt(total / len(points))[None, :]
     tighter = 0
-    for _ in range(_NUM_NULLS):
+    for _ in range(NUM_NULLS):
         null = random.normal(size=points.shape) * scales
-        null_fit = fit_kmeans(null, fit.k, seed, starts=2, weights=weights)
-        tighter += null_fit.inertia / _scatter(null, weights).sum() <= fit.inertia / total.sum()
-    return (1 + tighter) / (1 + _NUM_NULLS)
+        null_fit = fit_kmeans(null, len(centres), seed, starts=2, weights=weights)
+        tighter += null_fit.inertia * total.sum() <= within * _scatter(null, weights).sum()
+    return float(1 + tighter) / (1 + NUM_NULLS)
 
 
 def _scatter(points: FloatArray, weights: FloatArray) -> FloatArray:

@@ -110,7 +110,8 @@ def weigh(noise: FloatArray) -> FloatArray:
     if np.ptp(noise) == 0:
         return np.ones(len(noise))
     weights: FloatArray = noise**-2.0
-    return weights / weights.mean()
+    weights /= weights.mean()
+    return weights
 
 
 def spread_within(

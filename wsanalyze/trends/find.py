@@ -142,7 +142,7 @@ def _take_percentiles(values: FloatArray) -> FloatArray:
 
 def _compare_with_asked(partition: Partition, options: TrendOptions) -> tuple[str, ...]:
     k = int(partition.labels.max(initial=-1)) + 1
-    if options.clusters is None or options.by_kind or k == options.clusters:
+    if options.clusters is None or options.by_kind or k >= options.clusters:
         return ()
     number = int((partition.labels >= 0).sum())
     return (f"{options.clusters} clusters were asked for, but {number} clustered {options.noun}s only make {k}.",)

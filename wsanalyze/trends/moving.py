@@ -112,7 +112,7 @@ def reduce_curves(curves: Curves, options: TrendOptions) -> tuple[FloatArray, Fl
 
 def count_columns(components: Components, curves: Curves) -> int:
     """How many components are kept: two for the picture at least, where there are two changes."""
-    return max(components.num_signals, min(PICTURE_COMPONENTS, curves.values.shape[1]))
+    return max(components.num_signals, min(PICTURE_COMPONENTS, int(curves.values.shape[1])))
 
 
 def _count_asked(options: TrendOptions, num_still: int) -> int | None:

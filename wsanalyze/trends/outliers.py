@@ -32,7 +32,8 @@ def measure_loneliness(features: FloatArray, noise: FloatArray) -> FloatArray:
     distances, places = (found[:, 1] for found in nearest.kneighbors())
     # Of two rows the other one is likely to have the usual noise, not to be as noisy as a row that is.
     by_chance = np.sqrt((noise**2 + np.minimum(noise, noise[places]) ** 2) * features.shape[1])
-    return np.maximum(distances / by_chance, 1.0)
+    loneliness: FloatArray = np.maximum(distances / by_chance, 1.0)
+    return loneliness
 
 
 def find_strange(loneliness: FloatArray, ratio: float = 2.0, deviations: float = 5.0) -> BoolArray:

@@ -5,11 +5,13 @@ from typing import Final
 import numpy as np
 
 from wsanalyze.trends.base import Partition, Quality, TrendOptions
+from wsanalyze.trends.choose import NULL_LEVEL, NUM_NULLS, compare_with_one_trend
 from wsanalyze.trends.cluster import FloatArray, LabelArray, fit_kmeans, score_silhouette
 from wsanalyze.trends.noise import BoolArray
 
 _NUM_RESAMPLES: Final = 10
 _SHARE: Final = 0.8
+_MOST_JUDGED: Final = 2000
 _STARTS: Final = 3
 _WELL_APART: Final = 0.5
 _APART: Final = 0.25
@@ -26,8 +28,8 @@ def measure_quality(partition: Partition, options: TrendOptions, values: FloatAr
         values: The metric that was clustered, float64 of shape (L, P).
 
     Returns:
-        Silhouette and stability over the rows that have points; None where those rows are in one cluster, or each in
-        one of its own.
+        Silhouette, stability and the comparison with one trend over the rows that have points, 2000 of them where there
+        are more; None where those rows are in one cluster, or each in one of its own.
 
     References:
         Rousseeuw 1987 (silhouette); Hubert and Arabie 1985 (adjusted Rand index).
@@ -36,19 +38,24 @@ def measure_quality(partition: Partition, options: TrendOptions, values: FloatAr
     judged = np.flatnonzero((partition.labels >= 0) & np.isfinite(partition.points).all(axis=1))
     # Rows in an order of their own, as in the methods: theirs in the model decides nothing, not even the last bit.
     judged = judged[np.lexsort(partition.features[judged].T[::-1])] if judged.size else judged
-    labels = partition.labels[judged]
+    judged = judged[np.unique(np.linspace(0, len(judged) - 1, min(len(judged), _MOST_JUDGED)).astype(np.intp))]
+    labels, points = partition.labels[judged], partition.points[judged]
     num_judged = len(np.unique(labels))
     silhouette = stability = None
+    p_value = partition.p_value
     if 1 < num_judged < len(labels):
-        silhouette = score_silhouette(partition.points[judged], labels)
+        silhouette = score_silhouette(points, labels)
         stability = measure_stability(partition.features[judged], labels, options.seed)
+        if p_value is None:
+            found = np.unique(labels, return_inverse=True)[1].astype(np.int64)
+            p_value = compare_with_one_trend(points, found, np.zeros(len(points)), options.seed)
     moves: BoolArray = np.any(np.isfinite(values) if options.linear else values > 0, axis=1)
     text = (
-        _describe_several(k, silhouette, stability, options.noun)
+        _describe_several(k, silhouette, stability, p_value, options.noun)
         if k > 1
-        else _describe_one(partition.labels, moves, options)
+        else _describe_one(partition.labels, moves, p_value, options)
     )
-    return Quality(k, k > 1, silhouette, stability, text)
+    return Quality(k, k > 1, silhouette, stability, text, p_value)
 
 
 def measure_stability(features: FloatArray, labels: LabelArray, seed: int) -> float:
@@ -77,28 +84,41 @@ def measure_stability(features: FloatArray, labels: LabelArray, seed: int) -> fl
     return float(np.mean(scores))
 
 
-def _describe_one(labels: LabelArray, moves: BoolArray, options: TrendOptions) -> str:
+def _describe_one(labels: LabelArray, moves: BoolArray, p_value: float | None, options: TrendOptions) -> str:
     """Say why there is no more than one cluster, of rows that move or not."""
     noun, inside = options.noun, labels >= 0
-    if not inside.any():
-        return f"No {noun} could be clustered."
-    if options.clusters == 1:
-        return "One cluster, as asked for."
-    if len(labels) == 1:
-        return f"There is one {noun} only."
-    if not moves[inside].any():
-        return f"No clustered {noun} changed." if moves.any() else f"No {noun} changed."
-    if np.count_nonzero(inside) == 1:
-        return f"Only one {noun} could be clustered."
-    return f"One trend: what differs between {noun}s is noise, or a matter of degree."
+    number = np.count_nonzero(inside)
+    still = f"No clustered {noun} changed." if moves.any() else f"No {noun} changed."
+    differs = "noise, or a matter of degree" if p_value is None else f"what chance makes of one ({_say_p(p_value)})"
+    reasons = (
+        (number == 0, f"No {noun} could be clustered."),
+        (options.clusters == 1, "One cluster, as asked for."),
+        (len(labels) == 1, f"There is one {noun} only."),
+        (not moves[inside].any(), still),
+        (number == 1, f"Only one {noun} could be clustered."),
+    )
+    return next((text for holds, text in reasons if holds), f"One trend: what differs between {noun}s is {differs}.")
 
 
-def _describe_several(k: int, silhouette: float | None, stability: float | None, noun: str) -> str:
+def _describe_several(
+    k: int, silhouette: float | None, stability: float | None, p_value: float | None, noun: str
+) -> str:
     if silhouette is None or stability is None:
         return f"{k} trends, told apart by definition or with one {noun} each, so there is nothing to measure."
     apart = "well apart" if silhouette >= _WELL_APART else "apart" if silhouette >= _APART else "hardly apart"
     stable = "stable" if stability >= _STABLE else "fairly stable" if stability >= _FAIRLY_STABLE else "unstable"
-    return (
+    text = (
         f"{k} trends, {apart} (silhouette {silhouette:.2f}) and {stable} when {noun}s and steps are left out "
-        f"(adjusted Rand index {stability:.2f})."
+        f"(adjusted Rand index {stability:.2f})"
     )
+    if p_value is None:
+        return f"{text}."
+    if p_value <= NULL_LEVEL:
+        return f"{text}, and tighter than chance makes of one trend ({_say_p(p_value)})."
+    return f"{text}; but chance often makes as much of one trend ({_say_p(p_value)}), so do not rely on them."
+
+
+def _say_p(p_value: float) -> str:
+    """Its two digits, or that it is the least that so few simulated tables can give."""
+    least = 1 / (1 + NUM_NULLS)
+    return f"p {'<=' if p_value <= least else '='} {p_value:.2g}"

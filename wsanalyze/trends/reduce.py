@@ -88,7 +88,7 @@ def find_components(features: FloatArray, noise: FloatArray) -> Components:
     mean = np.average(features, axis=0, weights=weights)
     centred = np.sqrt(weights)[:, None] * (features - mean)
     if len(centred) > centred.shape[1]:
-        centred = np.linalg.qr(centred, mode="r")
+        centred = np.asarray(np.linalg.qr(centred, mode="r"))
     _, singular, axes = np.linalg.svd(centred, full_matrices=False)
     # Rounding alone has a sign of its own on every machine.
     axes *= np.where(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)] < 0, -1.0, 1.0)[:, None]

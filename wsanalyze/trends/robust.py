@@ -11,7 +11,7 @@ import numpy as np
 from wsanalyze.series import ChangeSeries
 from wsanalyze.trends.base import Partition, TrendOptions
 from wsanalyze.trends.choose import Choice, choose_clusters
-from wsanalyze.trends.cluster import FloatArray, fit_kmeans, measure_confidence, weigh
+from wsanalyze.trends.cluster import fit_kmeans, measure_confidence, weigh
 from wsanalyze.trends.features import Curves, take_features
 from wsanalyze.trends.moving import Moving, cluster_moving, count_columns
 from wsanalyze.trends.outliers import find_strange, find_strays, measure_loneliness
@@ -42,11 +42,11 @@ def find_robust_trends(series: ChangeSeries, options: TrendOptions) -> Partition
 
 def _cluster_twice(curves: Curves, options: TrendOptions, asked: int | None) -> Moving:
     """Cluster, look again at what is a spike now that the clusters are known, and cluster once more."""
-    first = _cluster_curves(curves, options, asked)
-    return _cluster_curves(tame_again(curves, first.labels), options, asked)
+    first = _cluster_curves(curves, options, asked, final=False)
+    return _cluster_curves(tame_again(curves, first.labels), options, asked, final=True)
 
 
-def _cluster_curves(curves: Curves, options: TrendOptions, asked: int | None) -> Moving:
+def _cluster_curves(curves: Curves, options: TrendOptions, asked: int | None, *, final: bool) -> Moving:
     features, noise = take_features(curves, options.features), curves.noise
     loneliness = measure_loneliness(features, noise)
     strange = find_strange(loneliness)
@@ -56,7 +56,11 @@ def _cluster_curves(curves: Curves, options: TrendOptions, asked: int | None) ->
         usual = ~strange
         components = find_components(features[usual], noise[usual])
         points = components.project(features, count_columns(components, curves))
-        choice = _cluster_points(points[usual], noise[usual], components.num_signals, asked, options.seed)
+        if asked or components.num_signals == 0:
+            fit = fit_kmeans(points[usual], asked or 1, options.seed, weights=weigh(noise[usual]))
+            choice = Choice(fit.labels)
+        else:
+            choice = choose_clusters(points[usual], noise[usual], options.seed, compare=final)
         labels = np.full(len(features), -1, dtype=np.int64)
         labels[usual] = choice.labels
         again = find_strays(features, noise, labels) & alone
@@ -69,9 +73,3 @@ def _cluster_curves(curves: Curves, options: TrendOptions, asked: int | None) ->
     confidence = np.full(len(features), np.nan)
     confidence[usual] = measure_confidence(points[usual], choice.labels, noise[usual])
     return Moving(curves, features, points, components, labels, confidence, choice.p_value)
-
-
-def _cluster_points(points: FloatArray, noise: FloatArray, num_signals: int, asked: int | None, seed: int) -> Choice:
-    if asked or num_signals == 0:
-        return Choice(fit_kmeans(points, asked or 1, seed, weights=weigh(noise)).labels)
-    return choose_clusters(points, noise, seed)

@@ -16,7 +16,7 @@ from wsanalyze.series import ChangeSeries, Event
 from wsanalyze.spans import Changes
 from wsanalyze.trends.base import Cluster, DepthProfile, KindQuality, Phase, Quality, TrendOptions, Trends, Window
 
-METHOD_VERSION: Final = 3
+METHOD_VERSION: Final = 4
 """Raised whenever a method, the words or the events change, so that stored trends are found anew."""
 
 
@@ -161,7 +161,8 @@ def _array(values: list[float | None]) -> NDArray[np.float64]:
 
 
 def _make_cluster(data: Mapping[str, Any]) -> Cluster:
-    return Cluster(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    return Cluster(**values)
 
 
 def _plain_depth(profile: DepthProfile) -> dict[str, Any]:
