@@ -113,9 +113,10 @@ def _describe_several(
     )
     if p_value is None:
         return f"{text}."
-    if p_value <= NULL_LEVEL:
-        return f"{text}, and tighter than chance makes of one trend ({_say_p(p_value)})."
-    return f"{text}; but chance often makes as much of one trend ({_say_p(p_value)}), so do not rely on them."
+    if p_value > NULL_LEVEL:
+        return f"{text}; but chance often makes as much of one trend ({_say_p(p_value)}), so do not rely on them."
+    tighter = f"tighter than chance makes of one trend ({_say_p(p_value)})"
+    return f"{text}, and {tighter}." if stability >= _FAIRLY_STABLE else f"{text}: {tighter}, but do not rely on them."
 
 
 def _say_p(p_value: float) -> str:

@@ -40,6 +40,7 @@ def find_spikes(curves: FloatArray, noise: FloatArray, still: BoolArray) -> Bool
     off = curves - smooth
     limit = limit_noise(noise)[:, None]
     spikes: BoolArray = (np.abs(off) > limit) & ~still
+    spikes &= np.abs(_measure_off(curves, spikes)) > limit
     # Spikes fall anywhere: where far more rows jump at once than chance would have it, they follow a trend.
     spikes &= find_chance(spikes.sum(axis=0), float(spikes.sum(axis=0).mean()))
     if len(curves) > 1 and spikes.any():
@@ -47,6 +48,28 @@ def find_spikes(curves: FloatArray, noise: FloatArray, still: BoolArray) -> Bool
     # A row that jumps all the time has no course to jump from.
     spikes[spikes.sum(axis=1) > _MOST_SPIKES * curves.shape[1]] = False
     return spikes
+
+
+def _measure_off(curves: FloatArray, candidates: BoolArray) -> FloatArray:
+    """How far each candidate lies off its running median without the others, which on a slope they drag along.
+
+    Args:
+        curves: float64 of shape (n, P).
+        candidates: bool of shape (n, P).
+
+    Returns:
+        float64 of shape (n, P); 0 for all other cells.
+    """
+    off = np.zeros(curves.shape)
+    rows, places = np.nonzero(candidates)
+    half = min(_WINDOW, curves.shape[1] | 1) // 2
+    last = curves.shape[1] - 1
+    around = np.abs(places[:, None] + np.arange(-half, half + 1))
+    around = np.clip(last - np.abs(last - around), 0, last)
+    dragging = candidates[rows[:, None], around] & (around != places[:, None])
+    values = np.where(dragging, np.nan, curves[rows[:, None], around])
+    off[rows, places] = curves[rows, places] - np.nanmedian(values, axis=1)
+    return off
 
 
 def limit_noise(noise: FloatArray) -> FloatArray:
