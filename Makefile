@@ -1,6 +1,7 @@
 # One command each, on a machine with Python, pip and make:
 #   make demo   analyzes a fixture, writes the HTML report and says where
 #   make test   lints, type-checks and runs the tests
+#   make laws   tests the laws again, by other examples every time
 #   make test-olah   tests the Hub's part against a mirror by others, too
 #   make bench  measures speed and memory beside cat and what others do; BENCH="--gigabytes 0.1 --rounds 1" for less
 #   make fuzz   fuzzes every reader for ten minutes: make fuzz READER=torch SECONDS=60 for one of them and less
@@ -11,7 +12,7 @@ READY := $(VENV)/.ready
 DEMO ?= demo
 OLAH ?= .venv-olah
 
-.PHONY: demo test test-olah lint bench fuzz fixtures picture clean
+.PHONY: demo test laws test-olah lint bench fuzz fixtures picture clean
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml constraints.txt setup.py $(wildcard wsanalyze/changes/*.[ch])
@@ -34,6 +35,9 @@ lint: $(READY)
 
 test: lint
 	$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+laws: $(READY)
+	HYPOTHESIS_PROFILE=random $(BIN)/pytest -m hypothesis
 
 # olah asks for other versions of what stands in .venv, so it has an environment of its own.
 $(OLAH)/.ready:

@@ -11,6 +11,13 @@ from wsanalyze.trends.choose import (
     compare_with_one_trend,
     measure_separation,
 )
+from wsanalyze.trends.cluster import limit_threads
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with limit_threads():
+        yield
 
 
 def make_heaps(distance, sizes, seed=0, noise=1.0):
