@@ -11,8 +11,8 @@ from safetensors.numpy import save_file
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.local import LocalFiles
 
-# A law does not become false on a busy machine. A change is judged by the same examples as the one before it; `make laws`
-# looks for others.
+# A law does not become false on a busy machine. A change is judged by the same examples as the one before it;
+# `make laws` looks for others.
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))

@@ -89,11 +89,9 @@ def _describe_one(labels: LabelArray, moves: BoolArray, p_value: float | None, o
     noun, inside = options.noun, labels >= 0
     number = np.count_nonzero(inside)
     still = f"No clustered {noun} changed." if moves.any() else f"No {noun} changed."
-    differs = (
-        "noise, or a matter of degree"
-        if p_value is None
-        else f"no more than chance makes of one trend ({_say_p(p_value)})"
-    )
+    differs = "noise, or a matter of degree"
+    if p_value is not None:
+        differs = f"no more than chance makes of one trend ({_say_p(p_value)})"
     reasons = (
         (number == 0, f"No {noun} could be clustered."),
         (options.clusters == 1, "One cluster, as asked for."),
