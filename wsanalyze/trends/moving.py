@@ -87,6 +87,8 @@ def cluster_moving(series: ChangeSeries, options: TrendOptions, cluster: Cluster
         explained = np.zeros(points.shape[1])
         explained[: len(moving.components.explained)] = moving.components.explained[: points.shape[1]]
         labels[rows], confidence[rows] = moving.labels, moving.confidence
+        if len(rows) == 1 and len(still) > 1 and asked is None:
+            labels[rows], confidence[rows] = -1, np.nan  # the only one that moves is like no other
         spikes[rows], gaps[rows] = moving.curves.spikes, moving.curves.gaps
         p_value = moving.p_value
         notes += _describe_curves(moving, changes[rows], options) + moving.notes

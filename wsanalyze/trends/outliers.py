@@ -8,8 +8,8 @@ from wsanalyze.trends.cluster import FloatArray, LabelArray, mean_by_label, weig
 from wsanalyze.trends.noise import NORMAL_MAD, BoolArray
 
 _LEAST_ROWS: Final = 5
-_RATIO: Final = 1.7
-_CHANCE: Final = 1e-3
+_RATIO: Final = 2.0
+_CHANCE: Final = 1e-5
 _MAX_ROWS_APART: Final = 2000
 _NUM_AXES: Final = 32
 
@@ -67,7 +67,7 @@ def find_strays(features: FloatArray, noise: FloatArray, labels: LabelArray) -> 
         labels: int64 of shape (n,): clusters, from 0 without holes, -1 for rows that are in none as yet.
 
     Returns:
-        bool of shape (n,): True where the distance is 1.7 times the usual one for the row's noise and more than chance
+        bool of shape (n,): True where the distance is twice the usual one for the row's noise and more than chance
         would ever make it, were noise normal; where it spreads more than that, by so much more.
     """
     from scipy.stats import chi2

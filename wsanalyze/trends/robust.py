@@ -52,6 +52,7 @@ def _cluster_curves(curves: Curves, options: TrendOptions, asked: int | None, *,
     strange = find_strange(loneliness)
     # The last of those that differ by degrees from the others is far off their course, but not alone.
     alone = find_strange(loneliness, _ALONE_RATIO, _ALONE_DEVIATIONS)
+    single = np.zeros(len(features), dtype=np.bool_)
     for _ in range(_MAX_ROUNDS):
         usual = ~strange
         components = find_components(features[usual], noise[usual])
@@ -60,13 +61,17 @@ def _cluster_curves(curves: Curves, options: TrendOptions, asked: int | None, *,
             fit = fit_kmeans(points[usual], asked or 1, options.seed, weights=weigh(noise[usual]))
             choice = Choice(fit.labels)
         else:
-            choice = choose_clusters(points[usual], noise[usual], options.seed, compare=final)
+            # Beside the signals lie axes for the picture only: rows are spread along them by more than their noise.
+            signals = points[usual, : components.num_signals]
+            choice = choose_clusters(signals, noise[usual], options.seed, compare=final)
         labels = np.full(len(features), -1, dtype=np.int64)
         labels[usual] = choice.labels
         again = find_strays(features, noise, labels) & alone
         if asked is None:
             sizes = np.bincount(choice.labels)
-            again |= (sizes == 1)[labels] & usual & (len(sizes) > 1)
+            # What was a cluster of one stays set aside: it would be one again.
+            single |= (sizes == 1)[labels] & usual & (len(sizes) > 1)
+            again |= single
         if np.array_equal(again, strange) or again.all():
             break
         strange = again

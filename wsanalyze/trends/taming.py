@@ -137,45 +137,51 @@ def tame_again(curves: Curves, labels: LabelArray) -> Curves:
         return curves
     shapes = curves.values - np.median(curves.values, axis=1, keepdims=True)
     courses = np.array([np.median(shapes[labels == label], axis=0) for label in range(int(labels.max()) + 1)])
-    limits = limit_noise(_measure_about(curves, courses, labels))
-    courses = courses[_find_own_courses(courses, labels, curves, float(np.median(limits)))]
-    nearest, far = _compare(curves.values, courses, limits)
+    sizes = np.bincount(labels[labels >= 0])
+    inside = np.maximum(labels, 0)
+    off = (curves.values - np.where(labels[:, None] >= 0, courses[inside], 0.0)) * _undo_fit(sizes)[inside, None]
+    limits = limit_noise(measure_noise(off, curves.gaps | curves.spikes))
+    own = _find_own_courses(courses, labels, curves, float(np.median(limits)))
+    nearest, which = _find_nearest(curves.values, courses[own], limits)
+    far = np.abs(nearest) > limits[:, None]
     spiked = np.count_nonzero(far, axis=1) <= np.ceil(_SPIKE_SHARE * num_changes)
     far &= spiked[:, None] & ~curves.still
     values = np.where(far, curves.values - nearest, curves.values)
     tamed = replace(curves, values=values, spikes=curves.spikes | far, gaps=curves.gaps & ~far)
-    return replace(tamed, noise=_measure_about(tamed, courses, None))
+    off = np.where(far, 0.0, nearest) * _undo_fit(sizes[own])[which, None]
+    return replace(tamed, noise=measure_noise(off, tamed.gaps | tamed.spikes, robust=False))
 
 
-def _measure_about(curves: Curves, courses: FloatArray, labels: LabelArray | None) -> FloatArray:
-    """Noise of rows about the course that each follows, which bends of that course do not add to."""
-    if labels is None:
-        off, _ = _compare(curves.values, courses, limit_noise(curves.noise))
-    else:
-        off = curves.values - np.where(labels[:, None] >= 0, courses[labels], 0.0)
-    return measure_noise(off, curves.gaps | curves.spikes, robust=labels is not None)
+def _undo_fit(sizes: LabelArray) -> FloatArray:
+    """By how much members of clusters of each size are nearer to their common course than to the true one.
+
+    Returns:
+        float64 of the shape of `sizes`; 0 for one member, which lies on its course and has no noise to tell.
+    """
+    factors: FloatArray = np.sqrt(sizes / np.maximum(sizes - 1.0, 1.0))
+    return np.where(sizes > 1, factors, 0.0)
 
 
-def _compare(values: FloatArray, courses: FloatArray, limits: FloatArray) -> tuple[FloatArray, BoolArray]:
-    """How far rows lie off the course that is nearest but for spikes, and at which cells that is beyond their limits.
+def _find_nearest(values: FloatArray, courses: FloatArray, limits: FloatArray) -> tuple[FloatArray, LabelArray]:
+    """The course that each row is nearest to but for spikes.
 
     Args:
         values: float64 of shape (n, P).
         courses: float64 of shape (k, P), k >= 1.
-        limits: float64 of shape (n,).
+        limits: float64 of shape (n,): beyond them a cell counts as a spike.
 
     Returns:
-        float64 and bool of shape (n, P).
+        How far each row lies off its course, float64 of shape (n, P), and which it is, int64 of shape (n,).
     """
     least = np.full(len(values), np.inf)
-    found = np.empty_like(values)
-    for course in courses:
+    found, which = np.empty_like(values), np.zeros(len(values), dtype=np.int64)
+    for index, course in enumerate(courses):
         off = values - course
         off -= np.median(off, axis=1, keepdims=True)
         distance = np.minimum(np.abs(off), limits[:, None]).sum(axis=1)
         nearer = distance < least
-        least[nearer], found[nearer] = distance[nearer], off[nearer]
-    return found, np.abs(found) > limits[:, None]
+        least[nearer], found[nearer], which[nearer] = distance[nearer], off[nearer], index
+    return found, which
 
 
 def _find_own_courses(courses: FloatArray, labels: LabelArray, curves: Curves, limit: float) -> LabelArray:
