@@ -60,7 +60,7 @@ def test_no_unsure_row_is_shown_with_the_bound_itself(trends):
     ("level", "text", "told"),
     [
         (0.0612, "All is calm.", "All is calm; median 0.0612."),
-        (0.0612, "steps 0 to 1000: changes stay near 0.06", "Changes stay near 0.06; median 0.0612."),
+        (0.0612, "steps 0 to 1000: changes stay near 0.06", "Changes stay near 0.06."),
         (0.0612, "steps 0 to 1000: changes stay near 0.0612.", "Changes stay near 0.0612."),
         (None, "No number.", "No number."),
     ],

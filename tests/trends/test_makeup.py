@@ -46,3 +46,12 @@ def test_one_kind_alone_is_told_by_its_place():
 
 def test_kinds_of_one_family_are_put_together():
     assert name_kinds([Kind.CONV, Kind.ATTENTION_Q, Kind.ATTENTION_V]) == "conv and attention q and v"
+
+
+def test_rows_of_unknown_kind_are_no_kind():
+    mixed = rows([Kind.CONV, Kind.NORM, Kind.OTHER] * 4)
+    unknown = [2, 5, 8, 11]
+    assert describe_makeup(mixed, unknown) == "all 4 of unknown kind"
+    assert describe_makeup(mixed, unknown[:3]).startswith("3 of 4 of unknown kind")
+    assert describe_makeup(mixed, [0, 2, 3, 5, 6, 8, 9, 11]) == "all conv and those of unknown kind"
+    assert "kind" not in describe_makeup(rows([Kind.NORM, Kind.OTHER] * 6), [0, 1, 2, 3])

@@ -1,9 +1,23 @@
 """What rows, checkpoints and clusters are called."""
 
+import sys
+
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wsanalyze.trends.base import Cluster
-from wsanalyze.trends.words import count_noun, describe_cluster, is_speed, say_course
+from wsanalyze.trends.words import (
+    count_noun,
+    count_of,
+    describe_cluster,
+    is_speed,
+    row_levels,
+    say_course,
+    say_number,
+    say_times,
+)
 
 
 def test_nouns_are_counted():
@@ -49,3 +63,37 @@ def test_what_is_no_speed():
     assert [is_speed(name) for name in ("rwc", "rate", "given", "rank", "from-first", "coherence")] == [True] * 3 + [
         False
     ] * 3
+
+
+def test_all_of_a_number_are_called_so():
+    counts = [count_of(*numbers, "layer") for numbers in ((3, 8), (8, 8), (2, 2), (1, 2), (1, 1))]
+    assert counts == ["3 of 8 layers", "all 8 layers", "both layers", "1 of 2 layers", "the one layer"]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0.0031, "0.0031"), (0.1, "0.1"), (9.96, "10"), (99.7, "100"), (-184.0, "-180"), (12345.0, "12,000"), (0.0, "0")],
+)
+def test_numbers_are_written_out(number, text):
+    assert say_number(number) == text
+
+
+@given(st.floats(1e-3, 9999))
+def test_numbers_in_sentences_have_no_exponent_and_two_digits(number):
+    said = say_number(number)
+    assert "e" not in said
+    assert float(said.replace(",", "")) == float(f"{number:.1e}")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(184, "180 times"), (0.098, "a tenth"), (0.5, "half"), (0.066, "0.066 times"), (2e4, "more than 10,000 times")],
+)
+def test_ratios_are_told(ratio, text):
+    assert say_times(float(np.log10(ratio))) == text
+
+
+def test_levels_do_not_overflow():
+    top = sys.float_info.max
+    levels = row_levels(np.array([[top, top], [5e-324, 5e-324], [1.0, 3.0], [np.nan, np.nan], [np.nan, -top]]))
+    np.testing.assert_array_equal(levels, [top, 5e-324, 2.0, np.nan, -top])

@@ -97,7 +97,8 @@ def describe_phase(series: ChangeSeries, phase: Phase) -> str:
     if rest != text:
         text = rest[:1].upper() + rest[1:]
     level = format_number(phase.level)
-    return f"{text}." if phase.level is None or level in text else f"{text}; median {level}."
+    told = phase.level is None or level in text or " near " in text
+    return f"{text}." if told else f"{text}; median {level}."
 
 
 def pick_windows(trends: Trends, limit: int) -> tuple[list[Window], str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from wsanalyze.series import TrainingLog
 from wsanalyze.trends.cluster import FloatArray
+from wsanalyze.trends.words import say_number
 
 _LOSSES: Final = ("loss", "train_loss")
 _LOSS_RATIO: Final = 1.2
@@ -63,7 +64,7 @@ def find_cause(log: TrainingLog, before: int, after: int) -> Cause:
         if name == "learning_rate":
             usual = float(earlier[-1])
         if peak - usual > max(_NOISE * _measure_noise(values), (ratio - 1) * abs(usual)):
-            texts.append(f"the {title} rose from {usual:.3g} to {peak:.3g}")
+            texts.append(f"the {title} rose from {say_number(usual)} to {say_number(peak)}")
             numbers |= {f"{name}_before": usual, f"{name}_peak": peak}
     return Cause(" and ".join(texts), numbers, noted)
 

@@ -10,8 +10,17 @@ import numpy as np
 from wsanalyze.sentences import list_names
 from wsanalyze.series import ChangeSeries, Event, State
 from wsanalyze.trends.cluster import FloatArray
+from wsanalyze.trends.event_words import DEAD, FROZEN, NEVER, NONFINITE, PAUSES, WAKES, Words, say_of_many
 from wsanalyze.trends.spikes import find_spikes
-from wsanalyze.trends.words import SHOWN_NAMES, BoolArray, IndexArray, is_speed, name_checkpoint
+from wsanalyze.trends.words import (
+    SHOWN_NAMES,
+    BoolArray,
+    IndexArray,
+    begin_sentence,
+    count_of,
+    is_speed,
+    name_checkpoint,
+)
 
 Numbers = Mapping[int, Mapping[str, Any]]
 """Row: the numbers behind what is said of it."""
@@ -54,41 +63,19 @@ def find_events(series: ChangeSeries, metric: str, noun: str = "layer") -> tuple
     paused, pauses, lengths = _find_pauses(series, rests, moves)
     start = series.pairs[0][0]
     return (
-        *reporter.report("nonfinite", _NONFINITE, onsets, spans, numbers=_count_nonfinite(series, onsets)),
-        *reporter.report("dead", _DEAD, dead),
-        *reporter.report("frozen", _NEVER, {r: p for r, p in frozen.items() if p == start}),
+        *reporter.report("nonfinite", NONFINITE, onsets, spans, numbers=_count_nonfinite(series, onsets)),
+        *reporter.report("dead", DEAD, dead),
+        *reporter.report("frozen", NEVER, {r: p for r, p in frozen.items() if p == start}),
         *reporter.report(
             "frozen",
-            _FROZEN,
+            FROZEN,
             {r: p for r, p in frozen.items() if p != start},
             numbers={row: _find_last(values[row], moves[row]) for row in frozen},
         ),
-        *reporter.report("wakes", _WAKES, wakes, numbers={row: _find_first(values[row], moves[row]) for row in wakes}),
-        *reporter.report("wakes", _PAUSES, paused, pauses, numbers=lengths),
+        *reporter.report("wakes", WAKES, wakes, numbers={row: _find_first(values[row], moves[row]) for row in wakes}),
+        *reporter.report("wakes", PAUSES, paused, pauses, numbers=lengths),
         *find_spikes(series, series.metric("rwc") if metric in _RATES else values, noun),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """What is said of one layer and of several, and what stands around the checkpoint."""
-
-    one: str
-    many: str
-    before: str = ""
-    after: str = ""
-
-    def when(self, place: str) -> str:
-        """The words from the checkpoint on; empty where none belongs into the sentence."""
-        return f" {self.before} {place}{self.after}" if self.before else ""
-
-
-_NONFINITE: Final = _Words("has NaN or Inf weights", "have NaN or Inf weights", "at")
-_DEAD: Final = _Words("is all zero", "are all zero", "from", " on")
-_NEVER: Final = _Words("never changes", "never change")
-_FROZEN: Final = _Words("stops changing", "stop changing", "at")
-_WAKES: Final = _Words("wakes", "wake", "after", ", with no change until then")
-_PAUSES: Final = _Words("stands still", "stand still", "up to")
 
 
 def _find_nonfinite(series: ChangeSeries) -> tuple[Mapping[int, int], Mapping[int, str]]:
@@ -220,7 +207,7 @@ class _Reporter:
     def report(
         self,
         kind: str,
-        words: _Words,
+        words: Words,
         places: Mapping[int, int],
         whens: Mapping[int, str] | None = None,
         numbers: Numbers | None = None,
@@ -234,9 +221,7 @@ class _Reporter:
         events: list[Event] = []
         for (place, when), rows in sorted(groups.items()):
             if len(rows) > _MAX_SINGLE:
-                # "1 layer moves on", "5 layers move on".
-                many = when.replace(" and moves on", " and move on")
-                events.append(self._make_shared(kind, place, rows, f"{words.many}{many}", numbers))
+                events.append(self._make_shared(kind, place, rows, say_of_many(words, when), numbers))
             else:
                 events += (
                     self._make_single(kind, place, row, f"{words.one}{when}", numbers.get(row, {})) for row in rows
@@ -256,7 +241,8 @@ class _Reporter:
 
     def _make_shared(self, kind: str, place: int, rows: Sequence[int], said: str, numbers: Numbers) -> Event:
         names = [self.series.names[row] for row in rows]
-        text = f"{len(rows)} of {len(self.series.rows)} {self.noun}s {said}: {list_names(names, SHOWN_NAMES)}."
+        count = begin_sentence(count_of(len(rows), len(self.series.rows), self.noun))
+        text = f"{count} {said}: {list_names(names, SHOWN_NAMES)}."
         evidence: dict[str, Any] = {"layers": len(rows), "rows": list(rows)}
         for key in numbers.get(rows[0], {}):
             evidence[key] = [numbers.get(row, {}).get(key) for row in rows]

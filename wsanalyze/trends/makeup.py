@@ -18,6 +18,7 @@ _MANY: Final = 4
 _LEAST_PLACED: Final = 6
 _LEAST_TOLD: Final = 3
 _WIDE: Final = 0.6
+_UNKNOWN: Final = "of unknown kind"
 
 
 def describe_makeup(rows: Sequence[Row], members: Sequence[int], kind: str | None = None) -> str:
@@ -64,7 +65,9 @@ def _describe_kinds(inside: Sequence[Kind], everywhere: Sequence[Kind]) -> tuple
         return "", False
     whole = all(own[kind] == total[kind] for kind in own)
     named = [kind for kind in total if kind in own]
-    names = name_kinds(named).replace(str(Kind.OTHER), "other kinds")
+    if Kind.OTHER in total and len(total) == 2 and len(named) == 2:  # noqa: PLR2004 - one kind, and what has none
+        return "", False
+    names = _UNKNOWN if named == [Kind.OTHER] else name_kinds(named).replace(str(Kind.OTHER), f"those {_UNKNOWN}")
     if len(named) == 1:
         count = total[named[0]]
         words = f"{len(inside)} of {count} {names}" if not whole else f"all {count} {names}" if count > 1 else names

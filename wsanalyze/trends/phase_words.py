@@ -1,6 +1,5 @@
 """Phases and their boundaries in plain words."""
 
-import sys
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ from wsanalyze.metrics import METRICS
 from wsanalyze.series import ChangeSeries, Event
 from wsanalyze.trends.base import Phase, TrendOptions
 from wsanalyze.trends.cluster import FloatArray
-from wsanalyze.trends.words import FLAT_DECADES, name_checkpoint
+from wsanalyze.trends.words import FLAT_DECADES, count_of, name_checkpoint, say_number, say_times
 
 RATE_RATIO: Final = 1.5
 """A learning rate that is so many times another is said to differ."""
@@ -64,13 +63,13 @@ def describe_phase(series: ChangeSeries, values: FloatArray, options: TrendOptio
         when = f"{name_checkpoint(start)} to {name_checkpoint(end)}"
     else:
         when = f"steps {start.step} to {end.step}"
-    return Phase(first, last, level, f"{when}: {_describe_course(part, options)}")
+    return Phase(first, last, level, f"{when}: {_describe_course(part, level, options)}")
 
 
-def _describe_course(part: FloatArray, options: TrendOptions) -> str:
+def _describe_course(part: FloatArray, level: float | None, options: TrendOptions) -> str:
     """Say how the median row goes, from its first few changes to its last few."""
     course = np.nanmedian(part[:, np.isfinite(part).any(axis=0)], axis=0)
-    if not len(course):
+    if level is None:
         return "no numbers"
     number = min(_NUM_AT_ENDS, (len(course) + 1) // 2)
     start, end = float(np.median(course[:number])), float(np.median(course[-number:]))
@@ -80,8 +79,8 @@ def _describe_course(part: FloatArray, options: TrendOptions) -> str:
     else:
         flat = max(start, end) <= 10**FLAT_DECADES * min(start, end)
     if flat:
-        return f"{what} stay{plural} near {float(np.median(course)):.2g}"
-    return f"{what} {'fall' if end < start else 'rise'}{plural} from {start:.2g} to {end:.2g}"
+        return f"{what} stay{plural} near {say_number(level)}"
+    return f"{what} {'fall' if end < start else 'rise'}{plural} from {say_number(start)} to {say_number(end)}"
 
 
 def make_event(series: ChangeSeries, options: TrendOptions, found: Boundary, number: int, rates: FloatArray) -> Event:
@@ -98,23 +97,24 @@ def make_event(series: ChangeSeries, options: TrendOptions, found: Boundary, num
         An event at the checkpoint that both phases share.
     """
     place = series.pairs[found.change][0]
-    count = f"{len(found.rows)} of {number} {options.noun}s"
+    count = count_of(len(found.rows), number, options.noun)
     evidence: dict[str, Any] = {"layers": len(found.rows), "of": number, "rows": list(found.rows)}
     evidence |= {"turns": found.turns, "difference" if options.linear else "decades": found.size}
     said = _say_turn(found, count, options) if found.turns else _say_jump(found, count, options)
     before, after = float(rates[found.change - 1]), float(rates[found.change])
     if before > 0 and after > 0 and max(before, after) >= RATE_RATIO * min(before, after):
         evidence |= {"learning_rate_before": before, "learning_rate_after": after}
-        said += f", as the learning rate {'falls' if after < before else 'rises'} from {before:.2g} to {after:.2g}"
+        verb = "falls" if after < before else "rises"
+        said += f", as the learning rate {verb} from {say_number(before)} to {say_number(after)}"
     text = f"From {name_checkpoint(series.checkpoints[place])} on, {said}."
     return Event("phase", None, place, text, evidence)
 
 
 def _say_jump(found: Boundary, count: str, options: TrendOptions) -> str:
     if options.linear:
-        more = f"{abs(found.size):.2g} {'lower' if found.size < 0 else 'higher'}"
+        more = f"{say_number(abs(found.size))} {'lower' if found.size < 0 else 'higher'}"
         return f"the {METRICS[options.metric].title} of {count} is {more} in the median"
-    return f"{count} change {min(10**found.size, sys.float_info.max):.2g} times as much as before in the median"
+    return f"{count} change {say_times(found.size)} as much as before in the median"
 
 
 def _say_turn(found: Boundary, count: str, options: TrendOptions) -> str:

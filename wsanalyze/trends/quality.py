@@ -107,8 +107,7 @@ def _describe_several(
 ) -> str:
     if silhouette is None or stability is None:
         return f"{k} trends, told apart by definition or with one {noun} each, so there is nothing to measure."
-    apart = "well apart" if silhouette >= _WELL_APART else "apart" if silhouette >= _APART else "hardly apart"
-    stable = "stable" if stability >= _STABLE else "fairly stable" if stability >= _FAIRLY_STABLE else "unstable"
+    apart, stable = say_apart(silhouette), say_stable(stability)
     text = (
         f"{k} trends, {apart} (silhouette {silhouette:.2f}) and {stable} when {noun}s and steps are left out "
         f"(adjusted Rand index {stability:.2f})"
@@ -119,6 +118,25 @@ def _describe_several(
         return f"{text}; but chance often makes as much of one trend ({_say_p(p_value)}), so do not rely on them."
     tighter = f"tighter than chance makes of one trend ({_say_p(p_value)})"
     return f"{text}, and {tighter}." if stability >= _FAIRLY_STABLE else f"{text}: {tighter}, but do not rely on them."
+
+
+def say_apart(silhouette: float) -> str:
+    """How far apart clusters are: "well apart", "apart" or "hardly apart"."""
+    return "well apart" if silhouette >= _WELL_APART else "apart" if silhouette >= _APART else "hardly apart"
+
+
+def say_stable(stability: float) -> str:
+    """How far clusters stay the same on resampled data: "stable", "fairly stable" or "unstable"."""
+    return "stable" if stability >= _STABLE else "fairly stable" if stability >= _FAIRLY_STABLE else "unstable"
+
+
+def say_doubt(quality: Quality) -> str:
+    """Why several clusters are not to be relied on, in a clause; empty where they are, or nothing was compared."""
+    if quality.p_value is None or quality.stability is None:
+        return ""
+    if quality.p_value > NULL_LEVEL:
+        return "but chance often makes as much of one trend, so do not rely on them"
+    return "so do not rely on them" if quality.stability < _FAIRLY_STABLE else ""
 
 
 def _say_p(p_value: float) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from wsanalyze.series import ChangeSeries, Event
 from wsanalyze.trends.causes import find_cause
 from wsanalyze.trends.cluster import FloatArray
-from wsanalyze.trends.words import name_checkpoint
+from wsanalyze.trends.words import count_of, name_checkpoint, say_number, say_times
 
 _RATIO: Final = 3.0
 _SHARE: Final = 0.25
@@ -119,14 +119,14 @@ def _make_spike(
     before, place = series.pairs[first]
     cause = find_cause(series.log, before, series.pairs[last][1])
     name = name_checkpoint(series.checkpoints[place])
-    count, times = f"{len(rows)} of {number} {noun}s", f"({ratio:.2g} times in the median)"
+    count, times = count_of(len(rows), number, noun), f"({say_times(np.log10(ratio))} in the median)"
     if first == last:
-        text = f"At {name}, {count} changed at least {least:.2g} times as much as just before and after {times}"
+        text = f"At {name}, {count} changed at least {say_number(least)} times as much as just before and after {times}"
         why = "a loss spike, a higher learning rate or a bad checkpoint"
     else:
         text = (
-            f"On the way to {name} and on from it, {count} changed at least {least:.2g} times as much as before that "
-            f"and after {times}, both times equally far"
+            f"On the way to {name} and on from it, {count} changed equally far both times, and at least "
+            f"{say_number(least)} times as much as before that and after {times}"
         )
         why = "a bad checkpoint, or a loss spike from which the training came back"
     if cause.text:

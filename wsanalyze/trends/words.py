@@ -18,6 +18,11 @@ FLAT_DECADES: Final = 0.15
 """A curve that stays within a factor of 1.4 is steady."""
 
 SHOWN_NAMES: Final = 3
+_EXPONENT_FROM: Final = 1e6
+_MOST_DECADES: Final = 4
+_FRACTIONS: Final = {"half": 1 / 2, "a third": 1 / 3, "a quarter": 1 / 4, "a fifth": 1 / 5, "a tenth": 1 / 10}
+_NEAR: Final = 0.05
+_HUGE: Final = 1e300
 _TURNS: Final = ("hump", "dip")
 _MOVES: Final = re.compile(r"\b(falls|rises|fast|high|nearly)\b")
 _VERBS: Final = {
@@ -48,6 +53,37 @@ def count_noun(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def count_of(number: int, total: int, noun: str) -> str:
+    """How many of all: "3 of 8 layers", "all 8 layers", "both layers", "the one layer"."""
+    if number < total:
+        return f"{number} of {count_noun(total, noun)}"
+    return {1: f"the one {noun}", 2: f"both {noun}s"}.get(total, f"all {total} {noun}s")
+
+
+def begin_sentence(text: str) -> str:
+    """A text with its first letter in upper case; only for texts that begin with a word, not with a name."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def say_number(number: float, digits: int = 2) -> str:
+    """A number in a sentence: "0.0031", "180", "12,000"; with an exponent only below 0.0001 and from a million on."""
+    rounded = float(f"{number:.{digits - 1}e}")
+    return f"{rounded:,.0f}" if 10**digits <= abs(rounded) < _EXPONENT_FROM else f"{number:.{digits}g}"
+
+
+def say_times(decades: float) -> str:
+    """How many times as much something is: "3 times", "a tenth", "more than 10,000 times".
+
+    Args:
+        decades: Logarithm of the ratio to base 10, so that none is too large.
+    """
+    if decades > _MOST_DECADES:
+        return f"more than {10**_MOST_DECADES:,} times"
+    ratio = 10**decades
+    near = (word for word, part in _FRACTIONS.items() if abs(ratio / part - 1) < _NEAR)
+    return next(near, f"{say_number(ratio)} times")
+
+
 def count_cells(cells: BoolArray, noun: str, row_noun: str, more: str = "") -> str:
     """The number of true cells of a mask of shape (L, P), and of their rows: "3 spikes, in 2 layers,"."""
     return f"{count_noun(int(cells.sum()), noun)}{more}, in {count_noun(int(cells.any(axis=1).sum()), row_noun)},"
@@ -57,7 +93,10 @@ def row_levels(values: FloatArray) -> FloatArray:
     """Median of each row over its numbers, float64 of shape (L,); NaN where it has none."""
     levels = np.full(len(values), np.nan)
     known = np.isfinite(values).any(axis=1)
-    levels[known] = np.nanmedian(values[known], axis=1)
+    found = values[known]
+    # The median of an even number of values adds two of them.
+    scale = np.where(np.nanmax(np.abs(found), axis=1, initial=0.0, keepdims=True) > _HUGE, 0.25, 1.0)
+    levels[known] = np.nanmedian(found * scale, axis=1) / scale[:, 0]
     return levels
 
 
@@ -102,10 +141,11 @@ def describe_level(cluster: Cluster) -> str:
         return ""
     start, end, level = numbers[0], numbers[-1], float(np.median(numbers))
     if cluster.summary.startswith(_TURNS):
-        return f"up to {max(numbers):.2g}" if cluster.summary.startswith(_TURNS[0]) else f"down to {min(numbers):.2g}"
+        peaks = cluster.summary.startswith(_TURNS[0])
+        return f"up to {say_number(max(numbers))}" if peaks else f"down to {say_number(min(numbers))}"
     if _MOVES.search(cluster.summary):
-        return f"from {start:.2g} to {end:.2g}"
-    return f"near {level:.2g}"
+        return f"from {say_number(start)} to {say_number(end)}"
+    return f"near {say_number(level)}"
 
 
 def say_course(summary: str, *, plural: bool) -> str:

@@ -1,0 +1,70 @@
+"""The sentence on how many trends there are."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from wsanalyze.series import Kind
+from wsanalyze.trends.base import Quality, TrendOptions
+from wsanalyze.trends.find import find_trends
+from wsanalyze.trends.trend_words import say_trends
+
+
+def one_trend(make_series, values):
+    return say_trends(find_trends(make_series(values), TrendOptions(clusters=1)))
+
+
+def falling(number, steps=12):
+    return np.repeat(np.geomspace(1.0, 0.1, steps)[None], number, axis=0)
+
+
+def test_all_and_both_are_said_as_such(make_series):
+    assert one_trend(make_series, falling(7)).startswith("All 7 layers follow one trend: they fall")
+    assert one_trend(make_series, falling(2)).startswith("Both layers follow one trend: they fall")
+
+
+def test_layers_that_go_elsewhere_are_named(make_series):
+    trends = find_trends(make_series(falling(7)), TrendOptions(clusters=1))
+    values = falling(7)
+    values[2] = values[2, ::-1]
+    values[5] = 0.3 * 10 ** (0.01 * np.resize([1, -1], 12))
+    said = say_trends(replace(trends, series=make_series(values)))
+    assert said.startswith("All 7 layers follow one trend: most fall")
+    assert said.endswith(", but not block2.weight and block5.weight.")
+
+
+def test_layers_may_go_as_they_like_where_the_median_goes_nowhere(make_series):
+    values = np.full((7, 12), 0.1) * 10 ** np.random.default_rng(0).normal(0, 0.02, (7, 12))
+    said = one_trend(make_series, values)
+    assert "they are steady" in said
+    assert "but not" not in said
+
+
+@pytest.mark.parametrize(
+    ("silhouette", "stability", "p_value", "words"),
+    [
+        (0.77, 0.5, 0.01, ", well apart and unstable (silhouette 0.77, stability 0.50), so do not rely on them: "),
+        (0.50, 0.75, 0.33, ", well apart and fairly stable (silhouette 0.50, stability 0.75), but chance often makes "),
+        (0.30, 0.95, 0.01, ", apart and stable (silhouette 0.30, stability 0.95): "),
+        (0.10, 0.95, None, ", hardly apart and stable (silhouette 0.10, stability 0.95): "),
+    ],
+)
+def test_trends_are_doubted_where_their_quality_does(make_series, plant, silhouette, stability, p_value, words):
+    trends = find_trends(make_series(plant(groups=2)[0]), TrendOptions(clusters=2))
+    said = say_trends(
+        replace(
+            trends,
+            quality=Quality(2, structure=True, silhouette=silhouette, stability=stability, text="", p_value=p_value),
+        )
+    )
+    assert said.startswith(f"16 layers follow 2 trends{words}")
+    assert ("do not rely on them" in said) == (p_value is not None and (p_value > 0.05 or stability < 0.7))
+
+
+def test_kinds_are_told_with_their_courses(make_series):
+    series = make_series(np.vstack([falling(4), np.full((3, 12), 0.2)]))
+    kinds = [Kind.CONV] * 4 + [Kind.NORM] * 3
+    rows = tuple(replace(row, kind=kind) for row, kind in zip(series.rows, kinds, strict=True))
+    said = say_trends(find_trends(replace(series, rows=rows), TrendOptions(by_kind=True)))
+    assert said == "One trend in each of 2 kinds: 4 conv fall steadily; 3 norm are steady."

@@ -1,0 +1,153 @@
+"""How many trends there are, what each does and how sure that is, in one sentence."""
+
+import re
+from typing import Final
+
+import numpy as np
+
+from wsanalyze.sentences import list_names
+from wsanalyze.trends.base import Cluster, Quality, Trends
+from wsanalyze.trends.cluster import FloatArray
+from wsanalyze.trends.quality import say_apart, say_doubt, say_stable
+from wsanalyze.trends.words import (
+    FLAT_DECADES,
+    SHOWN_NAMES,
+    begin_sentence,
+    count_noun,
+    count_of,
+    describe_level,
+    name_changes,
+    say_course,
+    say_number,
+)
+
+_RATE_RATIO: Final = 1.5
+_SHOWN_TRENDS: Final = 4
+_SHOWN_KINDS: Final = 3
+_LEAST_CORRELATION: Final = 0.3
+_LEAST_SHARED: Final = 5
+
+
+def say_trends(trends: Trends) -> str:
+    """Say how many trends there are, how sure that is, and what tells them apart.
+
+    Args:
+        trends: What was found; its headline is not looked at.
+
+    Returns:
+        One sentence; empty where nothing could be clustered.
+    """
+    clusters, noun = trends.clusters, trends.options.noun
+    number, total = int((trends.labels >= 0).sum()), len(trends.labels)
+    if not clusters:
+        return ""
+    if trends.options.by_kind and len(trends.kinds) > 1:
+        return _say_kinds(trends)
+    if len(clusters) == 1:
+        return _say_one(trends, clusters[0], number, total)
+    layers = count_noun(number, noun) if number == total else f"{number} of {count_noun(total, noun)}"
+    largest = sorted(clusters, key=lambda cluster: -cluster.size)[:_SHOWN_TRENDS]
+    summaries = [cluster.summary for cluster in largest]
+    parts = []
+    for cluster in largest:
+        makeup = f" ({cluster.makeup})" if cluster.makeup else ""
+        what = _say_what(cluster, plural=cluster.size > 1, level=summaries.count(cluster.summary) > 1)
+        parts.append(f"{cluster.size}{makeup} {what}")
+    rest = len(clusters) - len(largest)
+    parts += [f"and {rest} more"] if rest else []
+    return f"{layers} follow {len(clusters)} trends{_say_sure(trends.quality)}: {'; '.join(parts)}."
+
+
+def _say_kinds(trends: Trends) -> str:
+    """What is said of all kinds together, and the courses of the largest clusters, each of another kind."""
+    largest: dict[str, Cluster] = {}
+    for cluster in sorted(trends.clusters, key=lambda cluster: -cluster.size):
+        largest.setdefault(str(cluster.kind), cluster)
+    shown = list(largest.items())[:_SHOWN_KINDS]
+    numbers = {part.kind: part.size for part in trends.kinds}
+    said = [
+        f"{'' if cluster.size == numbers[kind] else f'{cluster.size} of '}{numbers[kind]} {kind} "
+        f"{_say_what(cluster, plural=numbers[kind] > 1, level=False)}"
+        for kind, cluster in shown
+        if kind in numbers
+    ]
+    if not said:
+        return trends.quality.text
+    more = ", ..." if len(largest) > len(shown) else ""
+    return f"{trends.quality.text.removesuffix('.')}: {'; '.join(said)}{more}."
+
+
+def _say_one(trends: Trends, cluster: Cluster, number: int, total: int) -> str:
+    noun = trends.options.noun
+    verb, who = ("follows", "it") if number == 1 else ("follow", "they")
+    if number == total > 1:
+        layers = begin_sentence(count_of(number, total, noun))
+    else:
+        layers = count_noun(number, noun) if number == total else f"{number} of {count_noun(total, noun)}"
+    others = _find_exceptions(cluster, trends.values, linear=trends.options.linear)
+    but = ""
+    if others:
+        who = "most" if 2 * len(others) < number else "in the median they"
+        but = f", but not {list_names([trends.series.names[row] for row in others], SHOWN_NAMES)}"
+    what = _say_what(cluster, plural=number > 1, level=True)
+    return f"{layers} {verb} one trend: {who} {what}{_say_rate(trends, cluster)}{but}."
+
+
+def _find_exceptions(cluster: Cluster, values: FloatArray, *, linear: bool) -> list[int]:
+    """Members whose own course goes elsewhere than the median, where that goes anywhere.
+
+    Either the two are hardly correlated, or one ends lower and the other higher than it began.
+    """
+    median = np.array([np.nan if value is None else value for value in cluster.median])
+    curves = np.vstack([median, values[list(cluster.members)]])
+    if not linear:
+        curves = np.log10(curves, where=curves > 0, out=np.full(curves.shape, np.nan))
+    course, found = curves[0], []
+    for row, curve in zip(cluster.members, curves[1:], strict=True):
+        both = np.isfinite(course) & np.isfinite(curve)
+        if np.count_nonzero(both) < _LEAST_SHARED:
+            continue
+        usual, own = course[both], curve[both]
+        goes = _measure_way(usual)
+        if abs(goes) < FLAT_DECADES:
+            continue
+        opposite = _measure_way(own) * np.sign(goes) < -FLAT_DECADES
+        if opposite or np.ptp(own) == 0 or np.corrcoef(usual, own)[0, 1] < _LEAST_CORRELATION:
+            found.append(row)
+    return found
+
+
+def _measure_way(curve: FloatArray) -> float:
+    """From the first third of a curve to its last."""
+    third = max(1, len(curve) // 3)
+    return float(np.median(curve[-third:]) - np.median(curve[:third]))
+
+
+def _say_what(cluster: Cluster, *, plural: bool, level: bool) -> str:
+    words = describe_level(cluster) if level else ""
+    return f"{say_course(cluster.summary, plural=plural)}{words and f', {words}'}"
+
+
+def _say_rate(trends: Trends, cluster: Cluster) -> str:
+    """Say that the learning rate falls or rises when a cluster does at once."""
+    found = re.search(r"\b(falls|rises) at (.*?)(, |$)", cluster.summary)
+    rates = trends.series.log.at_checkpoints("learning_rate", len(trends.series.checkpoints))
+    ends = name_changes(trends.series)[1]
+    # A phase tells of it as well, and for how many rows.
+    if found is None or found[2] not in ends or any(event.kind == "phase" for event in trends.events):
+        return ""
+    before, after = (float(rates[place]) for place in trends.series.pairs[ends.index(found[2])])
+    low, high = sorted((before, after))
+    if not 0 < _RATE_RATIO * low <= high or (after > before) != (found[1] == "rises"):
+        return ""
+    return f", where the learning rate {found[1]} from {say_number(before)} to {say_number(after)}"
+
+
+def _say_sure(quality: Quality) -> str:
+    """How sure it is that there are several trends, in the words that say it at length elsewhere."""
+    if quality.silhouette is None or quality.stability is None:
+        return ""
+    words = f"{say_apart(quality.silhouette)} and {say_stable(quality.stability)}"
+    doubt = say_doubt(quality)
+    numbers = f"silhouette {quality.silhouette:.2f}, stability {quality.stability:.2f}"
+    return f", {words} ({numbers}){doubt and f', {doubt}'}"
