@@ -82,13 +82,52 @@ def test_courses_that_turn_somewhere(logs, words, step):
         ([0, -0.25, -0.5, -0.75, -1], "falls steadily"),
         ([0, 0, 0, -1, -1], "falls at step 40"),
         ([0, 0.05, 1, 0.05, 0], "hump at step 30"),
-        ([0, 0, 0, -2, -2.1], "steady, then nearly frozen from step 30"),
+        ([0, 0, 0, -2, -2.1], "falls at step 40"),
+        ([0, 0, 0, -2, -2.1, -2.1], "steady, then nearly frozen from step 30"),
         ([-0.43, -1.1, -0.68, -1.17, -0.94, -1.24, -1.12, -1.2, -1.18], "unsteady until step 50, then steady"),
         ([0, 0.1, -0.1, 0.5, 1, 0.4, 0, -0.15, 0.1], "hump at step 50"),
     ],
 )
 def test_courses_of_few_points(logs, words):
     assert describe(logs) == words
+
+
+T = np.linspace(0, 1, 24)
+WARM_COSINE = np.log10(np.minimum(T / 0.1 + 0.05, 1) * (1 + np.cos(0.97 * np.pi * T)) / 2)
+HUMP = np.log10([0.0036, 0.073, 0.074, 0.0098, 0.00089, 1.4e-4, 1.3e-5, 1.3e-5])
+CLIFF = np.log10([0.28, 0.28, 0.26, 0.16, 0.18, 0.15, 0.14, 0.13, 0.017, 0.013])
+
+
+@pytest.mark.parametrize("noise", [0, 0.02, 0.05])
+@pytest.mark.parametrize(
+    ("logs", "pattern"),
+    [
+        (WARM_COSINE, r"rises until step [345]0, then falls( ever faster| steadily)"),
+        (-1.0 * (T > 0.5) - 1.0 * (T > 0.75), "falls at step 130 and at step 190"),
+        (HUMP, r"hump at step [23]0|rises until step [23]0, then falls( steadily)?"),
+        (CLIFF, "falls at step 90"),
+    ],
+)
+def test_courses_of_learning_rates(logs, pattern, noise):
+    random = np.random.default_rng(0)
+    words = [describe(logs + random.normal(0, noise, len(logs))) for _ in range(20)]
+    assert sum(re.fullmatch(pattern, word) is not None for word in words) >= (20 if noise == 0 else 17), words
+
+
+@pytest.mark.parametrize("noise", [0, 0.02, 0.05, 0.1])
+@pytest.mark.parametrize("decades", [1.6, 2, 3])
+@pytest.mark.parametrize("num_changes", [10, 24, 60])
+def test_a_straight_fall_is_not_nearly_frozen(num_changes, decades, noise):
+    random = np.random.default_rng(0)
+    line = -decades * np.linspace(0, 1, num_changes)
+    words = [describe(line + random.normal(0, noise, num_changes)) for _ in range(40)]
+    assert sum(word == "falls steadily" for word in words) >= 36, words
+
+
+def test_no_change_is_told_as_a_jump_and_as_something_else():
+    valley = -np.exp(-(((X - 0.5) / 0.15) ** 2)) + 1.5 * (np.arange(41) == 20) + 1.5 * (np.arange(41) == 8)
+    steps = re.findall(r"step \d+", describe(valley))
+    assert len(steps) == len(set(steps)) == 3
 
 
 @pytest.mark.parametrize("noise", [0.03, 0.3])

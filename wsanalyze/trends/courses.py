@@ -12,7 +12,14 @@ import numpy as np
 
 from wsanalyze.sentences import list_names
 from wsanalyze.trends.cluster import FloatArray
-from wsanalyze.trends.jaggedness import find_lone_jumps, find_quiet_tail, find_turns, measure_roughness, smooth
+from wsanalyze.trends.jaggedness import (
+    find_cliffs,
+    find_lone_jumps,
+    find_quiet_tail,
+    find_turns,
+    measure_roughness,
+    smooth,
+)
 from wsanalyze.trends.words import FLAT_DECADES, IndexArray
 
 _ROUGH: Final = 0.12
@@ -24,6 +31,10 @@ _TURN_SHARE: Final = 0.35
 _CLEAR_TURN: Final = 0.4
 _CLEAR_ROUGH: Final = 4.5
 _FROZEN_DECADES: Final = 1.5
+_FLATTER: Final = 0.25
+_EDGE: Final = 0.25
+_WARM_SHARE: Final = 0.15
+_WARM_ROUGH: Final = 8.0
 _EARLY: Final = 0.35
 _SUDDEN: Final = 0.25
 _START: Final = 0.1
@@ -122,13 +133,13 @@ def _describe_course(curve: _Curve) -> str:
     jumps = find_lone_jumps(curve.logs)
     if not jumps:
         return _describe_rest(curve)
-    logs = curve.logs.copy()
-    for index in jumps:
-        logs[index] = (logs[index - 1] + logs[index + 1]) / 2
-    heights = (curve.logs - logs)[jumps]
+    heights = np.array([curve.logs[i] - (curve.logs[i - 1] + curve.logs[i + 1]) / 2 for i in jumps])
+    # Without their names, so that nothing else is told of the same changes.
+    kept = [index for index in range(len(curve)) if index not in jumps]
+    starts, ends = ([names[index] for index in kept] for names in (curve.starts, curve.ends))
     noun = "jump" if (heights > 0).all() else "drop" if (heights < 0).all() else "break"
     noun = f"a {noun}" if len(jumps) == 1 else f"{noun}s"
-    course = _describe_rest(_Curve(logs, curve.starts, curve.ends, curve.speed), float(abs(heights).max()))
+    course = _describe_rest(_Curve(curve.logs[kept], starts, ends, curve.speed), float(abs(heights).max()))
     return f"{course}, but for {noun} at {list_names([curve.ends[index] for index in jumps])}"
 
 
@@ -147,8 +158,31 @@ def _describe_rest(curve: _Curve, height: float = 0.0) -> str:
     flat = max(FLAT_DECADES, _SEEN_SHARE * height, _NOISE_SPREAD * rough / np.sqrt(width))
     if float(np.ptp(logs)) < flat:
         return _describe_jagged(curve, rough) if rough >= _UNSTEADY else "steady"
-    rest = _describe_nearly_frozen(curve, logs, flat) if curve.speed else ""
-    return rest or _describe_turns(curve, logs, flat) or _describe_way(curve, logs, rough)
+    cliffs = find_cliffs(curve.logs)
+    names = [f"at {curve.ends[index]}" for index in cliffs]
+    drops = f"{'falls' if curve.logs[0] > curve.logs[-1] else 'rises'} {list_names(names)}"
+    if len(cliffs) > 1:
+        return drops
+    rest = _describe_warm_up(curve, rough) or (_describe_nearly_frozen(curve, logs, flat) if curve.speed else "")
+    return rest or (drops if cliffs else "") or _describe_turns(curve, logs, flat) or _describe_way(curve, logs, rough)
+
+
+def _describe_warm_up(curve: _Curve, rough: float) -> str:
+    """Describe a curve that rises at its beginning and then falls, as with a warm-up; empty for any other."""
+    height = float(np.ptp(curve.logs))
+    turns = find_turns(curve.logs, max(2 * FLAT_DECADES, _WARM_ROUGH * rough, _WARM_SHARE * height))
+    if len(turns) != 1 or turns[0] < 1 or curve.logs[turns[0]] < curve.logs[0]:
+        return ""
+    (turn,) = turns
+    # The top of a schedule is flat: what counts is where it is reached.
+    turn = int(np.argmax(curve.logs >= curve.logs[turn] - max(FLAT_DECADES / 3, 2 * rough)))
+    if turn == 0:
+        return ""
+    if turn > _EDGE * (len(curve) - 1) or len(curve) - turn <= _LEAST_POINTS:
+        deep = curve.logs[turn] - curve.logs[-1] > (1 + _TURN_SHARE) * (curve.logs[turn] - curve.logs[0])
+        return _name_turn(curve, curve.logs, turn) if deep and turn <= len(curve) / 2 else ""
+    after = _describe_rest(curve.part(turn, len(curve)), height)
+    return f"rises until {curve.ends[turn]}, then {after}" if "falls" in after else ""
 
 
 def _describe_turns(curve: _Curve, logs: FloatArray, flat: float) -> str:
@@ -235,7 +269,17 @@ def _find_deep_tail(measured: FloatArray, logs: FloatArray, flat: float) -> tupl
     # A running mean leaves early and comes down late.
     while tail > peak + 1 and measured[tail - 1] < rest + 2 * flat:
         tail -= 1
-    return peak + int(np.argmax(logs[peak:] < logs[peak] - flat)), tail
+    leaves = peak + int(np.argmax(logs[peak:] < logs[peak] - flat))
+    return (leaves, tail) if _is_flat_after(logs, peak, leaves, tail) else None
+
+
+def _is_flat_after(logs: FloatArray, peak: int, leaves: int, tail: int) -> bool:
+    """Whether a tail is long and flat enough, against the fall before it, to be a rest."""
+    length = len(logs) - tail
+    if length < _LEAST_POINTS:
+        return False
+    fall = float(logs[peak] - np.median(logs[tail:])) / max(1, tail - max(peak, leaves - 1))
+    return -float(np.polyfit(np.arange(length), logs[tail:], 1)[0]) < _FLATTER * fall
 
 
 def _describe_slope(curve: _Curve, done: FloatArray, *, falls: bool) -> str:

@@ -13,6 +13,10 @@ _LEAST_LONE: Final = 7
 _LONE_DECADES: Final = 0.5
 _LONE_ROUGH: Final = 5.0
 _MOST_LONE: Final = 2
+_CLIFF_DECADES: Final = 0.35
+_CLIFF_TIMES: Final = 5.0
+_CLIFF_SHARE: Final = 0.6
+_MOST_CLIFFS: Final = 3
 _QUIET_SHARE: Final = 1 / 3
 _LEAST_QUIET: Final = 2
 
@@ -56,6 +60,29 @@ def find_lone_jumps(logs: FloatArray) -> list[int]:
     lone = (jumps >= max(_LONE_DECADES, _LONE_ROUGH * _WHITE_NOISE * usual)) & (around <= jumps / 2)
     found: list[int] = (np.flatnonzero(lone) + 1).tolist()
     return found if len(found) <= _MOST_LONE else []
+
+
+def find_cliffs(logs: FloatArray) -> list[int]:
+    """Where a curve goes down, or up, from one step to the next, each time to stay: most of its way.
+
+    Args:
+        logs: float64 of shape (n,), finite.
+
+    Returns:
+        The first index after each cliff, at most three; none where the curve goes its way otherwise.
+    """
+    if len(logs) < _LEAST_LONE:
+        return []
+    steps = np.diff(logs)
+    usual = float(np.sort(abs(steps))[:-_MOST_CLIFFS].mean())
+    found: list[int] = (np.flatnonzero(abs(steps) >= max(_CLIFF_DECADES, _CLIFF_TIMES * usual)) + 1).tolist()
+    if not 1 <= len(found) <= _MOST_CLIFFS:
+        return []
+    heights = steps[np.array(found) - 1]
+    parts = np.split(logs, found)
+    one_way = abs(heights.sum()) == abs(heights).sum()
+    level = all(len(part) > 1 and np.ptp(part) <= abs(heights).min() / 2 for part in parts)
+    return found if one_way and level and abs(heights.sum()) >= _CLIFF_SHARE * np.ptp(logs) else []
 
 
 def find_turns(logs: FloatArray, least: float) -> list[int]:
