@@ -96,6 +96,8 @@ def measure_separation(points: FloatArray, labels: LabelArray, noise: FloatArray
     centres = mean_by_label(points, labels, weights)
     floor = float(np.mean(weights * noise**2))
     pooled = spread_within(points, labels, float(np.sqrt(floor)), weights) ** 2
+    # What the places of centres are worth: that of noisy rows alone is not known well.
+    doubts = floor / np.bincount(labels, weights)
     least = np.inf
     for first in range(len(centres)):
         for second in range(first + 1, len(centres)):
@@ -108,12 +110,13 @@ def measure_separation(points: FloatArray, labels: LabelArray, noise: FloatArray
             variance = (squares + _POOLED_WEIGHT * pooled) / (number - 2 + _POOLED_WEIGHT)
             # k-means pulls few points further apart by chance than many.
             by_chance = 1 + _CHANCE_WEIGHT / number
-            least = min(least, distance / (by_chance * np.sqrt(max(variance, floor))))
+            widest = max(variance, floor, doubts[first] + doubts[second], np.finfo(float).tiny)
+            least = min(least, distance / (by_chance * np.sqrt(widest)))
     return float(least)
 
 
 def compare_with_one_trend(points: FloatArray, labels: LabelArray, noise: FloatArray, seed: int) -> float:
-    """How often tables with one trend are clustered as tightly.
+    """How often tables with one trend are clustered as tightly, or as far apart; what is rarer.
 
     Args:
         points: float64 of shape (n, K).
@@ -138,12 +141,15 @@ def compare_with_one_trend(points: FloatArray, labels: LabelArray, noise: FloatA
     scales = np.sqrt(own[None, :] + noise[:, None] ** 2)
     if np.ptp(noise) == 0:
         scales = np.sqrt(total / len(points))[None, :]
-    tighter = 0
+    apart = measure_separation(points, labels, noise)
+    tighter = further = 0
     for _ in range(NUM_NULLS):
         null = random.normal(size=points.shape) * scales
         null_fit = fit_kmeans(null, len(centres), seed, starts=2, weights=weights)
         tighter += null_fit.inertia * total.sum() <= within * _scatter(null, weights).sum()
-    return float(1 + tighter) / (1 + NUM_NULLS)
+        if null_fit.k > 1:
+            further += measure_separation(null, null_fit.labels, noise) >= apart
+    return float(1 + min(tighter, further)) / (1 + NUM_NULLS)
 
 
 def _scatter(points: FloatArray, weights: FloatArray) -> FloatArray:

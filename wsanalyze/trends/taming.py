@@ -143,12 +143,14 @@ def tame_again(curves: Curves, labels: LabelArray) -> Curves:
     limits = limit_noise(measure_noise(off, curves.gaps | curves.spikes))
     own = _find_own_courses(courses, labels, curves, float(np.median(limits)))
     nearest, which = _find_nearest(curves.values, courses[own], limits)
-    far = np.abs(nearest) > limits[:, None]
-    spiked = np.count_nonzero(far, axis=1) <= np.ceil(_SPIKE_SHARE * num_changes)
-    far &= spiked[:, None] & ~curves.still
-    values = np.where(far, curves.values - nearest, curves.values)
-    tamed = replace(curves, values=values, spikes=curves.spikes | far, gaps=curves.gaps & ~far)
-    off = np.where(far, 0.0, nearest) * _undo_fit(sizes[own])[which, None]
+    # What was filled before was a guess from its neighbours in time, and says nothing against a course.
+    filled = (curves.spikes | curves.gaps) & ~curves.still
+    far = (np.abs(nearest) > limits[:, None]) & ~filled
+    follows = np.count_nonzero(far, axis=1) <= np.ceil(_SPIKE_SHARE * num_changes)
+    far &= follows[:, None] & ~curves.still
+    values = np.where(far | (filled & follows[:, None]), curves.values - nearest, curves.values)
+    tamed = replace(curves, values=values, spikes=curves.spikes | far)
+    off = nearest * _undo_fit(sizes[own])[which, None]
     return replace(tamed, noise=measure_noise(off, tamed.gaps | tamed.spikes, robust=False))
 
 
