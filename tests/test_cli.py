@@ -791,7 +791,8 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(capsys):
 # Interrupts
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 import wsanalyze.changes.measure as measure
 original = measure.stream_changes
 def slowly(*arguments):

@@ -15,8 +15,9 @@ from wsanalyze.run import Run
 SHAPES = {"a.weight": (300, 210), "b.weight": (410, 200), "c.weight": (90, 500)}
 NUM = 20
 PROGRAM = """
-import sys
+import signal, sys
 from wsanalyze.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 status = main(sys.argv[1:])
 peak = [line for line in open("/proc/self/status") if line.startswith("VmHWM")] if sys.platform == "linux" else []
 print("peak", *(line.split()[1] for line in peak))
