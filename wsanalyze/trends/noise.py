@@ -16,6 +16,9 @@ LEAST_CHANGES: Final = 3
 NORMAL_MAD: Final = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 
+_MANY_ROWS: Final = 10
+"""From so many on a common course takes little of each row's own noise away."""
+
 _MEAN: Final = 1.2533
 """Standard deviation of a normal distribution over its mean absolute deviation."""
 
@@ -37,7 +40,12 @@ def measure_noise(curves: FloatArray, filled: BoolArray, *, robust: bool = True)
     """
     numbers = np.maximum(0, np.count_nonzero(~filled, axis=1) - 2).astype(np.float64)
     variance = _VARIANCE_OF_MEDIANS if robust else _VARIANCE_OF_MEANS
-    return moderate_noise(estimate_noise(curves, filled, robust=robust), numbers / variance)
+    own = estimate_noise(curves, filled, robust=robust)
+    if len(curves) >= _MANY_ROWS:
+        # A bend that all rows share, such as a step of the learning rate, is no noise of any.
+        off = curves - np.median(curves - np.median(curves, axis=1, keepdims=True), axis=0)
+        own = np.minimum(own, estimate_noise(off, filled, robust=robust))
+    return moderate_noise(own, numbers / variance)
 
 
 def estimate_noise(curves: FloatArray, filled: BoolArray, *, robust: bool = True) -> FloatArray:

@@ -12,6 +12,8 @@ from wsanalyze.trends.noise import LEAST_CHANGES, BoolArray, measure_noise
 _SPIKE_DEVIATIONS: Final = 4.5
 _LEAST_SPIKE: Final = 0.1
 _SPIKE_SHARE: Final = 0.1
+_LONGEST_BURST: Final = 2
+_FLANK: Final = 0.25
 _MOST_SPIKES: Final = 1 / 3
 _CHANCE_DEVIATIONS: Final = 4.0
 _FEW_SPIKES: Final = 3
@@ -120,9 +122,10 @@ def tame_again(curves: Curves, labels: LabelArray) -> Curves:
     """Tame the spikes that show only once it is known what a row's cluster does, and measure the noise about it.
 
     A row that would follow the median course of some cluster but for a tenth of its cells, rounded up, takes that
-    course there. At the ends and at sharp bends of a curve a running median cannot tell a spike from the bend. A small
-    cluster whose course is that of a larger one but for a cell is of rows that jump there, unless more do so than at
-    other changes. Unchanged cells stay as drawn, but those off the course are among the tenth: with more, a row's
+    course there. At the ends and at sharp bends of a curve a running median cannot tell a spike from the bend. A
+    cluster whose course is that of a larger one but for a jump and back is of rows that were thrown off it together, as
+    a loss spike or a bad checkpoint does. So is a small one that jumps at the first or the last change, or leaves by
+    degrees, unless more rows do so than at other changes. Unchanged cells stay as drawn, but those off the course are among the tenth: with more, a row's
     course is its own.
 
     Args:
@@ -187,7 +190,7 @@ def _find_nearest(values: FloatArray, courses: FloatArray, limits: FloatArray) -
 
 
 def _find_own_courses(courses: FloatArray, labels: LabelArray, curves: Curves, limit: float) -> LabelArray:
-    """The clusters whose course is no larger one's with a jump in it.
+    """The clusters whose course is no larger one's with a jump or two in it.
 
     Returns:
         Their labels, ascending.
@@ -202,12 +205,35 @@ def _find_own_courses(courses: FloatArray, labels: LabelArray, curves: Curves, l
             off = courses[label] - courses[larger]
             off -= np.median(off)
             far = np.abs(off) > limit
-            if not 0 < np.count_nonzero(far) <= max(1, _SPIKE_SHARE * num_changes) or 2 * sizes[label] > sizes[larger]:
+            if not 0 < np.count_nonzero(far) <= np.ceil(_SPIKE_SHARE * num_changes):
+                continue
+            if np.sqrt(np.mean(off[~far] ** 2)) >= limit / 2:
                 continue
             numbers = (jumps + sizes[label] + curves.spikes.sum(axis=0))[far]
-            if np.sqrt(np.mean(off[~far] ** 2)) < limit / 2 and find_chance(numbers, usual).all():
+            few = 2 * sizes[label] <= sizes[larger] and find_chance(numbers, usual).all()
+            if few or _is_burst(off, far):
                 jumps[far] += sizes[label]
                 break
         else:
             kept.append(label)
     return np.array(sorted(kept), dtype=np.int64)
+
+
+def _is_burst(off: FloatArray, far: BoolArray) -> bool:
+    """Whether one course leaves another for one or two changes at a time, and is with it just before and just after.
+
+    Two changes go to a checkpoint and on from it. A hump has flanks, and a step does not return. Of fewer than ten
+    changes one is a good part of a course.
+
+    Args:
+        off: float64 of shape (P,): the one less the other, decades.
+        far: bool of shape (P,): where they differ.
+    """
+    most = min(_LONGEST_BURST, int(_SPIKE_SHARE * len(off)))
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], far, [False]])))
+    for first, end in edges.reshape(-1, 2).tolist():
+        if first == 0 or end == len(off) or end - first > most:
+            return False
+        if max(abs(off[first - 1]), abs(off[end])) > _FLANK * np.abs(off[first:end]).min():
+            return False
+    return True
