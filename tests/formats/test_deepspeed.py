@@ -102,14 +102,22 @@ def test_slices_of_tensors_beside_are_refused(train, analyze, tmp_path):
         analyze(tmp_path)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
-@pytest.mark.parametrize("stage", [1, 2, 3])
-def test_the_library_itself_on_two_ranks(stage, run_ranks, analyze, check, tmp_path):
+@pytest.fixture(scope="module")
+def by_two_ranks(tmp_path_factory, run_ranks):
+    """A folder for each stage, which two processes saved together, the whole weights beside."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    saver = [Path(__file__).with_name("save_deepspeed.py"), stage, tmp_path]
+    folder = tmp_path_factory.mktemp("ranks")
+    saver = [Path(__file__).with_name("save_deepspeed.py"), folder]
     run_ranks(saver, {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "DS_ACCELERATOR": "cpu"})
-    states = [torch.load(tmp_path / "plain" / f"step_{step}.pt", weights_only=True) for step in (2, 4, 6)]
-    check(analyze(tmp_path / "run"), states, steps=(2, 4, 6), tied=())
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_the_library_itself_on_two_ranks(stage, by_two_ranks, analyze, check):
+    folder = by_two_ranks / str(stage)
+    states = [torch.load(folder / "plain" / f"step_{step}.pt", weights_only=True) for step in (2, 4, 6)]
+    check(analyze(folder / "run"), states, steps=(2, 4, 6), tied=())
