@@ -1,17 +1,19 @@
 """How fast an analysis on CUDA is beside the bus and the page cache: the slower of the two is its floor.
 
-    python benchmarks/gpu.py [--gigabytes 2] [--checkpoints 8] [--kind bfloat16] [--rounds 5] [--cold]
+    python benchmarks/gpu.py [--gigabytes 2] [--checkpoints 8] [--kind bfloat16] [--folder DIR] [--rounds 5] [--cold]
+                             [--processors N ...] [--no-commands]
 
 Makes a sequence in a temporary folder, reads it once so that it is warm in the page cache, and measures in every round
 
 - the bus: pinned memory of the host copied to the device,
 - the page cache: the files read into pinned memory, by as many threads as the analysis may have,
-- `wsanalyze analyze --device cuda` of an empty run file: the seconds of measuring that it reports itself,
-- the same with `--device cpu`,
+- the sums on CUDA and on the CPU, in this process, where both have been used before,
 - with `--cold` the disk: as the page cache, once the system was asked to let the files go.
 
-Ratios are of one round, to the slower of bus and page cache in it. Then the sums of the two run files are compared: it
-ends with status 1 where they differ. Without CUDA it says so, does nothing and ends with status 0. `--device cpu` tries
+Ratios are of one round, to the slower of bus and page cache in it. Once after the rounds it runs `wsanalyze analyze`
+for each of both, unless `--no-commands` is given, which tells what the start of a device adds. Then the sums of the two
+run files are compared: it ends with status 1 where they differ. `--processors` does it all on so many processors of the
+machine, one number after the other. Without CUDA it says so, does nothing and ends with status 0. `--device cpu` tries
 the script without one: no device is measured then.
 """
 
@@ -21,7 +23,8 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -32,10 +35,11 @@ from numpy.typing import NDArray
 from processes import measure
 from rounds import analyze_command, forget
 from sequences import KINDS, Files, make_files
-from tables import describe_machine, divide, make_table, show_spread
+from tables import describe_machine, divide, make_table, show, show_spread
 
-from wsanalyze.changes.devices import find_kernels
+from wsanalyze.changes.devices import count_processors, find_kernels
 from wsanalyze.changes.torch_kernel import TorchKernel
+from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.run import Run
 from wsanalyze.sums import Sums
 
@@ -128,32 +132,56 @@ def compare_sums(ours: Sums, theirs: Sums) -> float:
     return max(worst, _differ(ours["dot_before_delta"], theirs["dot_before_delta"], scale))
 
 
+def time_sums(files: Files, place: Path, device: str) -> tuple[int, float]:
+    """Measure all of it in this process; bytes and seconds."""
+    place.mkdir(exist_ok=True)
+    forget(place)
+    effort = measure_run([str(files.folder)], place / "bench.wsa", AnalyzeOptions(device=device)).effort
+    return (effort.nbytes, effort.seconds) if effort else (0, 0.0)
+
+
 def bench(files: Files, options: argparse.Namespace, room: Path) -> float:
     """Run the rounds and print what they took; how far the sums of the two devices are apart."""
     device = options.device
     kernels = find_kernels(device)
     buffers = [TorchKernel(device).allocate(PIECE) for _ in range(kernels.num_threads)]
     print(f"{kernels.name}; {kernels.num_threads} threads", flush=True)
+    ways = {f"sums on {device}": (room / "first", device), "sums on the CPU": (room / "second", "cpu")}
     time_files(files.weights, buffers)  # warms the page cache
-    environment = {**os.environ, "XDG_CACHE_HOME": str(room / "cache"), "HF_HUB_OFFLINE": "1"}
-    ways = [(f"wsanalyze --device {device}", room / "first", device), ("the same on the CPU", room / "second", "cpu")]
+    for way in ways.values():
+        time_sums(files, *way)
     rates = Rates()
     for _ in range(options.rounds):
         rates.add("bus", *time_bus(device))
         rates.add("page cache", *time_files(files.weights, buffers))
-        for name, place, where in ways:
-            place.mkdir(exist_ok=True)
-            forget(place)
-            cost = measure([analyze_command(files.folder, place, "--device", where)], environment)
-            if cost.measuring is not None:
-                rates.add(name, files.nbytes, cost.measuring)
+        for name, way in ways.items():
+            rates.add(name, *time_sums(files, *way))
         if options.cold:
             let_go(files.weights)
             rates.add("disk", *time_files(files.weights, buffers))
             time_files(files.weights, buffers)
-    print("", make_table(_TITLES, rates.make_rows()), "", sep="\n")
-    ours, theirs = (Run.open(next(place.glob("*.wsa"))).series.sums for _, place, _ in ways)
+    print("", make_table(_TITLES, rates.make_rows()), "", sep="\n", flush=True)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(room / "cache"), "HF_HUB_OFFLINE": "1"}
+    for place, where in ways.values() if options.commands else ():
+        forget(place)
+        cost = measure([analyze_command(files.folder, place, "--device", where)], environment)
+        print(f"analyze --device {where}: {cost.wall:.2f} s, of them measuring {show(cost.measuring)}", flush=True)
+    ours, theirs = (Run.open(next(place.glob("*.wsa"))).series.sums for place, _ in ways.values())
     return compare_sums(ours, theirs)
+
+
+@contextmanager
+def limit_processors(count: int | None) -> Iterator[None]:
+    """Let this thread, and all threads and processes that it starts, have so many processors; None for all."""
+    if count is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -162,7 +190,10 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--gigabytes", type=float, default=2.0, help="size of one checkpoint [%(default)s]")
     parser.add_argument("--checkpoints", type=int, default=8, help="[%(default)s]")
     parser.add_argument("--kind", choices=KINDS, default="bfloat16", help="[%(default)s]")
+    parser.add_argument("--folder", type=Path, help="measure the sequence in this folder, make none")
     parser.add_argument("--rounds", type=int, default=5, help="[%(default)s]")
+    parser.add_argument("--processors", type=int, nargs="+", metavar="N", help="on so many, one after the other [all]")
+    parser.add_argument("--no-commands", dest="commands", action="store_false", help="leave out whole commands")
     parser.add_argument("--cold", action="store_true", help="measure the disk as well")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="[%(default)s]")
     options = parser.parse_args(arguments)
@@ -170,6 +201,8 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--gigabytes must be above 0, --checkpoints at least 2")
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
+    if min(options.processors or [1]) < 1:
+        parser.error("--processors must be at least 1")
     return options
 
 
@@ -182,10 +215,18 @@ def main() -> None:
     print(describe_machine())
     if options.device == "cuda":
         print(", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())))
-    with tempfile.TemporaryDirectory() as folder:
-        files = make_files(Path(folder) / "sequence", options.kind, options.gigabytes, options.checkpoints)
-        print(f"{options.kind}: {options.checkpoints} x {options.gigabytes:g} GB, rounds: {options.rounds}")
-        worst = bench(files, options, Path(folder))
+    worst = 0.0
+    with tempfile.TemporaryDirectory() as name:
+        room = Path(name)
+        if options.folder is None:
+            files = make_files(room / "sequence", options.kind, options.gigabytes, options.checkpoints)
+        else:
+            files = Files.find(options.folder)
+        print(f"{len(files.checkpoints)} checkpoints, {files.nbytes / 1e9:.2f} GB, rounds: {options.rounds}")
+        for count in options.processors or [None]:
+            with limit_processors(count):
+                print(f"processors: {count_processors()}, of {os.cpu_count()}")
+                worst = max(worst, bench(files, options, room))
     print(f"sums of {options.device} and of the CPU differ by {worst:.1e} at most; {TOLERANCE:g} is allowed")
     if worst > TOLERANCE:
         raise SystemExit(1)

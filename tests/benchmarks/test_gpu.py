@@ -1,5 +1,7 @@
 """The benchmark of CUDA says where there is none, and measures and compares what it says it does."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 import torch
 
 from wsanalyze.sums import SUM_NAMES, Sums
+
+ASK = "import os, sys; sys.exit(len(os.sched_getaffinity(0)))"
 
 
 def run(script, monkeypatch, capsys, *options):
@@ -26,11 +30,12 @@ def test_everything_is_measured_and_the_sums_compared(script, monkeypatch, capsy
     assert [row[0] for row in rows[2:]] == [
         "bus",
         "page cache",
-        "wsanalyze --device cpu",
-        "the same on the CPU",
+        "sums on cpu",
+        "sums on the CPU",
         "disk",
     ]
     assert all(float(row[1].split()[0]) >= 0 for row in rows[2:])
+    assert out.count("analyze --device cpu: ") == 2
     assert "of cpu and of the CPU differ by 0.0e+00 at most" in out
 
 
@@ -38,7 +43,26 @@ def test_everything_is_measured_and_the_sums_compared(script, monkeypatch, capsy
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_cuda_is_measured_and_gives_the_sums_of_the_cpu(script, monkeypatch, capsys):
     out = run(script, monkeypatch, capsys, "--rounds", "1")
-    assert "| wsanalyze --device cuda |" in out
+    assert "| sums on cuda |" in out
+    assert "analyze --device cuda: " in out
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processors cannot be chosen here")
+def test_fewer_processors_are_given_to_what_is_started_and_then_taken_back(script):
+    before = os.sched_getaffinity(0)
+    with script.limit_processors(1):
+        assert script.count_processors() == 1
+        assert subprocess.run([sys.executable, "-c", ASK], check=False).returncode == 1
+    with script.limit_processors(None):
+        assert os.sched_getaffinity(0) == before
+
+
+def test_a_sequence_that_is_there_is_measured(script, monkeypatch, capsys, tmp_path, make_states, save_sequence):
+    folder = save_sequence(tmp_path / "sequence", make_states(3))
+    options = ["--device", "cpu", "--rounds", "1", "--folder", str(folder)]
+    out = run(script, monkeypatch, capsys, *options)
+    assert "3 checkpoints, 0.00 GB" in out
+    assert len(list(folder.iterdir())) == 3
 
 
 def test_every_byte_is_read_by_some_thread(script, tmp_path):
@@ -82,7 +106,9 @@ def test_cells_that_neither_measured_are_the_same_and_those_of_one_are_not(scrip
     assert script.compare_sums(both, one) == np.inf
 
 
-@pytest.mark.parametrize("options", [["--rounds", "0"], ["--checkpoints", "1"], ["--gigabytes", "0"]])
+@pytest.mark.parametrize(
+    "options", [["--rounds", "0"], ["--checkpoints", "1"], ["--gigabytes", "0"], ["--processors", "2", "0"]]
+)
 def test_impossible_options_are_refused(script, capsys, options):
     with pytest.raises(SystemExit):
         script.read_options(options)

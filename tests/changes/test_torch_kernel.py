@@ -1,5 +1,8 @@
 """Sums on a torch device, by the same code on the CPU: in batches, beside copies, in memory that runs out."""
 
+import weakref
+from itertools import pairwise
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from wsanalyze.changes.base import SWAPPED, TYPES, BandSide, DeviceMemoryError, 
 from wsanalyze.changes.devices import Kernels, has_cuda_driver
 from wsanalyze.changes.kernels import NumpyKernel, measure_arrays
 from wsanalyze.changes.torch_kernel import TorchKernel
-from wsanalyze.changes.torch_rows import LANE
+from wsanalyze.changes.torch_rows import LANE, SLACK_BYTES
 from wsanalyze.changes.torch_streams import HostStreams, Upload
 from wsanalyze.pipeline import AnalyzeOptions, measure_run
 from wsanalyze.sums import SUM_NAMES
@@ -103,12 +106,13 @@ sizes_of_segments = st.lists(
 )
 
 
-@given(st.integers(0, 2**32), sizes_of_segments)
+@pytest.mark.parametrize("device", DEVICES)
+@given(seed=st.integers(0, 2**32), sizes=sizes_of_segments)
 @settings(max_examples=40)
-def test_segments_of_any_types_and_places_are_measured_as_numpy_does(seed, sizes):
+def test_segments_of_any_types_and_places_are_measured_as_numpy_does(device, seed, sizes):
     sides = make_sides(seed, sizes)
     everything = range(len(sizes))
-    ours, theirs = measure(TorchKernel("cpu"), *sides, everything), measure(NumpyKernel(), *sides, everything)
+    ours, theirs = measure(TorchKernel(device), *sides, everything), measure(NumpyKernel(), *sides, everything)
     assert ours[:, COUNTS].tolist() == theirs[:, COUNTS].tolist()
     scale = np.sqrt(theirs[:, SUM_NAMES.index("sq_before")] * theirs[:, SUM_NAMES.index("sq_delta")])
     np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12 * scale.max())
@@ -137,11 +141,12 @@ def test_a_place_in_a_tile_does_not_change_a_bit(device):
     assert (sums == sums[0]).all()
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("code", [code for code in REAL if type_of(code).itemsize <= 2])
-def test_every_value_of_every_small_type_is_what_numpy_says(code):
+def test_every_value_of_every_small_type_is_what_numpy_says(device, code):
     dtype = type_of(code)
     values = np.arange(256**dtype.itemsize, dtype=f"u{dtype.itemsize}").view(dtype)
-    kernel, before = TorchKernel("cpu"), np.zeros(1, dtype=dtype)
+    kernel, before = TorchKernel(device), np.zeros(1, dtype=dtype)
     elements = values if dtype.itemsize == 1 else values[::101]
     sides = [
         put_together([(code, np.array([value])) for value in side], [0] * len(elements))
@@ -161,9 +166,10 @@ def test_weights_that_must_not_be_written_to_are_loaded():
     assert measure_arrays(TorchKernel("cpu"), weights, weights)["l1_before"] == 5
 
 
-def test_complex_segments_lie_beside_others():
+@pytest.mark.parametrize("device", DEVICES)
+def test_complex_segments_lie_beside_others(device):
     sides = make_sides(2, [50, 50, 50], [(0, 0), (TYPES.index("complex64"), 0), (3, 3)])
-    ours, theirs = measure(TorchKernel("cpu"), *sides, [2, 1, 0]), measure(NumpyKernel(), *sides, [2, 1, 0])
+    ours, theirs = measure(TorchKernel(device), *sides, [2, 1, 0]), measure(NumpyKernel(), *sides, [2, 1, 0])
     np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
 
 
@@ -299,6 +305,27 @@ def test_a_full_device_halves_the_band_and_those_that_follow(walk):
 
 
 @pytest.mark.usefixtures("small_segments")
+def test_what_torch_keeps_is_given_back_once_the_sides_of_a_full_device_were_released(walk, monkeypatch):
+    sides, alive = [], []
+
+    class FullWhenAsked(HostStreams):
+        def upload(self, data, room):
+            upload = super().upload(data, room)
+            sides.append(weakref.ref(upload.data))
+            return upload
+
+        def send(self, numbers):
+            if sides[-1]().numel() > 17_000 + SLACK_BYTES:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            return super().send(numbers)
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive.append(sum(side() is not None for side in sides)))
+    walk(lambda _: TorchKernel("cpu", FullWhenAsked()), memory_bytes=80_000, band_bytes=2**15)
+    assert alive
+    assert set(alive) == {0}
+
+
+@pytest.mark.usefixtures("small_segments")
 def test_a_device_without_room_for_one_segment_is_told(walk):
     with pytest.raises(MemoryError, match="no room for a part of a tensor: CUDA out of memory"):
         walk(lambda _: TorchKernel("cpu", SmallStreams(1000)))
@@ -319,3 +346,62 @@ def test_buffers_for_cuda_are_pinned_and_aligned():
     assert buffer.shape == (1_000_001,)
     assert buffer.ctypes.data % 64 == 0
     assert torch.from_numpy(buffer).is_pinned()
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not has_cuda_driver(), reason="no CUDA device here")
+def test_pinned_buffers_are_read_into_again_while_cuda_is_busy():
+    rng = np.random.default_rng(4)
+    weights = rng.normal(size=(9, 2**20)).astype(np.float32)
+    offsets, codes, numels = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), np.array([2**20])
+    kernel = TorchKernel("cuda")
+    buffers = [kernel.allocate(4 * 2**20) for _ in range(2)]
+    held, pending = None, []
+    for index, state in enumerate(weights):
+        buffer = buffers[index % 2]
+        buffer[:] = state.view(np.uint8)
+        side = kernel.load(BandSide(buffer, offsets, codes, numels, buffer.size))
+        if held is not None:
+            pending.append(kernel.measure(held, side, np.array([0])))
+            kernel.release(held)
+        held = side
+    kernel.release(held)
+    expected = [measure_arrays(NumpyKernel(), *pair) for pair in pairwise(weights)]
+    for wait, sums in zip(pending, expected, strict=True):
+        np.testing.assert_allclose(wait()[0], sums.values, rtol=1e-9)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not has_cuda_driver(), reason="no CUDA device here")
+def test_cuda_that_is_full_halves_the_band(monkeypatch, save_sequence, tmp_path):
+    rng = np.random.default_rng(5)
+    names = [f"layers.{index}.weight" for index in range(12)]
+    states = [{name: rng.normal(size=(2048, 2048)).astype(np.float32) for name in names} for _ in range(2)]
+    folder = save_sequence(tmp_path / "sequence", states)
+    tried = []
+
+    class Watched(TorchKernel):
+        def load(self, side):
+            tried.append(side.nbytes)
+            return super().load(side)
+
+    def run(name, band_bytes):
+        tried.clear()
+        kernels = Kernels("any", 1, lambda _: Watched("cuda"), band_bytes, pinned=True)
+        monkeypatch.setattr(pipeline, "find_kernels", lambda _: kernels)
+        options = AnalyzeOptions(memory_bytes=2**30)
+        return measure_run([str(folder)], tmp_path / name, options).series.sums.values
+
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    expected = run("small.wsa", 2**24)
+    needed = torch.cuda.max_memory_reserved() + 250e6
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(needed / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        ours = run("large.wsa", 2**28)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert tried[0] == 12 * 2**24
+    assert min(tried) < tried[0]
+    assert ours.tobytes() == expected.tobytes()

@@ -16,15 +16,16 @@ from wsanalyze.errors import MeasureError, UsageError
 
 _DEVICE: Final = re.compile(r"auto|cpu|cuda(:\d+)?")
 _MAX_THREADS: Final = 16
-_THREADS_PER_DEVICE: Final = 4  # a bus takes more than one thread brings out of the page cache
+_THREADS_PER_DEVICE: Final = 3  # with more, bands become so small by default that launches cost more than sums
 _DEVICE_BAND_BYTES: Final = 2**25
 
-# What `auto` expects, see docs/performance.md, "On a GPU". Bytes that a processor takes in a second are measured, those
-# of bfloat16, the slowest type; so is what importing torch takes. What a bus and a device take is assumed.
+# What `auto` expects, all of it measured, see docs/performance.md, "On a GPU". Bytes that a processor takes in a second
+# are those of bfloat16, the slowest type; a device takes what its threads bring there, and no more.
 _COMPILED_RATE: Final = 2.5e9
 _NUMPY_RATE: Final = 0.3e9  # of all threads together
-_DEVICE_RATE: Final = 10e9
-_DEVICE_START_SECONDS: Final = 4.0
+_DEVICE_RATE: Final = 3e9  # of one thread
+_MAX_DEVICE_RATE: Final = 6e9
+_DEVICE_START_SECONDS: Final = 7.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,8 @@ def _host_kernels() -> Kernels:
 def _pays(nbytes: int, num_threads: int) -> bool:
     """Whether a device is done earlier with so many bytes than so many threads, its start included."""
     host_rate = _COMPILED_RATE * num_threads if is_compiled() else _NUMPY_RATE
-    return nbytes / host_rate > nbytes / _DEVICE_RATE + _DEVICE_START_SECONDS
+    device_rate = min(_DEVICE_RATE * num_threads, _MAX_DEVICE_RATE)
+    return nbytes / host_rate > nbytes / device_rate + _DEVICE_START_SECONDS
 
 
 def count_processors() -> int:

@@ -4,6 +4,8 @@ A side is copied to the device while the next one is read. The sums of a pair ar
 is on its way, and waited for when two more pairs have been asked for.
 """
 
+import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +21,11 @@ from wsanalyze.changes.torch_rows import LANE, NUM_FIELDS, SLACK_BYTES, Group, R
 from wsanalyze.changes.torch_streams import Streams, Upload, Wait, open_streams
 from wsanalyze.sums import SUM_NAMES
 
-_TILE_ROWS: Final = {"cuda": 512, "cpu": 8}
-"""Rows that are summed at once: on CUDA so many that launching the work costs less than the work."""
+_TILE_ROWS: Final = {"cuda": 1088, "cpu": 8}
+"""Rows that are summed at once: on CUDA a band of 16 MB of two-byte elements, and some rows for the ends of tensors."""
 _ALIGNMENT: Final = 64
+_ASKING: Final = threading.Lock()
+"""Held while work is asked for: threads that do it at once hinder each other at every single launch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +54,7 @@ class TorchKernel:
         self._tile_rows = _TILE_ROWS[self._device.type]
         self._sums: RowSums | None = None
         self._host = NumpyKernel()
+        self._was_full = False
 
     def allocate(self, nbytes: int) -> NDArray[np.uint8]:
         """See `Kernel.allocate`. For CUDA it is pinned, which torch does in powers of two."""
@@ -58,7 +63,10 @@ class TorchKernel:
     def load(self, side: BandSide) -> LoadedSide:
         """See `Kernel.load`."""
         room = -(-side.nbytes // _ALIGNMENT) * _ALIGNMENT + SLACK_BYTES
-        with _telling_of_memory():
+        if self._was_full:  # what was held then has been released; what is kept of it would be cut up for what is small
+            torch.cuda.empty_cache()
+            self._was_full = False
+        with self._telling_of_memory():
             return LoadedSide(side, self._streams.upload(side.data[: side.nbytes], room))
 
     def release(self, side: LoadedSide) -> None:
@@ -75,7 +83,7 @@ class TorchKernel:
         groups = list(lay_out(*hosts, segments[real], self._tile_rows))
         if not groups:
             return lambda: sums
-        with _telling_of_memory():
+        with self._telling_of_memory():
             rows, wait = self._ask(before.upload, after.upload, groups)
         numels = hosts[1].numels[segments[real]]
 
@@ -97,7 +105,7 @@ class TorchKernel:
         size = self._tile_rows
         rows = np.concatenate([group.table for group in groups], axis=1)
         owners = [group for group in groups for _ in range(0, group.table.shape[1], size)]
-        with self._streams.computing():
+        with _ASKING, self._streams.computing():
             if self._sums is None:
                 self._sums = RowSums(self._device, size)
             sides = self._streams.use(before), self._streams.use(after)
@@ -109,18 +117,18 @@ class TorchKernel:
                 found[:, tile] = self._sums.measure(group, *sides, table[:, tile], full=full)
             return self._streams.fetch(found)
 
+    @contextmanager
+    def _telling_of_memory(self) -> Iterator[None]:
+        """Tell that a device is full as kernels do."""
+        try:
+            yield
+        except torch.cuda.OutOfMemoryError as error:
+            self._was_full = True
+            traceback.clear_frames(error.__traceback__)  # they hold what was computed so far, as long as it is told
+            raise DeviceMemoryError(str(error).partition("\n")[0]) from error
+
 
 def _find_complex(codes: IntArray) -> NDArray[np.bool_]:
     """Which types are complex: bool array of the same shape."""
     kinds = {code: type_of(code).kind == "c" for code in set(codes.tolist())}
     return np.array([kinds[code] for code in codes.tolist()], dtype=np.bool_)
-
-
-@contextmanager
-def _telling_of_memory() -> Iterator[None]:
-    """Tell that a device is full as kernels do, and have torch give back what it keeps for later."""
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        raise DeviceMemoryError(str(error).partition("\n")[0]) from error
