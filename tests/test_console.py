@@ -27,12 +27,11 @@ def test_what_measuring_took_is_told_in_one_line(effort, told):
 @pytest.fixture
 def imports(monkeypatch):
     """How often the import was started."""
-    done = []
+    done, before = [], set(threading.enumerate())
     monkeypatch.setattr(console, "import_estimators", lambda: done.append(threading.current_thread().daemon))
     yield done
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread() and thread.daemon:
-            thread.join(10)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
 
 
 def watch(warm_up, *looks):

@@ -48,7 +48,7 @@ def test_what_was_found_before_is_read_or_refused_in_one_line(fuzz, reader):
 @pytest.mark.slow
 @pytest.mark.parametrize("reader", READERS)
 def test_a_few_seconds_find_nothing(fuzz, reader):
-    done = fuzz(reader, "--engine", "plain", "--seconds", "4")
+    done = fuzz(reader, "--engine", "plain", "--seconds", "2")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -95,7 +95,7 @@ def test_clusters_are_numbered_by_kind_in_the_order_of_the_network_and_then_by_l
     assert kinds == sorted(kinds, key=order.index)
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 1000))
 def test_the_order_of_rows_decides_nothing(make_series, plant, seed):
     values, _ = plant(noise=0.1)

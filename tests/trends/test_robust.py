@@ -154,7 +154,7 @@ def test_a_single_change_compares_levels(make_series):
     assert "A single change has no shape, so levels were compared." in trends.notes
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     noise=st.sampled_from([0.02, 0.15, 0.5]),
@@ -180,7 +180,7 @@ def test_the_order_of_layers_decides_nothing(make_series, plant, seed, noise, gr
     assert two.quality == one.quality
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 10**6), factor=st.sampled_from([1e-6, 0.25, 3.0, 1e9]), groups=st.integers(1, 4))
 def test_scaling_all_changes_alters_no_cluster(make_series, plant, seed, factor, groups):
     values, _ = plant(groups=groups, size=6, noise=0.05, seed=seed)
@@ -188,7 +188,7 @@ def test_scaling_all_changes_alters_no_cluster(make_series, plant, seed, factor,
     np.testing.assert_array_equal(two.labels, one.labels)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_scaling_each_layer_alters_no_partition(make_series, plant, seed):
     values, _ = plant(size=6, noise=0.05, seed=seed)
