@@ -52,6 +52,17 @@ def test_rows_that_do_differ_keep_most_of_it():
     assert abs(np.median(np.log(noise / own))) < 0.1
 
 
+def test_what_all_rows_share_is_no_noise_of_any():
+    curves = np.random.default_rng(5).normal(0, 0.1, (40, 30)) + 2 * np.sin(40 * np.linspace(0, 1, 30))
+    none = np.zeros(curves.shape, dtype=bool)
+    assert (measure_noise(curves, none) > 0.3).all()
+    np.testing.assert_allclose(measure_noise(curves, none, shared=True), 0.1, rtol=0.3)
+    few = slice(9)  # of which the usual course would be a good part of each
+    np.testing.assert_array_equal(
+        measure_noise(curves[few], none[few], shared=True), measure_noise(curves[few], none[few])
+    )
+
+
 @given(
     st.lists(st.floats(0, 10) | st.just(0.0), min_size=1, max_size=30),
     st.floats(0.1, 1000),

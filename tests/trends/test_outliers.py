@@ -15,37 +15,47 @@ def make_rows(number=60, steps=20, noise=0.1, seed=0):
 def test_a_row_with_a_course_of_its_own_strays_and_is_alone():
     rows, noise, labels = make_rows()
     rows[7] = np.sin(np.linspace(0, 9, rows.shape[1]))
-    assert np.flatnonzero(find_strays(rows, noise, labels)).tolist() == [7]
+    assert np.flatnonzero(find_strays(rows, noise, labels, np.zeros_like(labels))).tolist() == [7]
     assert np.flatnonzero(find_strange(measure_loneliness(rows, noise))).tolist() == [7]
 
 
 def test_noise_makes_no_outliers():
     for seed in range(20):
         rows, noise, labels = make_rows(seed=seed)
-        assert not find_strays(rows, noise, labels).any()
+        assert not find_strays(rows, noise, labels, np.zeros_like(labels)).any()
         assert not find_strange(measure_loneliness(rows, noise)).any()
 
 
 def test_a_noisy_row_is_none_where_its_noise_is_known():
     rows, noise, labels = make_rows()
     rows[3] += np.random.default_rng(1).normal(0, 0.5, rows.shape[1])
-    assert np.flatnonzero(find_strays(rows, noise, labels)).tolist() == [3]
+    assert np.flatnonzero(find_strays(rows, noise, labels, np.zeros_like(labels))).tolist() == [3]
     noise[3] = 0.5
-    assert not find_strays(rows, noise, labels).any()
+    assert not find_strays(rows, noise, labels, np.zeros_like(labels)).any()
 
 
 def test_three_of_a_kind_stray_but_have_company():
     rows, noise, labels = make_rows()
     rows[[7, 8, 9]] = np.sin(np.linspace(0, 9, rows.shape[1])) + np.random.default_rng(1).normal(0, 0.1, (3, 20))
     labels[[7, 8, 9]] = -1
-    assert np.flatnonzero(find_strays(rows, noise, labels)).tolist() == [7, 8, 9]
+    assert np.flatnonzero(find_strays(rows, noise, labels, np.zeros_like(labels))).tolist() == [7, 8, 9]
     assert not find_strange(measure_loneliness(rows, noise)).any()
+
+
+def test_many_spikes_make_less_distance_strange():
+    rows, noise, labels = make_rows(steps=12)
+    # Twice as noisy as it should be: by itself that may be chance.
+    rows[7] += np.linspace(-1, 1, 12) * 0.24
+    spikes = np.zeros_like(labels)
+    assert not find_strays(rows, noise, labels, spikes).any()
+    spikes[7] = 3
+    assert np.flatnonzero(find_strays(rows, noise, labels, spikes)).tolist() == [7]
 
 
 def test_few_rows_have_no_outliers():
     rows, noise, labels = make_rows(4)
     rows[3] += 100
-    assert not find_strays(rows, noise, labels).any()
+    assert not find_strays(rows, noise, labels, np.zeros_like(labels)).any()
     assert (measure_loneliness(rows, noise) == 1).all()
 
 

@@ -67,8 +67,9 @@ def make_curves(changes: FloatArray, *, linear: bool = False) -> Curves:
     logs = np.where(still, np.nanmin(logs, axis=1, keepdims=True) - _STILL_STEP, logs)
     gaps = np.isnan(logs)
     filled = interpolate(logs)
-    noise = measure_noise(filled, gaps | still)
-    spikes = find_spikes(filled, noise, still) & ~gaps
+    noise = measure_noise(filled, gaps | still, shared=True)
+    # A running median errs at bends, of all rows as well.
+    spikes = find_spikes(filled, measure_noise(filled, gaps | still), still) & ~gaps
     tamed = interpolate(np.where(spikes, np.nan, filled)) if spikes.any() else filled
     return Curves(tamed, level, noise, gaps | still, still, spikes)
 

@@ -27,13 +27,14 @@ _VARIANCE_OF_MEDIANS: Final = 1.7
 _VARIANCE_OF_MEANS: Final = 1.1
 
 
-def measure_noise(curves: FloatArray, filled: BoolArray, *, robust: bool = True) -> FloatArray:
+def measure_noise(curves: FloatArray, filled: BoolArray, *, robust: bool = True, shared: bool = False) -> FloatArray:
     """Standard deviation of the noise of each row, moderated by that of all: see `moderate_noise`.
 
     Args:
         curves: float64 of shape (n, P).
         filled: bool of shape (n, P): cells that are no measurement.
         robust: Whether some cells may be spikes.
+        shared: Whether to leave out what all rows share: sharp bends, such as a step of the learning rate, are no noise.
 
     Returns:
         float64 of shape (n,), at least `LEAST_NOISE`.
@@ -41,8 +42,7 @@ def measure_noise(curves: FloatArray, filled: BoolArray, *, robust: bool = True)
     numbers = np.maximum(0, np.count_nonzero(~filled, axis=1) - 2).astype(np.float64)
     variance = _VARIANCE_OF_MEDIANS if robust else _VARIANCE_OF_MEANS
     own = estimate_noise(curves, filled, robust=robust)
-    if len(curves) >= _MANY_ROWS:
-        # A bend that all rows share, such as a step of the learning rate, is no noise of any.
+    if shared and len(curves) >= _MANY_ROWS:
         off = curves - np.median(curves - np.median(curves, axis=1, keepdims=True), axis=0)
         own = np.minimum(own, estimate_noise(off, filled, robust=robust))
     return moderate_noise(own, numbers / variance)

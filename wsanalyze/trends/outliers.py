@@ -8,8 +8,9 @@ from wsanalyze.trends.cluster import FloatArray, LabelArray, mean_by_label, weig
 from wsanalyze.trends.noise import NORMAL_MAD, BoolArray
 
 _LEAST_ROWS: Final = 5
-_RATIO: Final = 2.0
-_CHANCE: Final = 1e-5
+_RATIO: Final = 1.7
+_CHANCE: Final = 1e-3
+_MOST_CHANCE: Final = 1e-2
 _MAX_ROWS_APART: Final = 2000
 _NUM_AXES: Final = 32
 
@@ -58,19 +59,21 @@ def _shorten(features: FloatArray) -> FloatArray:
     return np.column_stack((points, beside))
 
 
-def find_strays(features: FloatArray, noise: FloatArray, labels: LabelArray) -> BoolArray:
+def find_strays(features: FloatArray, noise: FloatArray, labels: LabelArray, num_spikes: LabelArray) -> BoolArray:
     """Find rows that follow no cluster: too far off the course of the nearest for their noise.
 
     Args:
         features: float64 of shape (n, F).
         noise: float64 of shape (n,): standard deviation of the noise in each cell of each row.
         labels: int64 of shape (n,): clusters, from 0 without holes, -1 for rows that are in none as yet.
+        num_spikes: int64 of shape (n,): how many spikes of each row were tamed.
 
     Returns:
-        bool of shape (n,): True where the distance is twice the usual one for the row's noise and more than chance
-        would ever make it, were noise normal; where it spreads more than that, by so much more.
+        bool of shape (n,): True where the distance is 1.7 times the usual one for the row's noise and, together with its
+        spikes, more than chance would ever make it, were noise normal; where it spreads more than that, by so much
+        more.
     """
-    from scipy.stats import chi2
+    from scipy.stats import chi2, poisson
 
     if len(features) < _LEAST_ROWS:
         return np.zeros(len(features), dtype=np.bool_)
@@ -82,9 +85,13 @@ def find_strays(features: FloatArray, noise: FloatArray, labels: LabelArray) -> 
     logs = np.log(np.maximum(distances / noise, np.finfo(float).tiny))
     usual = float(np.median(logs[inside]))
     free = max(1, features.shape[1] - 1)
-    highest, median, low = np.log(chi2.isf((_CHANCE / len(features), 0.5, 0.75), free)) / 2
+    # A row that came near a course only once many spikes were taken from it may well be off it.
+    so_many = poisson.sf(num_spikes - 1, max(float(num_spikes[inside].mean()), 1 / len(features)))
+    chances = np.minimum(_CHANCE / len(features) / so_many, _MOST_CHANCE)
+    highest = np.log(chi2.isf(chances, free)) / 2
+    median, low = np.log(chi2.isf((0.5, 0.75), free)) / 2
     high = float(np.log(chi2.isf(0.25, free)) / 2)
     spread = float(np.median(np.abs(logs[inside] - usual)))
     inflation = max(1.0, spread / ((high - low) / 2))
-    strays: BoolArray = logs > usual + max(np.log(_RATIO), inflation * (highest - median))
+    strays: BoolArray = logs > usual + np.maximum(np.log(_RATIO), inflation * (highest - median))
     return strays

@@ -19,7 +19,7 @@ from wsanalyze.trends.reduce import find_components
 from wsanalyze.trends.taming import tame_again
 
 _MAX_ROUNDS: Final = 5
-_ALONE_RATIO: Final = 1.3
+_ALONE_RATIO: Final = 1.15
 _ALONE_DEVIATIONS: Final = 3.0
 
 
@@ -66,7 +66,7 @@ def _cluster_curves(curves: Curves, options: TrendOptions, asked: int | None, *,
             choice = choose_clusters(signals, noise[usual], options.seed, compare=final)
         labels = np.full(len(features), -1, dtype=np.int64)
         labels[usual] = choice.labels
-        again = find_strays(features, noise, labels) & alone
+        again = find_strays(features, noise, labels, curves.spikes.sum(axis=1)) & alone
         if asked is None:
             sizes = np.bincount(choice.labels)
             # What was a cluster of one stays set aside: it would be one again.
