@@ -50,7 +50,29 @@ def test_a_cluster_is_a_sentence(summary, curve, sentence):
             "is fast, then nearly frozen from a",
             "are fast, then nearly frozen from a",
         ),
-        ("one change, then frozen from b", "changes once, then frozen from b", "change once, then frozen from b"),
+        (
+            "one change, then frozen from b",
+            "changes once, then is frozen from b",
+            "change once, then are frozen from b",
+        ),
+        (
+            "rises until a, then falls steadily, then frozen from b",
+            "rises until a, then falls steadily, then is frozen from b",
+            "rise until a, then fall steadily, then are frozen from b",
+        ),
+        ("wakes after a, then steady", "wakes after a, then is steady", "wake after a, then are steady"),
+        (
+            "falls steadily, but unchanged from a to b",
+            "falls steadily, but is unchanged from a to b",
+            "fall steadily, but are unchanged from a to b",
+        ),
+        ("dip at a, but 0 from b to c", "dips at a, but is 0 from b to c", "dip at a, but are 0 from b to c"),
+        (
+            "steady, but unchanged from a to b",
+            "is steady, but unchanged from a to b",
+            "are steady, but unchanged from a to b",
+        ),
+        ("no numbers", "has no numbers", "have no numbers"),
         ("moves only from a to b", "moves only from a to b", "move only from a to b"),
     ],
 )

@@ -35,6 +35,9 @@ _VERBS: Final = {
     "moves": "move",
     "changes": "change",
 }
+_LEADS: Final = (*_VERBS, "hump", "dip", "one")
+_NUMBERS: Final = ("no numbers", "one number only")
+_REST: Final = re.compile(r", but (unchanged|0) (?=from )")
 
 
 def name_checkpoint(record: CheckpointRecord) -> str:
@@ -158,20 +161,25 @@ def say_course(summary: str, *, plural: bool) -> str:
     Returns:
         As in "fall steadily", "are steady, then fall" or "peaks at step 400".
     """
-    clauses = enumerate(summary.split(", then "))
-    return ", then ".join(_say_clause(clause, plural=plural, then=index > 0) for index, clause in clauses)
+    clauses = summary.split(", then ")
+    said = []
+    for index, clause in enumerate(clauses):
+        # What follows "are" needs no verb of its own; what follows another verb does.
+        shared = index > 0 and not clauses[index - 1].startswith(_LEADS)
+        said.append(_say_clause(clause, plural=plural, shared=shared))
+    return ", then ".join(said)
 
 
-def _say_clause(clause: str, *, plural: bool, then: bool) -> str:
-    """One clause of it; after "then", what needs no verb gets none."""
+def _say_clause(clause: str, *, plural: bool, shared: bool) -> str:
+    """One clause of it; what shares the verb of the clause before gets none."""
     verb, _, more = clause.partition(" ")
     verb = {"hump": "peaks", "dip": "dips"}.get(verb, verb)
-    if clause == "one number only":
+    be = "are" if plural else "is"
+    if clause in _NUMBERS:
         return f"{'have' if plural else 'has'} {clause}"
     if verb == "one":
         verb, more = "changes", "once" if clause == "one change" else "once only"
     if verb in _VERBS:
+        more = _REST.sub(rf", but {be} \1 ", more)
         return f"{_VERBS[verb] if plural else verb} {more}".strip()
-    if then:
-        return clause
-    return f"{'are' if plural else 'is'} {clause}"
+    return clause if shared else f"{be} {clause}"
