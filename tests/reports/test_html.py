@@ -390,9 +390,9 @@ def test_unsure_members_are_marked_and_listed_with_their_confidence(trends):
 @pytest.mark.parametrize(
     ("alone", "outliers", "told"),
     [
-        ([4, 9], [9], "2 layers: 1 outlier, whose trend is like no other’s, and 1 that could not be clustered"),  # noqa: RUF001 - typeset
+        ([4, 9], [9], "2 layers: 1 outlier, off every trend, and 1 that could not be clustered"),
         ([4], [], "1 layer: 1 that could not be clustered"),
-        ([8, 9], [8, 9], "2 layers: 2 outliers, whose trend is like no other’s\n"),  # noqa: RUF001 - typeset
+        ([8, 9], [8, 9], "2 layers: 2 outliers, off every trend\n"),
     ],
 )
 def test_layers_in_no_cluster_are_counted_by_why(trends, alone, outliers, told):

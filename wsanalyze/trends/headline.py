@@ -12,6 +12,7 @@ from wsanalyze.trends.base import Trends
 from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.contrast import Contrast, find_contrast
 from wsanalyze.trends.event_words import join_events
+from wsanalyze.trends.jaggedness import find_restless
 from wsanalyze.trends.lone import say_lone
 from wsanalyze.trends.trend_words import say_trends
 from wsanalyze.trends.words import (
@@ -162,9 +163,20 @@ def _pick(events: Sequence[Event], kinds: Sequence[str]) -> list[str]:
 
 def _say_outliers(trends: Trends, values: FloatArray) -> str:
     """Name rows whose course is like no other's, but for those of which an event says what it is."""
-    moves = (np.isfinite(values) if trends.options.linear else values > 0).any(axis=1)
+    linear, noun = trends.options.linear, trends.options.noun
+    moves = (np.isfinite(values) if linear else values > 0).any(axis=1)
     told = {event.layer for event in trends.events if event.layer is not None}
-    strange = [trends.series.names[row] for row in np.flatnonzero(trends.outliers & moves)]
-    names = [name for name in strange if name not in told]
-    verb = "follows" if len(names) == 1 else "follow"
-    return f"{list_names(names, SHOWN_NAMES)} {verb} no other {trends.options.noun}'s trend" if names else ""
+    strange = [row for row in np.flatnonzero(trends.outliers & moves).tolist() if trends.series.names[row] not in told]
+    curves = values if linear else np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
+    restless = find_restless(curves)
+    own, noisy = ([trends.series.names[row] for row in strange if restless[row] == state] for state in (False, True))
+    said = []
+    if own:
+        said.append(
+            f"{list_names(own, SHOWN_NAMES)} {'follows' if len(own) == 1 else 'follow'} no other {noun}'s trend"
+        )
+    if noisy:
+        any_trend = "any" if own else "any trend"
+        verb = "jumps" if len(noisy) == 1 else "jump"
+        said.append(f"{list_names(noisy, SHOWN_NAMES)} {verb} about too much to follow {any_trend}")
+    return ", and ".join(said)

@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 
 from wsanalyze.trends.cluster import FloatArray
+from wsanalyze.trends.words import BoolArray, row_levels
 
 _WHITE_NOISE: Final = 2.0
 _LEAST_ROUGH: Final = 5
@@ -19,6 +20,9 @@ _CLIFF_SHARE: Final = 0.6
 _MOST_CLIFFS: Final = 3
 _QUIET_SHARE: Final = 1 / 3
 _LEAST_QUIET: Final = 2
+_LEAST_RATIO: Final = 1.0
+_WALK: Final = 28.0
+_ROUGHER: Final = 2.0
 
 
 def measure_roughness(logs: FloatArray) -> float:
@@ -135,3 +139,32 @@ def smooth(logs: FloatArray, parts: int) -> tuple[FloatArray, int]:
     """
     half = len(logs) // parts
     return np.array([logs[max(0, i - half) : i + half + 1].mean() for i in range(len(logs))]), 2 * half + 1
+
+
+def find_restless(curves: FloatArray) -> BoolArray:
+    """Find rows that jump about from one change to the next, far more than the median row does.
+
+    They have a von Neumann ratio (mean square of successive differences over the variance) of 1 at least, half that of
+    white noise; a course has a small one. Of random walks, whose ratio goes as 1/n, one in twenty is taken for a row
+    that jumps about: 28/n is the 95th percentile of n values (Sargan and Bhargava, Econometrica 51, 1983). So of fewer
+    than 14 values hardly any row can be found.
+
+    Args:
+        curves: float64 of shape (L, P), logarithms where values are amounts; NaN where there is no number.
+
+    Returns:
+        bool of shape (L,).
+    """
+    known = np.isfinite(curves)
+    numbers = np.maximum(known.sum(axis=1), 1)
+    filled = np.where(known, curves, 0.0)
+    off = np.where(known, filled - (filled.sum(axis=1) / numbers)[:, None], 0.0)
+    steps = np.where(known[:, 1:] & known[:, :-1], np.diff(filled, axis=1), np.nan)
+    counts = np.isfinite(steps).sum(axis=1)
+    squares = np.nansum(steps**2, axis=1) / np.maximum(counts, 1)
+    variances = (off**2).sum(axis=1) / np.maximum(numbers - 1, 1)
+    sizes = row_levels(np.abs(steps))
+    usual = float(np.median(sizes[counts > 0])) if counts.any() else 0.0
+    rough = np.nan_to_num(sizes) > _ROUGHER * usual
+    found: BoolArray = rough & (squares >= np.maximum(_LEAST_RATIO, _WALK / numbers) * variances)
+    return found
