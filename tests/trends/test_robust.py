@@ -62,10 +62,19 @@ def test_spikes_are_tamed_and_listed(make_series, plant):
     assert any("4 spikes" in note for note in trends.notes)
 
 
-def test_a_jump_that_a_whole_trend_makes_is_no_spike(make_series):
-    random = np.random.default_rng(1)
-    logs = random.normal(-1, 0.05, (30, 15))
-    logs[:10, 7] += 1.0
+@pytest.mark.parametrize("number", [3, 10, 15])
+def test_rows_that_jump_at_once_and_come_back_are_an_event_and_no_trend(make_series, number):
+    logs = np.random.default_rng(1).normal(-1, 0.05, (30, 15))
+    logs[:number, 7] += 1.0
+    trends = find_trends(make_series(10**logs))
+    assert trends.quality.k == 1
+    assert trends.touched["spike"] == tuple((row, 7) for row in range(number))
+    assert [event.kind for event in trends.events] == ["spike"] * (number > 7)
+
+
+def test_a_jump_that_lasts_is_a_trend(make_series):
+    logs = np.random.default_rng(1).normal(-1, 0.05, (30, 15))
+    logs[:10, 6:10] += 1.0
     trends = find_trends(make_series(10**logs))
     assert agreement(trends.labels, np.arange(30) < 10) == 1.0
     assert trends.touched["spike"] == ()

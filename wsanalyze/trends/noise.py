@@ -34,7 +34,7 @@ def measure_noise(curves: FloatArray, filled: BoolArray, *, robust: bool = True,
         curves: float64 of shape (n, P).
         filled: bool of shape (n, P): cells that are no measurement.
         robust: Whether some cells may be spikes.
-        shared: Whether to leave out what all rows share: sharp bends, such as a step of the learning rate, are no noise.
+        shared: Whether to leave out what all rows share: bends, such as a step of the learning rate, are no noise.
 
     Returns:
         float64 of shape (n,), at least `LEAST_NOISE`.

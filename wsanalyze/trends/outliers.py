@@ -69,9 +69,9 @@ def find_strays(features: FloatArray, noise: FloatArray, labels: LabelArray, num
         num_spikes: int64 of shape (n,): how many spikes of each row were tamed.
 
     Returns:
-        bool of shape (n,): True where the distance is 1.7 times the usual one for the row's noise and, together with its
-        spikes, more than chance would ever make it, were noise normal; where it spreads more than that, by so much
-        more.
+        bool of shape (n,): True where the distance is 1.7 times the usual one for the row's noise and, together with
+        its spikes, more than chance would ever make it, were noise normal; where it spreads more than that, by so
+        much more.
     """
     from scipy.stats import chi2, poisson
 

@@ -125,8 +125,8 @@ def tame_again(curves: Curves, labels: LabelArray) -> Curves:
     course there. At the ends and at sharp bends of a curve a running median cannot tell a spike from the bend. A
     cluster whose course is that of a larger one but for a jump and back is of rows that were thrown off it together, as
     a loss spike or a bad checkpoint does. So is a small one that jumps at the first or the last change, or leaves by
-    degrees, unless more rows do so than at other changes. Unchanged cells stay as drawn, but those off the course are among the tenth: with more, a row's
-    course is its own.
+    degrees, unless more rows do so than at other changes. Unchanged cells stay as drawn, but those off the course are
+    among the tenth: with more, a row's course is its own.
 
     Args:
         curves: The curves as clustered, n rows.
