@@ -28,10 +28,24 @@ def test_a_layer_that_stops_is_frozen_from_the_checkpoint_that_its_weights_stay_
     assert events[0].text == "block2.weight stops changing at step 200."
 
 
-def test_a_layer_that_pauses_once_at_the_end_is_not_frozen(measure_series):
+def test_a_rest_in_the_last_change_alone_is_not_said_to_last(measure_series):
     weights = walk()
     weights[2, -1] = weights[2, -2]
-    assert find_events(measure_series(weights), "rwc") == ()
+    (event,) = find_events(measure_series(weights), "rwc")
+    places = weights.shape[1] - 2, weights.shape[1] - 1
+    assert (event.kind, event.layer, event.checkpoint) == ("frozen", "block2.weight", places[0])
+    assert event.text == f"block2.weight stands still from step {places[0]}00 to step {places[1]}00, the last change."
+    assert event.evidence["still_changes"] == 1
+
+
+def test_a_last_rest_of_many_layers_is_one_event_and_no_news_of_those_that_rest_at_times(measure_series):
+    weights = walk(rows=9)
+    weights[:5, -1] = weights[:5, -2]
+    weights[5, -1], weights[5, 2] = weights[5, -2], weights[5, 1]
+    (event,) = find_events(measure_series(weights), "rwc")
+    assert event.text.startswith("5 of 9 layers stand still from step ")
+    assert event.evidence["rows"] == [0, 1, 2, 3, 4]
+    assert event.evidence["still_changes"] == [1] * 5
 
 
 def test_a_layer_that_never_moves_is_frozen_from_the_start(measure_series):
@@ -108,8 +122,26 @@ def test_nonfinite_weights_of_many_layers_share_an_event_where_they_last_alike(m
     ]
 
 
-def test_a_table_has_no_sums_to_find_dead_or_nonfinite_layers_in(make_series):
-    assert find_events(make_series([[0.1, np.inf, np.nan, 0.1]] * 4), "rwc") == ()
+@pytest.mark.parametrize(
+    ("values", "when"),
+    [
+        ([0.1, np.inf, 0.2, 0.1], "at step 200"),
+        ([0.1, 0.1, 0.2, np.inf], "at step 400"),
+        ([0.1, np.inf, np.inf, np.inf], "from step 200 on"),
+        ([0.1, np.inf, np.inf, 0.1], "from step 200 to step 300"),
+        ([np.inf, 0.1, np.inf, 0.1], "at 2 checkpoints from step 100 to step 300"),
+        ([np.inf, np.nan, np.inf, 0.1], "from step 100 to step 300"),
+    ],
+)
+def test_a_table_tells_changes_without_a_number(make_series, values, when):
+    (event,) = find_events(make_series([values, *[[0.1, 0.2, 0.1, 0.2]] * 3]), "rwc")
+    assert (event.kind, event.layer) == ("nonfinite", "block0.weight")
+    assert event.text == f"block0.weight has no finite change {when}."
+    assert event.evidence == {"row": 0, "nonfinite_changes": values.count(np.inf)}
+
+
+def test_a_table_has_no_sums_to_find_dead_layers_in(make_series):
+    assert find_events(make_series([[0.1, np.nan, np.nan, 0.1]] * 4), "rwc") == ()
 
 
 def test_a_change_at_which_many_layers_jump_is_one_spike(make_series, plant):

@@ -84,6 +84,17 @@ def test_a_layer_that_never_changes_follows_nothing(make_series, plant):
     assert trends.headline[2] == "block3.weight never changes."
 
 
+def test_a_rest_in_the_last_change_hides_nothing(make_series, plant):
+    values, _ = plant(groups=2, steps=40)
+    values[3, -1] = 0.0
+    said = "block3.weight stands still from step 3900 to step 4000, the last change"
+    assert said in find_trends(make_series(values)).headline[2]
+    values[5] = 10 ** (-1.5 + np.sin(np.linspace(0, 12, 40)))
+    assert find_trends(make_series(values)).headline[2].startswith("block5.weight follows no other layer's trend")
+    values[6, 30:] = 0.0
+    assert find_trends(make_series(values)).headline[2].startswith("block6.weight stops changing at step 3000")
+
+
 @pytest.mark.parametrize(("group", "noun"), [("block", "block"), ("module", "module"), (None, "layer")])
 def test_rows_are_called_what_they_were_grouped_by(measure_series, group, noun):
     weights = np.random.default_rng(0).normal(size=(12, 6, 20)).cumsum(axis=1)

@@ -24,6 +24,7 @@ class Words:
 
 
 NONFINITE: Final = Words("has NaN or Inf weights", "have NaN or Inf weights", "at")
+NONFINITE_CHANGES: Final = Words("has no finite change", "have no finite change", "at")
 DEAD: Final = Words("is all zero", "are all zero", "from", " on")
 NEVER: Final = Words("never changes", "never change")
 FROZEN: Final = Words("stops changing", "stop changing", "at")
@@ -31,7 +32,7 @@ WAKES: Final = Words("wakes", "wake", "after", ", with no change until then")
 PAUSES: Final = Words("stands still", "stand still", "up to")
 
 
-_ALL: Final = (NONFINITE, DEAD, NEVER, FROZEN, WAKES, PAUSES)
+_ALL: Final = (NONFINITE, NONFINITE_CHANGES, DEAD, NEVER, FROZEN, WAKES, PAUSES)
 
 
 def say_of_many(words: Words, when: str) -> str:

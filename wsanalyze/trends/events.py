@@ -10,20 +10,27 @@ import numpy as np
 from wsanalyze.sentences import list_names
 from wsanalyze.series import ChangeSeries, Event, State
 from wsanalyze.trends.cluster import FloatArray
-from wsanalyze.trends.event_words import DEAD, FROZEN, NEVER, NONFINITE, PAUSES, WAKES, Words, say_of_many
+from wsanalyze.trends.event_words import (
+    DEAD,
+    FROZEN,
+    NEVER,
+    NONFINITE,
+    NONFINITE_CHANGES,
+    PAUSES,
+    WAKES,
+    Words,
+    say_of_many,
+)
+from wsanalyze.trends.nonfinite import Numbers, count_nonfinite, find_lost, find_nonfinite
 from wsanalyze.trends.spikes import find_spikes
 from wsanalyze.trends.words import (
     SHOWN_NAMES,
     BoolArray,
-    IndexArray,
     begin_sentence,
     count_of,
     is_speed,
     name_checkpoint,
 )
-
-Numbers = Mapping[int, Mapping[str, Any]]
-"""Row: the numbers behind what is said of it."""
 
 _RATES: Final = ("rate", "rate-linear")
 _LEAST_FROZEN: Final = 2
@@ -41,7 +48,8 @@ def find_events(series: ChangeSeries, metric: str, noun: str = "layer") -> tuple
         noun: What one row is called.
 
     Returns:
-        Events of kind "nonfinite", "dead", "frozen", "wakes" and "spike". More than three rows of which the same is
+        Events of kind "nonfinite", "dead", "frozen", "wakes" and "spike". A row that rests in the last change alone
+        is "frozen" with one of `still_changes` in its evidence. More than three rows of which the same is
         said are one event. Where there would be more than ten of a kind, they are one; of spikes, the ten that most
         rows share are left. Rows that never change are counted by themselves.
     """
@@ -54,7 +62,8 @@ def find_events(series: ChangeSeries, metric: str, noun: str = "layer") -> tuple
     rests: BoolArray = still | (states == State.ZERO)
     known = np.isfinite(values)
     reporter = _Reporter(series, noun)
-    onsets, spans = _find_nonfinite(series)
+    onsets, spans = find_nonfinite(series)
+    lost, whens, losses = find_lost(series, states) if metric in series.given else ({}, {}, {})
     dead = _find_dead(series)
     frozen = {row: place for row, place in _find_frozen(series, still, known).items() if row not in dead}
     moves = (known & ~rests) | (states == State.FROM_ZERO)
@@ -62,8 +71,10 @@ def find_events(series: ChangeSeries, metric: str, noun: str = "layer") -> tuple
     wakes = _find_wakes(series, rests & alive[:, None], moves)
     paused, pauses, lengths = _find_pauses(series, rests, moves)
     start = series.pairs[0][0]
+    rested, when = _find_last_rests(series, still & alive[:, None], known)
     return (
-        *reporter.report("nonfinite", NONFINITE, onsets, spans, numbers=_count_nonfinite(series, onsets)),
+        *reporter.report("nonfinite", NONFINITE, onsets, spans, numbers=count_nonfinite(series, onsets)),
+        *reporter.report("nonfinite", NONFINITE_CHANGES, lost, whens, losses),
         *reporter.report("dead", DEAD, dead),
         *reporter.report("frozen", NEVER, {r: p for r, p in frozen.items() if p == start}),
         *reporter.report(
@@ -72,39 +83,13 @@ def find_events(series: ChangeSeries, metric: str, noun: str = "layer") -> tuple
             {r: p for r, p in frozen.items() if p != start},
             numbers={row: _find_last(values[row], moves[row]) for row in frozen},
         ),
+        *reporter.report(
+            "frozen", PAUSES, rested, when, numbers={row: _find_last(values[row], moves[row]) for row in rested}
+        ),
         *reporter.report("wakes", WAKES, wakes, numbers={row: _find_first(values[row], moves[row]) for row in wakes}),
         *reporter.report("wakes", PAUSES, paused, pauses, numbers=lengths),
         *find_spikes(series, series.metric("rwc") if metric in _RATES else values, noun),
     )
-
-
-def _find_nonfinite(series: ChangeSeries) -> tuple[Mapping[int, int], Mapping[int, str]]:
-    """Row: checkpoint at which its first NaN or Inf is seen. Row: at which checkpoints it has any, in words."""
-    shape = (len(series.rows), len(series.checkpoints))
-    bad, seen = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
-    measured = ~np.isnan(series.sums["n"])
-    # Most checkpoints are a side of two pairs, and either can be unmeasured.
-    for change, pair in enumerate(series.pairs):
-        for place, side in zip(pair, ("nonfinite_before", "nonfinite_after"), strict=True):
-            seen[:, place] |= measured[:, change]
-            bad[:, place] |= series.sums[side][:, change] > 0
-    onsets, spans = {}, {}
-    for row in np.flatnonzero(bad.any(axis=1)).tolist():
-        places = np.flatnonzero(bad[row])
-        onsets[row] = int(places[0])
-        spans[row] = _name_span(series, places, np.flatnonzero(seen[row]))
-    return onsets, spans
-
-
-def _name_span(series: ChangeSeries, places: IndexArray, seen: IndexArray) -> str:
-    """Say when something is so at some of the checkpoints at which it could be seen."""
-    first, last = (name_checkpoint(series.checkpoints[place]) for place in (places[0], places[-1]))
-    if np.count_nonzero((seen >= places[0]) & (seen <= places[-1])) > len(places):
-        return f" at {len(places)} checkpoints from {first} to {last}"
-    if places[-1] == seen[-1]:
-        # Of the last checkpoint alone nobody can say that it goes on.
-        return f" at {first}" if len(places) == 1 else f" from {first} on"
-    return f" at {first}" if len(places) == 1 else f" from {first} to {last}"
 
 
 def _find_dead(series: ChangeSeries) -> Mapping[int, int]:
@@ -129,6 +114,17 @@ def _find_frozen(series: ChangeSeries, still: BoolArray, known: BoolArray) -> Ma
         elif np.count_nonzero(known[row, change:]) >= _LEAST_FROZEN:
             places[int(row)] = series.pairs[change][0]
     return places
+
+
+def _find_last_rests(
+    series: ChangeSeries, still: BoolArray, known: BoolArray
+) -> tuple[Mapping[int, int], Mapping[int, str]]:
+    """Row: checkpoint from which it rests in the last change, and in no other. Row: the same in words."""
+    before, after = series.pairs[-1]
+    names = [name_checkpoint(series.checkpoints[place]) for place in (before, after)]
+    alone = still[:, -1] & (still.sum(axis=1) == 1) & (known.sum(axis=1) > 1)
+    rows = np.flatnonzero(alone).tolist()
+    return dict.fromkeys(rows, before), dict.fromkeys(rows, f" from {names[0]} to {names[1]}, the last change")
 
 
 def _find_wakes(series: ChangeSeries, rests: BoolArray, moves: BoolArray) -> Mapping[int, int]:
@@ -157,21 +153,6 @@ def _find_pauses(
         places[row], whens[row] = wakes, f" from {names[0]} to {names[1]} and moves on after that"
         lengths[row] = {"from_checkpoint": stops, "still_changes": max(resting)}
     return places, whens, lengths
-
-
-def _count_nonfinite(series: ChangeSeries, onsets: Mapping[int, int]) -> Numbers:
-    """How many elements of each row are NaN or infinite at the first checkpoint at which any are."""
-    counts: dict[int, Mapping[str, Any]] = {}
-    for row, place in onsets.items():
-        sides = ("nonfinite_before", "nonfinite_after")
-        seen = [
-            float(series.sums[side][row, change])
-            for change, pair in enumerate(series.pairs)
-            for at, side in zip(pair, sides, strict=True)
-            if at == place and not np.isnan(series.sums[side][row, change])
-        ]
-        counts[row] = {"nonfinite": int(max(seen)), "elements": series.rows[row].numel}
-    return counts
 
 
 def _find_last(values: FloatArray, moves: BoolArray) -> Mapping[str, Any]:

@@ -141,12 +141,14 @@ def _say_ratio(level: float, usual: float) -> str:
 
 def _say_special(trends: Trends, values: FloatArray) -> str:
     """Say what stands out: the most urgent thing, and the next one where both are short."""
-    stops = {event.checkpoint for event in trends.events if event.kind in _LATER}
+    brief = [event for event in trends.events if _is_brief(event)]
+    stops = {event.checkpoint for event in trends.events if event.kind in _LATER and event not in brief}
     # Where layers freeze or wake, a phase ends: that says the same once more.
     events = [event for event in trends.all_events if event.kind != "phase" or event.checkpoint not in stops]
+    events = [event for event in events if event not in brief]
     found = [*_pick(events, _URGENT), *_pick(events, _LATER)]
     found += filter(None, (_say_outliers(trends, values), say_lone(trends, values)))
-    found += _pick(events, _LAST)
+    found += [*_pick(brief, _LATER), *_pick(events, _LAST)]
     if not found and trends.depth is not None and " moves from " in trends.depth.text:
         found = [trends.depth.text]
     texts = [text.removesuffix(".") for text in found[:2]]
@@ -159,6 +161,12 @@ def _pick(events: Sequence[Event], kinds: Sequence[str]) -> list[str]:
     """What the first event of each kind says, in the order of the kinds; of all layers of which the same is said."""
     found = ([event for event in events if event.kind == kind] for kind in kinds)
     return [join_events(alike) for alike in found if alike]
+
+
+def _is_brief(event: Event) -> bool:
+    """Whether an event tells of a rest in the last change alone: that is no news yet."""
+    still = event.evidence.get("still_changes")
+    return event.kind == "frozen" and (still[0] if isinstance(still, list) else still) == 1
 
 
 def _say_outliers(trends: Trends, values: FloatArray) -> str:
