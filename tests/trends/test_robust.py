@@ -62,7 +62,7 @@ def test_spikes_are_tamed_and_listed(make_series, plant):
     assert any("4 spikes" in note for note in trends.notes)
 
 
-@pytest.mark.parametrize("number", [3, 10, 15])
+@pytest.mark.parametrize("number", [3, 10, 15, 20])
 def test_rows_that_jump_at_once_and_come_back_are_an_event_and_no_trend(make_series, number):
     logs = np.random.default_rng(1).normal(-1, 0.05, (30, 15))
     logs[:number, 7] += 1.0

@@ -213,6 +213,8 @@ def _find_own_courses(courses: FloatArray, labels: LabelArray, curves: Curves, l
             few = 2 * sizes[label] <= sizes[larger] and find_chance(numbers, usual).all()
             if few or _is_burst(off, far):
                 jumps[far] += sizes[label]
+                if not few and _measure_jumps(courses[label], far) < _measure_jumps(courses[larger], far):
+                    kept[kept.index(larger)] = label  # most rows jumped, and the few that did not show the course
                 break
         else:
             kept.append(label)
@@ -237,3 +239,9 @@ def _is_burst(off: FloatArray, far: BoolArray) -> bool:
         if max(abs(off[first - 1]), abs(off[end])) > _FLANK * np.abs(off[first:end]).min():
             return False
     return True
+
+
+def _measure_jumps(course: FloatArray, far: BoolArray) -> float:
+    """How far a course lies off the middle of its neighbours where it differs from another, neither first nor last."""
+    off = np.abs(course[1:-1] - (course[:-2] + course[2:]) / 2)
+    return float(off[far[1:-1]].sum())
