@@ -1,6 +1,6 @@
 # One command each, on a machine with Python, pip and make:
 #   make demo   analyzes a fixture, writes the HTML report and says where
-#   make test   lints, type-checks and runs the tests
+#   make test   lints, type-checks and runs the tests, on two processors: JOBS=8 for more
 #   make laws   tests the laws again, by other examples every time
 #   make test-olah   tests the Hub's part against a mirror by others, too
 #   make bench  measures speed and memory beside cat and what others do; BENCH="--gigabytes 0.1 --rounds 1" for less
@@ -33,8 +33,10 @@ lint: $(READY)
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 	$(BIN)/mypy
 
+# Of matrices as small as the tests', threads of BLAS cost more than they compute.
+JOBS ?= 2
 test: lint
-	$(BIN)/pytest --cov --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal --cov --cov-report=term:skip-covered
 
 laws: $(READY)
 	HYPOTHESIS_PROFILE=random $(BIN)/pytest -m hypothesis
