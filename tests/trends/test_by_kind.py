@@ -151,8 +151,16 @@ def test_notes_are_one_a_kind_and_what_all_share_is_said_once(make_series):
     series = with_kinds(make_series(values), [list(Kind)[index % 12] for index in range(60)])
     notes = find_trends(series, TrendOptions(by_kind=True)).notes
     assert notes.count("A single change has no shape, so levels were compared.") == 1
-    assert sum("principal" in note for note in notes) <= 12
+    assert sum("rincipal component" in note for note in notes) == 1
     assert all(note.partition(":")[0].split(" and ")[0].split(", ")[0] in list(Kind) for note in notes if ":" in note)
+
+
+def test_components_of_all_kinds_are_one_note(mixed):
+    series, _ = mixed
+    notes = find_trends(series, TrendOptions(by_kind=True)).notes
+    (signals,) = (note for note in notes if "rincipal component" in note)
+    assert signals.startswith("Principal components that stood out from the noise (of so much a value, in decades): ")
+    assert all(signals.count(f"{row.kind}") for row in series.rows)
 
 
 def test_features_that_differ_in_width_end_in_nan(mixed):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from wsanalyze.series import Kind
+from wsanalyze.series import Kind, TrainingLog
 from wsanalyze.trends.base import Quality, TrendOptions
 from wsanalyze.trends.find import find_trends
 from wsanalyze.trends.trend_words import say_trends
@@ -22,6 +22,36 @@ def falling(number, steps=12):
 def test_all_and_both_are_said_as_such(make_series):
     assert one_trend(make_series, falling(7)).startswith("All 7 layers follow one trend: they fall")
     assert one_trend(make_series, falling(2)).startswith("Both layers follow one trend: they fall")
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        ([0.1, 0.1], ""),
+        ([0.1, 0.01], ", where the learning rate falls from 0.1 to 0.01"),
+        ([0.1, 0.01, 0.001], ", where the learning rate falls from 0.1 to 0.01 and from 0.01 to 0.001"),
+        ([0.1, 0.01, 0.01], ""),
+        ([0.1, 0.01, 0.1], ""),
+    ],
+)
+def test_a_course_falls_with_the_learning_rate_each_time_or_not(make_series, rates, said):
+    falls = max(len(rates), 2)
+    levels = np.repeat(10.0 ** -np.arange(falls), 8)
+    series = make_series(np.repeat(levels[None], 7, axis=0))
+    places = np.arange(len(levels) + 1)
+    noted = np.concatenate([[rates[0]], np.repeat(rates, 8)])
+    series = replace(series, log=TrainingLog(100 * places, places, {"learning_rate": noted}))
+    trends = replace(find_trends(series, TrendOptions(clusters=1)), events=())
+    times = " and ".join(f"at step {800 * time + 100}" for time in range(1, falls))
+    assert say_trends(trends) == f"All 7 layers follow one trend: they fall {times}, from 1 to {levels[-1]:g}{said}."
+
+
+def test_who_is_left_out_of_one_trend_and_named_as_another_is_named_once(make_series):
+    values = falling(12)
+    values[[3, 7]] = 0.0
+    said = say_trends(find_trends(make_series(values)))
+    assert "10 fall steadily" in said
+    assert "2 (block3.weight and block7.weight) are unchanged" in said
 
 
 def test_layers_that_go_elsewhere_are_named(make_series):

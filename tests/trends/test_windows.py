@@ -14,7 +14,7 @@ from wsanalyze.sums import Sums
 from wsanalyze.trends.base import TrendOptions
 from wsanalyze.trends.find import find_trends
 from wsanalyze.trends.robust import find_robust_trends
-from wsanalyze.trends.windows import find_moved, find_windows, match_labels, place_windows
+from wsanalyze.trends.windows import _describe, _Part, find_moved, find_windows, match_labels, place_windows
 
 LABELS = arrays(np.int64, 20, elements=st.integers(-1, 4))
 ALL = np.ones(20, dtype=np.bool_)
@@ -124,10 +124,29 @@ def test_trends_that_come_and_go_are_told(make_series):
     courses[:, :20] = courses[0, :20]
     texts = [window.text for window in find_trends(make_series(draw(courses)), TrendOptions(window=10)).windows]
     assert texts[0] == "24 layers follow 1 trend."
-    assert "Trend 0 splits in 2." in texts
+    assert "Trend 0 splits in 2, 12 layers in trend 0 and 12 in trend 1." in texts
     courses = courses[:, ::-1]
     texts = [window.text for window in find_trends(make_series(draw(courses)), TrendOptions(window=10)).windows]
     assert "Trends 0 and 1 become one." in texts
+
+
+def test_what_many_trends_do_is_counted(make_series):
+    series, options = make_series(np.ones((40, 3))), TrendOptions()
+    sure = np.ones(40, dtype=np.bool_)
+    old, new = _Part(np.arange(40) // 8, sure), _Part(np.arange(40) // 4, sure)
+    split = ", ".join(f"trend {i} splits in 2, 4 layers in trend {2 * i} and 4 in trend {2 * i + 1};" for i in range(3))
+    assert _describe(series, options, old, new, ()) == f"T{split[1:].replace(';,', ';')} 2 more trends split."
+    assert _describe(series, options, new, old, ()) == (
+        "Trends 0 and 1 become one; trends 2 and 3 become one; trends 4 and 5 become one; 4 more become 2 others."
+    )
+
+
+def test_who_may_have_moved_is_counted_where_nobody_surely_did(make_series):
+    series, options = make_series(np.ones((20, 3))), TrendOptions()
+    old, new = np.repeat([0, 1], 10), np.repeat([0, 1], (8, 12))
+    unsure = np.zeros(20, dtype=np.bool_)
+    text = _describe(series, options, _Part(old, unsure), _Part(new, unsure), ())
+    assert text == "As before, as far as it is clear: 2 layers may have moved."
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -109,7 +109,15 @@ def test_numbers_in_sentences_have_no_exponent_and_two_digits(number):
 
 @pytest.mark.parametrize(
     ("ratio", "text"),
-    [(184, "180 times"), (0.098, "a tenth"), (0.5, "half"), (0.066, "0.066 times"), (2e4, "more than 10,000 times")],
+    [
+        (184, "180 times"),
+        (0.098, "a tenth"),
+        (0.5, "half"),
+        (0.066, "0.066 times"),
+        (0.16, "a sixth"),
+        (0.14, "0.14 times"),
+        (2e4, "more than 10,000 times"),
+    ],
 )
 def test_ratios_are_told(ratio, text):
     assert say_times(float(np.log10(ratio))) == text

@@ -4,6 +4,7 @@ References:
     docs/method.md, "Trends".
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -19,6 +20,9 @@ from wsanalyze.trends.words import count_noun, number_by_level
 
 _LEAST_ROWS: Final = 3
 _SHOWN_KINDS: Final = 8
+_SIGNALS: Final = re.compile(
+    r"(?P<number>\d+|No) principal components? stood out from the noise of (?P<noise>\S+)( decades)? a value\."
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,13 +159,21 @@ def _mean(numbers: Sequence[tuple[float | None, int]]) -> float | None:
 
 def _describe(parts: Sequence[_Part], options: TrendOptions) -> tuple[str, ...]:
     """One note for each kind, or for all that have the same; what all kinds have in common is said once."""
-    noted = {part.kind: part.partition.notes for part in parts}
-    common = [note for note in parts[0].partition.notes if all(note in notes for notes in noted.values())]
+    first, *others = (part.partition.notes for part in parts)
+    common = [note for note in first if all(note in notes for notes in others)]
     kinds_of: dict[str, list[str]] = {}
-    for kind, notes in noted.items():
-        if text := " ".join(note for note in notes if note not in common):
-            kinds_of.setdefault(text, []).append(kind)
+    signals: dict[str, list[str]] = {}
+    for part in parts:
+        notes = [note for note in part.partition.notes if note not in common]
+        for found in filter(None, map(_SIGNALS.fullmatch, notes)):
+            signals.setdefault(f"{found['number'].lower()} ({found['noise']})", []).append(part.kind)
+        if text := " ".join(note for note in notes if not _SIGNALS.fullmatch(note)):
+            kinds_of.setdefault(text, []).append(part.kind)
     told = [f"{list_names(kinds, len(kinds))}: {text}" for text, kinds in kinds_of.items()]
+    if signals:
+        said = "; ".join(f"{list_names(kinds, len(kinds))} {found}" for found, kinds in signals.items())
+        unit = "" if options.linear else ", in decades"
+        told.append(f"Principal components that stood out from the noise (of so much a value{unit}): {said}.")
     short = [part.kind for part in parts if options.clusters is not None and part.k < options.clusters]
     if short:
         has = "has" if len(short) == 1 else "have"

@@ -15,7 +15,7 @@ from wsanalyze.series import ChangeSeries, Event, Kind
 from wsanalyze.trends.base import TrendOptions
 from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.ranks import Correlation, correlate_ranks
-from wsanalyze.trends.words import count_noun, row_levels
+from wsanalyze.trends.words import count_noun, row_levels, say_number
 
 _LEAST_SIZED: Final = 10
 _LEAST_UNITS: Final = 8
@@ -166,9 +166,9 @@ def _find_growth(series: ChangeSeries, values: FloatArray, options: TrendOptions
         return ()
     by, down = float(np.median(growth[grow])), float(np.median(fall[grow]))
     text = (
-        f"{number} of {count_noun(of, options.noun)} before a normalisation grow ({by:.2g} times in the median) as "
-        f"their relative change falls ({down:.2g} times): part of that is growth alone; compare how they turn, with "
-        "--metric angle."
+        f"{number} of {count_noun(of, options.noun)} before a normalisation grow ({say_number(by)} times in the "
+        f"median) as their relative change falls ({say_number(down)} times): part of that is growth alone; compare how "
+        "they turn, with --metric angle."
     )
     evidence: dict[str, Any] = {
         "layers": number,

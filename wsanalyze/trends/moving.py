@@ -12,7 +12,7 @@ from wsanalyze.trends.cluster import FloatArray, LabelArray
 from wsanalyze.trends.features import Curves, make_curves, take_features
 from wsanalyze.trends.noise import BoolArray
 from wsanalyze.trends.reduce import Components, find_components
-from wsanalyze.trends.words import count_cells, count_noun
+from wsanalyze.trends.words import count_cells, count_noun, say_number
 
 PICTURE_COMPONENTS: Final = 2
 _LEAST_SHARE: Final = 0.5
@@ -162,8 +162,9 @@ def _describe_curves(moving: Moving, changes: FloatArray, options: TrendOptions)
     alone = int((moving.labels < 0).sum())
     if alone:
         notes.append(f"{count_noun(alone, noun)} like no other {'was' if alone == 1 else 'were'} set aside.")
+    found = moving.components.num_signals
     notes.append(
-        f"{count_noun(moving.components.num_signals, 'principal component')} stood out from the noise "
-        f"of {curves.usual_noise:.2g}{'' if options.linear else ' decades'} a value."
+        f"{count_noun(found, 'principal component') if found else 'No principal component'} stood out from the noise "
+        f"of {say_number(curves.usual_noise)}{'' if options.linear else ' decades'} a value."
     )
     return tuple(notes)

@@ -49,8 +49,11 @@ def say_trends(trends: Trends) -> str:
     largest = sorted(clusters, key=lambda cluster: -cluster.size)[:_SHOWN_TRENDS]
     summaries = [cluster.summary for cluster in largest]
     parts = []
+    makeups = {cluster.makeup for cluster in largest}
     for cluster in largest:
-        makeup = f" ({cluster.makeup})" if cluster.makeup else ""
+        # Where those that are left out are named as a trend of their own, once is enough.
+        named = cluster.makeup.removeprefix("all but ") not in makeups - {cluster.makeup}
+        makeup = f" ({cluster.makeup})" if cluster.makeup and named else ""
         what = _say_what(cluster, plural=cluster.size > 1, level=summaries.count(cluster.summary) > 1)
         parts.append(f"{cluster.size}{makeup} {what}")
     rest = len(clusters) - len(largest)
@@ -73,8 +76,9 @@ def _say_kinds(trends: Trends) -> str:
     ]
     if not said:
         return trends.quality.text
-    more = ", ..." if len(largest) > len(shown) else ""
-    return f"{trends.quality.text.removesuffix('.')}: {'; '.join(said)}{more}."
+    if len(largest) > len(shown):
+        said.append(f"and {count_noun(len(largest) - len(shown), 'more kind')}")
+    return f"{trends.quality.text.removesuffix('.')}: {'; '.join(said)}."
 
 
 def _say_one(trends: Trends, cluster: Cluster, number: int, total: int) -> str:
@@ -129,18 +133,23 @@ def _say_what(cluster: Cluster, *, plural: bool, level: bool) -> str:
 
 
 def _say_rate(trends: Trends, cluster: Cluster) -> str:
-    """Say that the learning rate falls or rises when a cluster does at once."""
-    found = re.search(r"\b(falls|rises) at (.*?)(, |$)", cluster.summary)
-    rates = trends.series.log.at_checkpoints("learning_rate", len(trends.series.checkpoints))
+    """Say that the learning rate falls or rises when a cluster does at once, each time where there are several."""
+    found = re.search(r"\b(falls|rises) (at .*?)(?=, then|, but|$)", cluster.summary)
     ends = name_changes(trends.series)[1]
     # A phase tells of it as well, and for how many rows.
-    if found is None or found[2] not in ends or any(event.kind == "phase" for event in trends.events):
+    if found is None or any(event.kind == "phase" for event in trends.events):
         return ""
-    before, after = (float(rates[place]) for place in trends.series.pairs[ends.index(found[2])])
-    low, high = sorted((before, after))
-    if not 0 < _RATE_RATIO * low <= high or (after > before) != (found[1] == "rises"):
+    verb, times = found[1], re.split(r"(?:, | and |^)at ", found[2])[1:]
+    if not all(time in ends for time in times):
         return ""
-    return f", where the learning rate {found[1]} from {say_number(before)} to {say_number(after)}"
+    rates = trends.series.log.at_checkpoints("learning_rate", len(trends.series.checkpoints))
+    steps = [[float(rates[place]) for place in trends.series.pairs[ends.index(time)]] for time in times]
+    for before, after in steps:
+        low, high = sorted((before, after))
+        if not 0 < _RATE_RATIO * low <= high or (after > before) != (verb == "rises"):
+            return ""
+    said = [f"from {say_number(before)} to {say_number(after)}" for before, after in steps]
+    return f", where the learning rate {verb} {list_names(said)}"
 
 
 def _say_sure(quality: Quality) -> str:

@@ -211,11 +211,10 @@ def _describe_first(part: _Part, options: TrendOptions) -> str:
 
 
 def _describe(series: ChangeSeries, options: TrendOptions, before: _Part, part: _Part, moved: Sequence[int]) -> str:
-    """Say which clusters split or become one, and which rows moved where; "as before" where nothing did."""
+    """Say which clusters split or become one, and which rows moved where; "as before" where nothing surely did."""
     both = (before.labels >= 0) & (part.labels >= 0)
     old, new = before.labels[both], part.labels[both]
-    said = [f"trend {one} splits in {len(many)}" for one, many in _group(_find_most(new, old))]
-    said += [f"trends {list_names(map(str, many))} become one" for _, many in _group(_find_most(old, new))]
+    said = _say_parted(old, new, part.labels, options)
     parted = bool(said)  # else the sentence may begin with a name, which stays as it is
     places: dict[int, list[int]] = {}
     for row in moved:
@@ -227,9 +226,30 @@ def _describe(series: ChangeSeries, options: TrendOptions, before: _Part, part: 
     rest = sum(len(rows) for _, rows in busiest[_SHOWN_MOVES:])
     said += [f"{rest} more join others"] if rest else []
     if not said:
-        return "As before."
+        anybody = np.ones(len(series.rows), dtype=np.bool_)
+        unsure = len(find_moved(before.labels, part.labels, anybody))
+        clear = f", as far as it is clear: {count_noun(unsure, options.noun)} may have moved" if unsure else ""
+        return f"As before{clear}."
     text = "; ".join(said)
     return f"{text[:1].upper()}{text[1:]}." if parted else f"{text}."
+
+
+def _say_parted(old: LabelArray, new: LabelArray, labels: LabelArray, options: TrendOptions) -> list[str]:
+    """Say which clusters split, and how large their parts are, and which become one; the first few of many."""
+    said = []
+    splits, unions = _group(_find_most(new, old)), _group(_find_most(old, new))
+    for one, many in splits[:_SHOWN_MOVES]:
+        sizes = [int(np.count_nonzero(labels == label)) for label in many]
+        parts = [f"{count_noun(sizes[0], options.noun)} in trend {many[0]}"]
+        parts += [f"{size} in trend {label}" for size, label in zip(sizes[1:], many[1:], strict=True)]
+        said.append(f"trend {one} splits in {len(many)}, {list_names(parts)}")
+    if len(splits) > _SHOWN_MOVES:
+        said.append(f"{count_noun(len(splits) - _SHOWN_MOVES, 'more trend')} split")
+    said += [f"trends {list_names(map(str, many))} become one" for _, many in unions[:_SHOWN_MOVES]]
+    if len(unions) > _SHOWN_MOVES:
+        rest = unions[_SHOWN_MOVES:]
+        said.append(f"{sum(len(many) for _, many in rest)} more become {count_noun(len(rest), 'other')}")
+    return said
 
 
 def _group(targets: Mapping[int, int]) -> list[tuple[int, list[int]]]:

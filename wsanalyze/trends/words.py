@@ -20,7 +20,15 @@ FLAT_DECADES: Final = 0.15
 SHOWN_NAMES: Final = 3
 _EXPONENT_FROM: Final = 1e6
 _MOST_DECADES: Final = 4
-_FRACTIONS: Final = {"half": 1 / 2, "a third": 1 / 3, "a quarter": 1 / 4, "a fifth": 1 / 5, "a tenth": 1 / 10}
+_FRACTIONS: Final = {
+    "half": 1 / 2,
+    "a third": 1 / 3,
+    "a quarter": 1 / 4,
+    "a fifth": 1 / 5,
+    "a sixth": 1 / 6,
+    "an eighth": 1 / 8,
+    "a tenth": 1 / 10,
+}
 _NEAR: Final = 0.05
 _HUGE: Final = 1e300
 _TURNS: Final = ("hump", "dip")
