@@ -63,3 +63,12 @@ def test_distances_of_thousands_of_rows_are_near_those_of_all_changes():
     rows, noise, _ = make_rows(2500, 60)
     rows[1200] = np.sin(np.linspace(0, 9, 60))
     assert np.flatnonzero(find_strange(measure_loneliness(rows, noise))).tolist() == [1200]
+
+
+def test_where_rows_differ_in_noise_more_is_left_to_chance():
+    random = np.random.default_rng(0)
+    rows, noise, labels = make_rows(steps=12)
+    rows[7] += 0.45 * np.linspace(-1, 1, 12)
+    spikes = np.zeros_like(labels)
+    assert find_strays(rows, noise, labels, spikes)[7]
+    assert not find_strays(rows, noise * np.exp(random.normal(0, 0.3, len(noise))), labels, spikes).any()

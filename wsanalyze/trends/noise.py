@@ -23,8 +23,8 @@ _MEAN: Final = 1.2533
 """Standard deviation of a normal distribution over its mean absolute deviation."""
 
 _VARIANCE_OF_MEDIANS: Final = 1.7
+VARIANCE_OF_MEANS: Final = 1.1
 """Of the logarithm of one row's estimate, times the number of values that it is made of; simulated for normal noise."""
-_VARIANCE_OF_MEANS: Final = 1.1
 
 
 def measure_noise(curves: FloatArray, filled: BoolArray, *, robust: bool = True, shared: bool = False) -> FloatArray:
@@ -40,7 +40,7 @@ def measure_noise(curves: FloatArray, filled: BoolArray, *, robust: bool = True,
         float64 of shape (n,), at least `LEAST_NOISE`.
     """
     numbers = np.maximum(0, np.count_nonzero(~filled, axis=1) - 2).astype(np.float64)
-    variance = _VARIANCE_OF_MEDIANS if robust else _VARIANCE_OF_MEANS
+    variance = _VARIANCE_OF_MEDIANS if robust else VARIANCE_OF_MEANS
     own = estimate_noise(curves, filled, robust=robust)
     if shared and len(curves) >= _MANY_ROWS:
         off = curves - np.median(curves - np.median(curves, axis=1, keepdims=True), axis=0)

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from wsanalyze.trends.cluster import FloatArray, LabelArray, mean_by_label, weigh
-from wsanalyze.trends.noise import NORMAL_MAD, BoolArray
+from wsanalyze.trends.noise import NORMAL_MAD, VARIANCE_OF_MEANS, BoolArray
 
 _LEAST_ROWS: Final = 5
 _RATIO: Final = 1.7
@@ -73,7 +73,7 @@ def find_strays(features: FloatArray, noise: FloatArray, labels: LabelArray, num
         its spikes, more than chance would ever make it, were noise normal; where it spreads more than that, by so
         much more.
     """
-    from scipy.stats import chi2, poisson
+    from scipy.stats import chi2, norm, poisson
 
     if len(features) < _LEAST_ROWS:
         return np.zeros(len(features), dtype=np.bool_)
@@ -93,5 +93,25 @@ def find_strays(features: FloatArray, noise: FloatArray, labels: LabelArray, num
     high = float(np.log(chi2.isf(0.25, free)) / 2)
     spread = float(np.median(np.abs(logs[inside] - usual)))
     inflation = max(1.0, spread / ((high - low) / 2))
-    strays: BoolArray = logs > usual + np.maximum(np.log(_RATIO), inflation * (highest - median))
+    # How noisy a row is was estimated as well; each row's own noise the less surely, the fewer changes there are.
+    doubt = norm.isf(chances) * _measure_doubt(noise[inside], free)
+    least = np.hypot(inflation * (highest - median), doubt)
+    strays: BoolArray = logs > usual + np.maximum(np.log(_RATIO), least)
     return strays
+
+
+def _measure_doubt(noise: FloatArray, free: int) -> float:
+    """Standard deviation of the logarithm of each row's noise, given what `moderate_noise` made of its estimate.
+
+    That drew an estimate of variance c about a true spread s to the mean by s / (s + c), which left a variance of
+    s^2 / (s + c), and a doubt of s c / (s + c).
+
+    Args:
+        noise: float64 of shape (n,).
+        free: How many values each was estimated from, about.
+    """
+    logs = np.log(noise)
+    left = (NORMAL_MAD * float(np.median(np.abs(logs - np.median(logs))))) ** 2
+    chance = VARIANCE_OF_MEANS / free
+    true = (left + np.sqrt(left**2 + 4 * left * chance)) / 2
+    return float(np.sqrt(true * chance / (true + chance)))
