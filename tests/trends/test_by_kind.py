@@ -159,7 +159,7 @@ def test_components_of_all_kinds_are_one_note(mixed):
     series, _ = mixed
     notes = find_trends(series, TrendOptions(by_kind=True)).notes
     (signals,) = (note for note in notes if "rincipal component" in note)
-    assert signals.startswith("Principal components that stood out from the noise (of so much a value, in decades): ")
+    assert signals.startswith("Principal components that stood out from the noise: ")
     assert all(signals.count(f"{row.kind}") for row in series.rows)
 
 

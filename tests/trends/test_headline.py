@@ -95,6 +95,26 @@ def test_a_rest_in_the_last_change_hides_nothing(make_series, plant):
     assert find_trends(make_series(values)).headline[2].startswith("block6.weight stops changing at step 3000")
 
 
+def test_what_the_trends_say_of_layers_that_never_change_is_said_once(make_series, plant):
+    values, _ = plant(groups=1)
+    values[[3, 5]] = 0.0
+    headline = find_trends(make_series(values)).headline
+    assert "2 (block3.weight and block5.weight) are unchanged" in headline[1]
+    assert not any("never change" in sentence for sentence in headline)
+
+
+@pytest.mark.parametrize("begin", ["base_model.model.encoder.", "net.", ""])
+def test_a_long_beginning_of_all_names_is_left_out(make_series, begin):
+    names = [f"{begin}layer.{row}.weight" for row in range(9)]
+    values = np.full((9, 6), 0.1)
+    values[4] = 1.0
+    said = find_trends(make_series(values, names)).headline[0]
+    shown = "" if len(begin) > 5 else begin
+    assert said.startswith(f"{shown}layer.4.weight changed most")
+    names[0] = "head.weight"
+    assert find_trends(make_series(values, names)).headline[0].startswith(f"{begin}layer.4.weight changed most")
+
+
 @pytest.mark.parametrize(("group", "noun"), [("block", "block"), ("module", "module"), (None, "layer")])
 def test_rows_are_called_what_they_were_grouped_by(measure_series, group, noun):
     weights = np.random.default_rng(0).normal(size=(12, 6, 20)).cumsum(axis=1)

@@ -162,18 +162,21 @@ def _describe(parts: Sequence[_Part], options: TrendOptions) -> tuple[str, ...]:
     first, *others = (part.partition.notes for part in parts)
     common = [note for note in first if all(note in notes for notes in others)]
     kinds_of: dict[str, list[str]] = {}
-    signals: dict[str, list[str]] = {}
+    signals: dict[tuple[str, str], list[str]] = {}
     for part in parts:
         notes = [note for note in part.partition.notes if note not in common]
         for found in filter(None, map(_SIGNALS.fullmatch, notes)):
-            signals.setdefault(f"{found['number'].lower()} ({found['noise']})", []).append(part.kind)
+            signals.setdefault((found["number"].replace("No", "none"), found["noise"]), []).append(part.kind)
         if text := " ".join(note for note in notes if not _SIGNALS.fullmatch(note)):
             kinds_of.setdefault(text, []).append(part.kind)
     told = [f"{list_names(kinds, len(kinds))}: {text}" for text, kinds in kinds_of.items()]
     if signals:
-        said = "; ".join(f"{list_names(kinds, len(kinds))} {found}" for found, kinds in signals.items())
-        unit = "" if options.linear else ", in decades"
-        told.append(f"Principal components that stood out from the noise (of so much a value{unit}): {said}.")
+        unit = "" if options.linear else " decades"
+        said = (
+            f"{number} in {list_names(kinds, len(kinds))} ({noise}{unit} a value)"
+            for (number, noise), kinds in signals.items()
+        )
+        told.append(f"Principal components that stood out from the noise: {'; '.join(said)}.")
     short = [part.kind for part in parts if options.clusters is not None and part.k < options.clusters]
     if short:
         has = "has" if len(short) == 1 else "have"

@@ -1,6 +1,8 @@
 """The sentences that a report opens with, as one would write them who has looked at all plots."""
 
+import re
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Final
 
 import numpy as np
@@ -14,7 +16,7 @@ from wsanalyze.trends.contrast import Contrast, find_contrast
 from wsanalyze.trends.event_words import join_events
 from wsanalyze.trends.jaggedness import find_restless
 from wsanalyze.trends.lone import say_lone
-from wsanalyze.trends.trend_words import say_trends
+from wsanalyze.trends.trend_words import SHOWN_TRENDS, say_trends
 from wsanalyze.trends.words import (
     SHOWN_NAMES,
     begin_sentence,
@@ -30,6 +32,7 @@ from wsanalyze.trends.words import (
 _SIMILAR_RATIO: Final = 1.5
 _LARGE_RATIO: Final = 5.0
 _SHORT: Final = 110
+_LONG_BEGIN: Final = 15
 _URGENT: Final = ("nonfinite", "dead", "impostor", "spike", "phase")
 _LATER: Final = ("frozen", "wakes")
 _LAST: Final = ("confounded", "unreadable", "resized", "dtype", "missing-steps", "duplicate")
@@ -53,7 +56,18 @@ def write_headline(trends: Trends) -> tuple[str, ...]:
     if not options.linear and not (values > 0).any():
         return (f"No {options.noun} changed at all.",)
     most = _say_most(trends, values) if is_speed(options.metric) else _say_highest(trends, values)
-    return tuple(sentence for sentence in (most, say_trends(trends), _say_special(trends, values)) if sentence)
+    said = (most, say_trends(trends), _say_special(trends, values))
+    return tuple(_shorten(sentence, trends.series.names) for sentence in said if sentence)
+
+
+def _shorten(sentence: str, names: Sequence[str]) -> str:
+    """A sentence without a long beginning that all names share: what is left of them is still found in the report."""
+    paths = [name.split(".") for name in names] if len(names) > 1 else []
+    shared = list(takewhile(lambda parts: len(set(parts)) == 1, zip(*(path[:-1] for path in paths), strict=False)))
+    if shared and any(path[len(shared)].isdecimal() for path in paths):
+        shared.pop()  # a number says nothing without what it counts
+    begin = "".join(f"{parts[0]}." for parts in shared)
+    return re.sub(rf"(?<![\w.]){re.escape(begin)}", "", sentence) if len(begin) >= _LONG_BEGIN else sentence
 
 
 def _say_most(trends: Trends, values: FloatArray) -> str:
@@ -145,7 +159,8 @@ def _say_special(trends: Trends, values: FloatArray) -> str:
     stops = {event.checkpoint for event in trends.events if event.kind in _LATER and event not in brief}
     # Where layers freeze or wake, a phase ends: that says the same once more.
     events = [event for event in trends.all_events if event.kind != "phase" or event.checkpoint not in stops]
-    events = [event for event in events if event not in brief]
+    told = _find_told(trends)
+    events = [event for event in events if event not in brief and not (event.kind == "frozen" and _rows(event) <= told)]
     found = [*_pick(events, _URGENT), *_pick(events, _LATER)]
     found += filter(None, (_say_outliers(trends, values), say_lone(trends, values)))
     found += [*_pick(brief, _LATER), *_pick(events, _LAST)]
@@ -161,6 +176,18 @@ def _pick(events: Sequence[Event], kinds: Sequence[str]) -> list[str]:
     """What the first event of each kind says, in the order of the kinds; of all layers of which the same is said."""
     found = ([event for event in events if event.kind == kind] for kind in kinds)
     return [join_events(alike) for alike in found if alike]
+
+
+def _find_told(trends: Trends) -> set[int]:
+    """Rows that never change, where the sentence on trends says so."""
+    clusters = trends.clusters
+    if trends.options.by_kind or not 1 < len(clusters) <= SHOWN_TRENDS:
+        return set()
+    return {row for cluster in clusters if cluster.summary == "unchanged" for row in cluster.members}
+
+
+def _rows(event: Event) -> set[int]:
+    return {*event.evidence.get("rows", ()), *([event.evidence["row"]] if "row" in event.evidence else [])}
 
 
 def _is_brief(event: Event) -> bool:

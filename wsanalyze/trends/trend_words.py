@@ -22,7 +22,7 @@ from wsanalyze.trends.words import (
 )
 
 _RATE_RATIO: Final = 1.5
-_SHOWN_TRENDS: Final = 4
+SHOWN_TRENDS: Final = 4
 _SHOWN_KINDS: Final = 3
 _LEAST_CORRELATION: Final = 0.3
 _LEAST_SHARED: Final = 5
@@ -46,7 +46,7 @@ def say_trends(trends: Trends) -> str:
     if len(clusters) == 1:
         return _say_one(trends, clusters[0], number, total)
     layers = count_noun(number, noun) if number == total else f"{number} of {count_noun(total, noun)}"
-    largest = sorted(clusters, key=lambda cluster: -cluster.size)[:_SHOWN_TRENDS]
+    largest = sorted(clusters, key=lambda cluster: -cluster.size)[:SHOWN_TRENDS]
     summaries = [cluster.summary for cluster in largest]
     parts = []
     makeups = {cluster.makeup for cluster in largest}
@@ -70,7 +70,7 @@ def _say_kinds(trends: Trends) -> str:
     numbers = {part.kind: part.size for part in trends.kinds}
     said = [
         f"{'' if cluster.size == numbers[kind] else f'{cluster.size} of '}{numbers[kind]} {kind} "
-        f"{_say_what(cluster, plural=numbers[kind] > 1, level=False)}"
+        f"{_say_what(cluster, plural=cluster.size > 1, level=False)}"
         for kind, cluster in shown
         if kind in numbers
     ]
