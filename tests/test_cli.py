@@ -863,7 +863,7 @@ def test_ctrl_c_and_sigterm_are_told_apart_in_the_middle_of_an_import(wsanalyze,
 
 def test_whoever_handles_sigterm_already_goes_on_doing_so(wsanalyze, measured, monkeypatch):
     got = []
-    monkeypatch.setattr("wsanalyze.cli._print_terminal", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr("wsanalyze.cli_reports._print_terminal", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
     before = signal.signal(signal.SIGTERM, lambda number, _frame: got.append(number))
     try:
         assert wsanalyze("report", measured) == (0, "", "")

@@ -10,15 +10,22 @@ import gc
 import io
 import os
 import shlex
-import signal
 import sys
-import threading
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from wsanalyze.cli_ending import (
+    STATUS_FAILED,
+    STATUS_INTERRUPTED,
+    STATUS_PARTLY,
+    InterruptibleGroup,
+    drop_output,
+    ended_by_signal,
+    explain,
+    tell,
+)
 from wsanalyze.cli_options import (
     DEFAULT_DEVICE,
     DEFAULT_MEMORY,
@@ -31,44 +38,19 @@ from wsanalyze.cli_options import (
     sequence_options,
     trend_options,
 )
-from wsanalyze.errors import ReportError, UsageError, WsAnalyzeError
+from wsanalyze.cli_reports import check_destinations, report_run
+from wsanalyze.errors import UsageError
 from wsanalyze.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from wsanalyze.choosing import SequenceOptions
     from wsanalyze.listing import PlanOptions
-    from wsanalyze.run import Run
-    from wsanalyze.trends.base import TrendOptions, Trends
+    from wsanalyze.trends.base import TrendOptions
 
-STATUS_FAILED: Final = 1
-_LESS_MEMORY: Final = "read fewer checkpoints (--steps, --every) or rows (--layers), or allow less with --memory"
-STATUS_PARTLY: Final = 3
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 100_000
-STATUS_INTERRUPTED: Final = 130
-STATUS_TERMINATED: Final = 143
-_FILE_REPORTS: Final = ("html", "json", "csv", "markdown")
-_STREAMED: Final = ("json", "csv", "markdown")
 
 
-class _Termination(KeyboardInterrupt):
-    """SIGTERM: whatever clears up after Ctrl-C clears up after it as well."""
-
-
-class _InterruptedError(Exception):
-    """Ctrl-C or SIGTERM, under a name that click does not know: it would print an empty line first."""
-
-
-class _Group(click.Group):
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever the command returns
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise _InterruptedError from error
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=InterruptibleGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="wsanalyze", message="%(prog)s %(version)s")
 def cli() -> None:
     """Which layers of a network are learning, when, and which move together?
@@ -127,7 +109,7 @@ def analyze(
         run = measure_run(source, path, wanted, command=command, progress=progress)
     if run.effort is not None and run.series.pairs and not options["quiet"]:
         click.echo(describe_effort(run.effort), err=True)
-    return _report(run, trend_options, options, keeps=True)
+    return report_run(run, trend_options, options, keeps=True)
 
 
 @cli.command("list")
@@ -170,7 +152,7 @@ def list_checkpoints(source: tuple[str, ...], **options: Any) -> int:  # noqa: A
         write_terminal(found, __version__, sys.stdout, no_color=options["no_color"])
     if not found.num_unreadable:
         return 0
-    return STATUS_PARTLY if shown else _tell(describe_unreadable(found), STATUS_PARTLY)
+    return STATUS_PARTLY if shown else tell(describe_unreadable(found), STATUS_PARTLY)
 
 
 @cli.command()
@@ -197,7 +179,7 @@ def pull(repo: str, folder: str, **options: Any) -> int:  # noqa: ANN401 - click
     with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"]) as progress:
         pulled = pull_sequence(repo, Path(folder), wanted, dry_run=options["dry_run"], progress=progress)
     for text in pulled.failures:
-        _tell(text, STATUS_PARTLY)
+        tell(text, STATUS_PARTLY)
     if not options["quiet"]:
         for note in pulled.plan.notes:
             click.echo(printable(note), err=True)
@@ -216,7 +198,7 @@ def report(run_path: str, **options: Any) -> int:  # noqa: ANN401 - click's valu
     trend_options = _read_options(options)
     from wsanalyze.run import Run
 
-    return _report(Run.open(run_path), trend_options, options)
+    return report_run(Run.open(run_path), trend_options, options)
 
 
 @cli.command()
@@ -229,7 +211,7 @@ def trends(table: str, **options: Any) -> int:  # noqa: ANN401 - click's values
     trend_options = _read_options(options)
     from wsanalyze.run import Run
 
-    return _report(Run.from_table(table), trend_options, options)
+    return report_run(Run.from_table(table), trend_options, options)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -252,7 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
         # A name that a terminal cannot show must not end the program.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    with _ended_by_signal():
+    with ended_by_signal():
         try:
             return _run(arguments)
         except KeyboardInterrupt:  # a second one, while the first is being told
@@ -267,92 +249,25 @@ def _run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except BrokenPipeError:
-        _drop_output()
+        drop_output()
         return STATUS_FAILED
     except Exception as error:
-        told = _explain(error)
+        told = explain(error)
         if told is None or ("--debug" in arguments and not isinstance(error, click.ClickException)):
             raise
-        return _tell(*told)
+        return tell(*told)
     return status if isinstance(status, int) else 0
-
-
-@contextmanager
-def _ended_by_signal() -> Iterator[None]:
-    """Let SIGTERM end the work as Ctrl-C does, unless whoever runs us has other plans for it."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _terminate(number: int, _frame: object) -> None:
-    signal.signal(number, signal.SIG_IGN)  # a second one must not hit the clearing up
-    raise _Termination
-
-
-def _explain(error: Exception) -> tuple[str, int] | None:
-    """One line and an exit status for an error that a user can do something about, None for a fault of the program."""
-    match error:
-        case WsAnalyzeError():
-            return str(error), error.exit_status
-        case click.ClickException():
-            context = getattr(error, "ctx", None)
-            advice = f" (see {context.command_path} --help)" if isinstance(context, click.Context) else ""
-            return f"{error.format_message().rstrip('.')}{advice}", error.exit_code
-        case _InterruptedError() | click.Abort() | ImportError() if interrupt := _find_interrupt(error):
-            status = STATUS_TERMINATED if interrupt is _Termination else STATUS_INTERRUPTED
-            return "interrupted; what was measured is kept, the same command goes on from there", status
-        case MemoryError():
-            return f"out of memory; {_LESS_MEMORY}", STATUS_FAILED
-        case OSError(filename=None):
-            _drop_output()
-            return f"standard output cannot be written ({(error.strerror or str(error)).lower()})", STATUS_FAILED
-    return None
-
-
-def _find_interrupt(error: BaseException | None) -> type[KeyboardInterrupt] | None:
-    """What kind of interrupt is behind an error, if any: one that hits an import comes out as an ImportError."""
-    if error is None:
-        return None
-    if isinstance(error, KeyboardInterrupt):
-        return type(error)
-    found = _find_interrupt(error.__cause__ or error.__context__)
-    return found or (KeyboardInterrupt if isinstance(error, click.Abort) else None)
-
-
-def _tell(message: str, status: int) -> int:
-    from wsanalyze.console import print_error
-
-    print_error(message)
-    return status
-
-
-def _drop_output() -> None:
-    """Send what is left of our output nowhere: the flush at exit must not complain a second time."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _read_options(options: dict[str, Any]) -> TrendOptions:
     """Refuse wrong usage before any work is done, and gather the options that trends depend on."""
+    check_destinations(options)
     from wsanalyze.metrics import find_metric
     from wsanalyze.options import parse_clusters
     from wsanalyze.series import check_grouping
     from wsanalyze.trends.base import TrendOptions
     from wsanalyze.trends.find import check_options
 
-    streamed = [name for name in _STREAMED if options[name] == "-"]
-    if len(streamed) > 1:
-        raise UsageError(f"only one report can go to standard output, not {' and '.join('--' + s for s in streamed)}")
-    if options["html"] == "-":
-        raise UsageError("--html takes a file, not standard output")
-    if options["open_page"] and not options["html"]:
-        raise UsageError("--open opens the page that --html FILE writes: give both")
     clusters = parse_clusters(options["clusters"])
     names = ("metric", "method", "features", "group", "seed", "by_kind", "window")
     wanted = TrendOptions(clusters=clusters, **{name: options[name] for name in names})
@@ -391,50 +306,3 @@ def _read_plan_options(options: dict[str, Any]) -> PlanOptions | None:
     if not options["plan"]:
         return None
     return PlanOptions(options["device"] or DEFAULT_DEVICE, parse_memory(options["memory"] or DEFAULT_MEMORY))
-
-
-def _report(run: Run, trend_options: TrendOptions, options: dict[str, Any], *, keeps: bool = False) -> int:
-    """Find the trends and write every report that was asked for; say where the run is kept if it was just measured."""
-    from wsanalyze.run import write_report
-
-    found = run.find_trends(trend_options)
-    streamed = next((name for name in _STREAMED if options[name] == "-"), None)
-    written = [name for name in _FILE_REPORTS if options[name] not in (None, "-")]
-    failures = []
-    for name in list(written):
-        try:
-            write_report(found, name, Path(options[name]))
-        except ReportError as error:  # the others are written none the less
-            failures.append(error)
-            written.remove(name)
-    if streamed:
-        write_report(found, streamed, sys.stdout)
-    elif not options["quiet"]:
-        made = [f"wrote {options[name]}" for name in written] + [f"run kept in {run.path}"] * keeps
-        _print_terminal(found, made, no_color=options["no_color"])
-    if options["open_page"] and "html" in written:
-        click.launch(Path(options["html"]).resolve().as_uri())
-    for failure in failures[1:]:
-        _tell(str(failure), STATUS_FAILED)
-    if failures:
-        raise failures[0]
-    return _tell_status(found, shown=not streamed and not options["quiet"])
-
-
-def _print_terminal(found: Trends, made: list[str], *, no_color: bool) -> None:
-    from wsanalyze.reports.terminal import TerminalReporter
-    from wsanalyze.reports.text import printable
-
-    for line in made:
-        click.echo(printable(line), err=True)
-    TerminalReporter(version=__version__, no_color=no_color).write(found, sys.stdout)
-
-
-def _tell_status(found: Trends, *, shown: bool) -> int:
-    """The exit status; where the terminal report is not shown, what could not be read is counted on standard error."""
-    from wsanalyze.reports.summary import count_unreadable
-
-    unreadable = count_unreadable(found.series)
-    if not unreadable:
-        return 0
-    return STATUS_PARTLY if shown else _tell(unreadable, STATUS_PARTLY)
