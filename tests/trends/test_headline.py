@@ -95,6 +95,15 @@ def test_a_rest_in_the_last_change_hides_nothing(make_series, plant):
     assert find_trends(make_series(values)).headline[2].startswith("block6.weight stops changing at step 3000")
 
 
+def test_noise_about_a_trend_is_told_from_a_course_of_its_own(make_series, plant):
+    values, groups = plant(groups=2, steps=60)
+    row = int(np.flatnonzero(groups == 0)[0])
+    values[row] *= 10 ** np.random.default_rng(0).normal(0, 0.5, 60)
+    trends = find_trends(make_series(values))
+    assert trends.outliers[row]
+    assert trends.headline[2].startswith(f"block{row}.weight jumps about too much to follow any trend")
+
+
 def test_what_the_trends_say_of_layers_that_never_change_is_said_once(make_series, plant):
     values, _ = plant(groups=1)
     values[[3, 5]] = 0.0

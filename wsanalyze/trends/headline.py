@@ -202,8 +202,15 @@ def _say_outliers(trends: Trends, values: FloatArray) -> str:
     moves = (np.isfinite(values) if linear else values > 0).any(axis=1)
     told = {event.layer for event in trends.events if event.layer is not None}
     strange = [row for row in np.flatnonzero(trends.outliers & moves).tolist() if trends.series.names[row] not in told]
-    curves = values if linear else np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
-    restless = find_restless(curves)
+    if not strange:
+        return ""
+    # What jumps about a trend follows it no more than what jumps about a level.
+    courses = np.array([cluster.median for cluster in trends.clusters], dtype=np.float64)
+    table = np.vstack([values, courses.reshape(-1, values.shape[1])])
+    curves = table if linear else np.log10(table, where=table > 0, out=np.full(table.shape, np.nan))
+    own_curves, courses = curves[: len(values)], curves[len(values) :]
+    found = [find_restless(own_curves - course) for course in (np.zeros(values.shape[1]), *courses)]
+    restless = np.any(found, axis=0)
     own, noisy = ([trends.series.names[row] for row in strange if restless[row] == state] for state in (False, True))
     said = []
     if own:
