@@ -10,7 +10,7 @@ from wsanalyze.errors import ReportError
 from wsanalyze.reports.summary import pick_layers
 from wsanalyze.reports.terminal import TerminalReporter
 from wsanalyze.reports.terminal_page import Cell, Page
-from wsanalyze.reports.text import BLOCK_MARKS
+from wsanalyze.reports.text import BLOCK_MARKS, format_number
 from wsanalyze.series import Event, Skip
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -297,3 +297,29 @@ def test_a_sentence_of_the_headline_is_told_to_its_end(trends):
     assert sentence in " ".join(render(dataclasses.replace(trends, headline=(sentence,))).split())
     endless = " ".join(f"word{index}" for index in range(600))
     assert "word100" not in render(dataclasses.replace(trends, headline=(endless,)))
+
+
+def test_a_wide_page_has_more_columns(trends):
+    narrow, wide = (render(trends, width=width).splitlines() for width in (119, 120))
+    title = next(line for line in wide if "cluster  curve" in line)
+    assert title.split() == ["layer", "kind", "cluster", "curve", "median", "start", "end"]
+    picked = pick_layers(trends)[0]
+    line = wide[wide.index(title) + 1]
+    row, label = trends.series.rows[picked.index], trends.labels[picked.index]
+    assert re.search(rf"{re.escape(row.name)} +{row.kind} +{label} ", line)
+    ends = (trends.values[picked.index][0], picked.level, trends.values[picked.index][-1])
+    assert line.split()[-3:] == [format_number(float(ends[index])) for index in (1, 0, 2)]
+    assert any(line.endswith("end  confidence") for line in wide)
+    assert not any("confidence" in line and "median" in line for line in narrow)
+    assert not any("cluster  curve" in line for line in narrow)
+
+
+def test_names_of_two_members_are_said_once(make_trends):
+    trends = make_trends(6, 4)
+    cluster = trends.clusters[0]
+    names = [trends.series.names[index] for index in cluster.members]
+    assert len(names) == 2
+    told = dataclasses.replace(trends, clusters=(dataclasses.replace(cluster, makeup=" and ".join(names)),))
+    lines = [line.strip() for line in render(told, width=80).splitlines()]
+    assert " and ".join(names) not in lines
+    assert ", ".join(names) in lines

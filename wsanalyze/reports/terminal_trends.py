@@ -1,16 +1,21 @@
 """What moves together and what stands out: the middle of the terminal report."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from wsanalyze.reports.course import SURE, find_unsure, name_unsure
-from wsanalyze.reports.summary import count_rows, find_ends, find_name_prefix, name_row, pick_layers
+from wsanalyze.reports.summary import StandoutLayer, count_rows, find_ends, find_name_prefix, name_row, pick_layers
 from wsanalyze.reports.terminal_page import INDENT, Cell, Page
 from wsanalyze.reports.text import format_count, format_number, sparkline, text_width
+from wsanalyze.sentences import list_names
 from wsanalyze.trends.base import Cluster, Trends
 
+_WIDE: Final = 120  # columns from which on tables have more of them
 _NUMBER_WIDTH: Final = 8
+_SURE_WIDTH: Final = len("confidence")
 _GAP: Final = 2
 _FEWEST_COLUMNS: Final = 12
 _MAX_CLUSTERS: Final = 10
@@ -43,11 +48,12 @@ def _add_table(page: Page, trends: Trends) -> None:
     shown = trends.clusters[: _MAX_OF_KINDS if trends.kinds else _MAX_CLUSTERS]
     num_changes = len(trends.series.pairs)
     noun = f"{name_row(trends)}s"
-    fixed = INDENT + 3 + len(noun) + 2 * _NUMBER_WIDTH + 5 * _GAP
+    sure = [_SURE_WIDTH] * (page.width >= _WIDE)
+    fixed = INDENT + 3 + len(noun) + 2 * _NUMBER_WIDTH + 5 * _GAP + sum(sure) + _GAP * len(sure)
     longest = max(text_width(page.shorten(cluster.summary, page.width)) for cluster in shown)
     words, curve = _share_width(page.width - fixed, longest, num_changes)
-    widths = (3, len(noun), words, curve, _NUMBER_WIDTH, _NUMBER_WIDTH)
-    _add_row(page, ("", noun, "trend", "median", "start", "end"), widths, "dim")
+    widths = (3, len(noun), words, curve, _NUMBER_WIDTH, _NUMBER_WIDTH, *sure)
+    _add_row(page, ("", noun, "trend", "median", "start", "end", "confidence"), widths, "dim")
     kind = None
     for cluster in shown:
         if cluster.kind is not None and cluster.kind != kind:
@@ -56,7 +62,8 @@ def _add_table(page: Page, trends: Trends) -> None:
         median = np.array([np.nan if value is None else value for value in cluster.median])
         line = sparkline(median, curve, ascii=page.ascii, linear=trends.options.linear)
         start, end = map(format_number, find_ends(cluster.median))
-        _add_row(page, (str(cluster.id), str(cluster.size), cluster.summary, line, start, end), widths)
+        confidence = _describe_confidence(trends, cluster)
+        _add_row(page, (str(cluster.id), str(cluster.size), cluster.summary, line, start, end, confidence), widths)
         _add_members(page, trends, cluster)
     rest = trends.clusters[len(shown) :]
     if rest:
@@ -64,6 +71,13 @@ def _add_table(page: Page, trends: Trends) -> None:
         page.add_paragraph(
             f"and {format_count(len(rest), 'more cluster', 'more clusters')} with {num_rows}", style="dim"
         )
+
+
+def _describe_confidence(trends: Trends, cluster: Cluster) -> str:
+    """How clearly the members belong there, in the median."""
+    known = trends.confidence[list(cluster.members)]
+    known = known[np.isfinite(known)]
+    return f"{np.median(known):.2f}" if known.size else "-"
 
 
 def _add_unsure(page: Page, trends: Trends) -> None:
@@ -89,14 +103,14 @@ def _share_width(room: int, longest: int, num_changes: int) -> tuple[int, int]:
 
 
 def _add_row(page: Page, texts: tuple[str, ...], widths: tuple[int, ...], style: str = "") -> None:
-    """A line of the table of clusters: numbers to the right, words to the left."""
-    rights = (True, True, False, False, True, True)
-    styles = ("bold", "", "", "cyan", "", "")
-    lines = (1, 1, 4, 1, 1, 1)
+    """A line of the table of clusters, as many of its texts as there are widths: numbers to the right, words left."""
+    rights = (True, True, False, False, True, True, True)
+    styles = ("bold", "", "", "cyan", "", "", "")
+    lines = (1, 1, 4, 1, 1, 1, 1)
     page.add_cells(
         [
             Cell(text, width, style or own, right, max_lines)
-            for text, width, own, right, max_lines in zip(texts, widths, styles, rights, lines, strict=True)
+            for text, width, own, right, max_lines in zip(texts, widths, styles, rights, lines, strict=False)
         ]
     )
 
@@ -107,9 +121,35 @@ def _add_members(page: Page, trends: Trends, cluster: Cluster) -> None:
     indent = INDENT + 3 + _GAP + len(f"{name_row(trends)}s") + _GAP  # below the trend
     members = [names[index].removeprefix(prefix) for index in cluster.members]
     text = page.join_names(members, _MAX_MEMBERS, page.width - indent, 2)
-    if cluster.makeup and cluster.makeup not in (text, ", ".join(names[index] for index in cluster.members)):
+    full = [names[index] for index in cluster.members]
+    if cluster.makeup and cluster.makeup not in (text, ", ".join(full), list_names(full)):
         page.add_paragraph(cluster.makeup, indent=indent, max_lines=2)
     page.add_paragraph(text, indent=indent, style="dim", max_lines=2)
+
+
+def _describe_layers(
+    trends: Trends, picked: Sequence[StandoutLayer], *, wide: bool
+) -> tuple[list[list[Cell]], list[list[Cell]]]:
+    """Columns of the table of layers, each with its title first: those left of the curve, and those right of it.
+
+    Where there is room for it, each layer has its kind, its cluster and its ends as well.
+    """
+    reasons = ["", *(layer.reason for layer in picked)]
+    left = [_make_column(reasons, "dim")]
+    right = [["median", *(format_number(layer.level) for layer in picked)]]
+    if wide:
+        indices = [layer.index for layer in picked]
+        labels = trends.labels[indices].tolist()
+        left.append(_make_column(["kind", *(str(trends.series.rows[index].kind) for index in indices)]))
+        left.append(_make_column(["cluster", *("-" if label < 0 else str(label) for label in labels)], right=True))
+        ends = [("start", "end"), *(map(format_number, find_ends(trends.values[index])) for index in indices)]
+        right += [list(column) for column in zip(*ends, strict=True)]
+    return left, [[Cell(text, _NUMBER_WIDTH, right=True) for text in texts] for texts in right]
+
+
+def _make_column(texts: Sequence[str], style: str = "", *, right: bool = False) -> list[Cell]:
+    width = max(map(len, texts))
+    return [Cell(text, width, style, right) for text in texts]
 
 
 def add_layers(page: Page, trends: Trends) -> None:
@@ -120,20 +160,21 @@ def add_layers(page: Page, trends: Trends) -> None:
     page.add_heading(f"{name_row(trends).capitalize()}s that stand out, by their median")
     values, prefix = trends.values, find_name_prefix(trends)
     full = [trends.series.names[layer.index].removeprefix(prefix) for layer in picked]
-    reason_width = max(len(layer.reason) for layer in picked)
-    room = page.width - INDENT - reason_width - _NUMBER_WIDTH - 3 * _GAP
-    words, curve = _share_width(room, max(map(text_width, page.shorten_names(full, room))), values.shape[1])
-    for layer, name in zip(picked, page.shorten_names(full, words), strict=True):
-        page.add_cells(
-            [
-                Cell(layer.reason, reason_width, "dim"),
-                Cell(name, words),
-                Cell(
-                    sparkline(values[layer.index], curve, ascii=page.ascii, linear=trends.options.linear), curve, "cyan"
-                ),
-                Cell(format_number(layer.level), _NUMBER_WIDTH, right=True),
-            ]
-        )
+    longest = max(text_width(page.shorten(name, page.width)) for name in full)
+    for wide in (True, False) if page.width >= _WIDE else (False,):
+        left, right = _describe_layers(trends, picked, wide=wide)
+        room = page.width - INDENT - sum(column[0].width + _GAP for column in (*left, *right)) - _GAP
+        words, curve = _share_width(room, max(map(text_width, page.shorten_names(full, room))), values.shape[1])
+        if words >= longest:  # whole names come before more columns
+            break
+    names = [Cell(name, words) for name in (name_row(trends), *page.shorten_names(full, words))]
+    marks = [sparkline(values[layer.index], curve, ascii=page.ascii, linear=trends.options.linear) for layer in picked]
+    curves = [Cell(line, curve, "cyan") for line in ("curve", *marks)]
+    header, *lines = zip(left[0], names, *left[1:], curves, *right, strict=True)
+    if wide:
+        page.add_cells([replace(cell, style="dim") for cell in header])
+    for cells in lines:
+        page.add_cells(cells)
     num_hidden = int(trends.outliers.sum()) - sum("outlier" in layer.reason for layer in picked)
     if num_hidden > 0:
         page.add_paragraph(f"and {format_count(num_hidden, 'more outlier', 'more outliers')}", style="dim")
