@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt  # what rich reads Markdown with
 
 from wsanalyze.reports.markdown import MarkdownReporter
-from wsanalyze.reports.markdown_text import code, prose
+from wsanalyze.reports.markdown_text import code, fence, prose
+from wsanalyze.reports.text import printable
 
 SPECIAL = "`|\\<>&@#*_[]()!~$:/.-+=1a www.GH-1 https://x.y "
 any_text = st.one_of(st.text(st.characters(exclude_categories=())), st.text(SPECIAL))
@@ -37,6 +38,7 @@ def test_a_report_of_hostile_names_holds_text_code_and_tables_only(hostile_trend
     assert blocks == {"heading", "inline", "paragraph", "table", "thead", "tbody", "tr", "th", "td"} | {
         "bullet_list",
         "list_item",
+        "fence",
     }
 
 
@@ -58,6 +60,18 @@ def test_every_line_of_a_table_has_as_many_cells(name, sentence):
 def test_code_is_one_piece_of_code(text):
     tokens = inline_tokens(f"a {code(text)} z")
     assert [token.type for token in tokens] == ["text", "code_inline", "text"]
+
+
+@given(any_text)
+def test_a_fence_holds_its_text_and_ends(text):
+    tokens = parse(f"before\n\n{fence(text)}\n\nafter\n")
+    assert [token.type for token in tokens if token.level == 0 and token.nesting >= 0] == [
+        "paragraph_open",
+        "fence",
+        "paragraph_open",
+    ]
+    (held,) = [token for token in tokens if token.type == "fence"]
+    assert held.content == f"{printable(text)}\n"
 
 
 @given(any_text)
@@ -119,6 +133,22 @@ def test_the_common_start_of_names_is_told_once(trends, example_module):
     assert text.count("base_model.model.") == 1
     assert "Names without `base_model.model.`." in text
     assert "| `layer1.2.conv2.weight` |" in text
+
+
+def test_the_command_can_be_copied_and_options_are_told(trends):
+    options = dataclasses.replace(trends.options, clusters=3, features="both", by_kind=True, seed=7)
+    tokens = parse(render(dataclasses.replace(trends, options=options)))
+    assert [token.content for token in tokens if token.type == "fence"] == [f"{trends.series.provenance.command}\n"]
+    made = next(token.content for token in tokens if token.content.startswith("Made with"))
+    listed = "`rwc`, `robust`, `--clusters 3`, `--features both`, `--by-kind`, seed 7"
+    assert made == f"Made with wsanalyze 1.2.3: {listed}. It was measured by"
+
+
+def test_without_a_command_there_is_none(trends):
+    series = dataclasses.replace(trends.series, provenance=dataclasses.replace(trends.series.provenance, command=""))
+    text = render(dataclasses.replace(trends, series=series))
+    assert text.endswith("seed 0.\n")
+    assert "```" not in text
 
 
 def test_a_column_that_would_be_empty_is_left_out(trends):

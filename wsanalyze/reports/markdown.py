@@ -17,7 +17,7 @@ from wsanalyze.reports.course import (
     tabulate_kinds,
 )
 from wsanalyze.reports.files import write_text
-from wsanalyze.reports.markdown_text import NAME_WIDTH, code, format_table, prose
+from wsanalyze.reports.markdown_text import NAME_WIDTH, code, fence, format_table, prose
 from wsanalyze.reports.names import shorten_names
 from wsanalyze.reports.summary import (
     count_rows,
@@ -36,6 +36,7 @@ from wsanalyze.reports.summary import (
     pick_layers,
 )
 from wsanalyze.reports.text import (
+    BLOCK_MARKS,
     format_count,
     format_number,
     join_some,
@@ -43,7 +44,7 @@ from wsanalyze.reports.text import (
     sparkline,
 )
 from wsanalyze.reports.training_log import describe_log
-from wsanalyze.trends.base import Trends
+from wsanalyze.trends.base import TrendOptions, Trends
 
 _CURVE_WIDTH: Final = 24
 _MAX_CLUSTERS: Final = 20
@@ -71,8 +72,7 @@ class MarkdownReporter:
 
     def write(self, trends: Trends, destination: Destination) -> None:
         """Write the report; see `Reporter.write`."""
-        size, options = describe_size(trends), trends.options
-        maker = f"Made with wsanalyze {prose(self._version)}"
+        size = describe_size(trends)
         sections = [
             f"## {prose(size[:1].upper() + size[1:])}",
             *_format_trends(trends),
@@ -80,7 +80,7 @@ class MarkdownReporter:
             _format_course(trends),
             _format_events(trends),
             _format_reading(trends),
-            f"{maker}: {code(options.metric)}, {code(options.method)}, seed {options.seed}.",
+            _format_making(trends, self._version),
         ]
         write_text("\n\n".join(section for section in sections if section) + "\n", destination)
 
@@ -90,7 +90,7 @@ def _format_trends(trends: Trends) -> list[str]:
     sections = [" ".join(prose(sentence) for sentence in ((nothing,) if nothing else trends.headline))]
     if nothing or not trends.clusters:
         return sections
-    return [*sections, _format_clusters(trends), _format_quality(trends)]
+    return [*sections, _format_clusters(trends), _format_curves(trends), _format_quality(trends)]
 
 
 def _format_clusters(trends: Trends) -> str:
@@ -107,6 +107,12 @@ def _format_clusters(trends: Trends) -> str:
     used = [any(row[column] for row in rows) for column in range(len(columns))]
     table = [list(itertools.compress(line, used)) for line in (columns, *rows)]
     return format_table(table[0], table[1:], "".join(itertools.compress(columns.values(), used)))
+
+
+def _format_curves(trends: Trends) -> str:
+    """How to read the curves of this report."""
+    scale, still = ("linear", "") if trends.options.linear else ("log", f"{code(BLOCK_MARKS.zero)} unchanged, ")
+    return f"Curves: {scale} scale, each with its own; {still}{code(BLOCK_MARKS.gap)} no number."
 
 
 def _format_quality(trends: Trends) -> str:
@@ -219,3 +225,16 @@ def _format_reading(trends: Trends) -> str:
     if len(notes) > _MAX_CHOICES:
         lines.append(f"- and {format_count(len(notes) - _MAX_CHOICES, 'more note', 'more notes')}")
     return "### What was read\n\n" + "\n".join(lines)
+
+
+def _format_making(trends: Trends, version: str) -> str:
+    """What it was made with, and the command that measured it."""
+    options = trends.options
+    given = {"clusters": options.clusters, "group": options.group, "window": options.window}
+    given |= {"features": options.features} if options.features != TrendOptions().features else {}
+    words = [code(f"--{name} {value}") for name, value in given.items() if value is not None]
+    words += [code("--by-kind")] * options.by_kind
+    listed = ", ".join([code(options.metric), code(options.method), *words, f"seed {options.seed}"])
+    made = f"Made with wsanalyze {prose(version)}: {listed}."
+    command = trends.series.provenance.command
+    return f"{made} It was measured by\n\n{fence(command)}" if command else made

@@ -10,6 +10,8 @@ NAME_WIDTH: Final = 60
 """Characters of a name that are shown at most."""
 
 _SENTENCE_WIDTH: Final = 600
+_COMMAND_WIDTH: Final = 2000
+_FENCE_WIDTH: Final = 3
 
 _WORD: Final = re.compile(r"(\(?)(.*?)([.,;:?!%)]*)")
 # Everything else is put in code, where no mention, link, reference, markup, mathematics or table can begin.
@@ -25,6 +27,14 @@ def code(text: str, width: int = NAME_WIDTH) -> str:
     """
     shown = printable(text).replace("`", r"\x60").replace("|", r"\x7c")
     return f"`{shorten(shown, width) or ' '}`"
+
+
+def fence(text: str) -> str:
+    """Text as one line of code by itself, to be copied: nothing of it is replaced but what does not print."""
+    line = shorten(printable(text), _COMMAND_WIDTH)
+    longest = max(map(len, re.findall("`+", line)), default=0)
+    marks = "`" * max(_FENCE_WIDTH, longest + 1)
+    return f"{marks}sh\n{line}\n{marks}"
 
 
 def prose(text: str) -> str:
