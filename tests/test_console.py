@@ -1,5 +1,6 @@
-"""What measuring took, in a line; and when the libraries that trends need are imported: while a processor is idle."""
+"""What is shown of work that goes on and of what it took; and that libraries are imported while a processor is idle."""
 
+import io
 import sys
 import threading
 
@@ -8,6 +9,7 @@ import pytest
 from wsanalyze import console
 from wsanalyze.console import ProgressDisplay, WarmUp, describe_effort
 from wsanalyze.progress import Effort, Progress
+from wsanalyze.waiting import Waiting
 
 
 @pytest.mark.parametrize(
@@ -99,3 +101,111 @@ def test_a_display_prepares_trends_only_where_it_was_asked_to_and_bytes_are_read
     for done in range(5):
         display(Progress("measuring", done, 5, unit))
     assert len(imports) == starts
+
+
+# Progress
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until it is told how late it is."""
+    times = [1000.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: times[0])
+    return times
+
+
+@pytest.fixture
+def open_terminal(monkeypatch):
+    """Make standard error a terminal, and return it; from within a test, for pytest takes it back before."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    def open_terminal():
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        return sys.stderr
+
+    return open_terminal
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(capsys, clock):
+    with ProgressDisplay() as display:
+        for done in range(100):
+            display(Progress("reading", done, 100, "checkpoints"))
+        clock[0] += 11
+        display(Progress("reading", 100, 100, "checkpoints"))
+        display(Progress("measuring", 1_000_000_000, 5_000_000_000, "bytes"))  # stored already: no sign of speed
+        clock[0] += 20
+        display(Progress("measuring", 3_000_000_000, 5_000_000_000, "bytes"))
+        display(Progress("measuring", 4_000_000_000, 5_000_000_000, "bytes"))
+    assert capsys.readouterr().err.splitlines() == [
+        "reading: 100 of 100 checkpoints",
+        "measuring: 3.00 GB of 5.00 GB, 100 MB/s, 20 s left",
+    ]
+
+
+def test_a_terminal_that_overwrites_nothing_gets_lines(open_terminal, clock, monkeypatch):
+    terminal = open_terminal()
+    monkeypatch.setenv("TERM", "dumb")
+    with ProgressDisplay() as display:
+        clock[0] += 11
+        display(Progress("measuring", 0, 5, "checkpoints"))
+    assert terminal.getvalue() == "measuring: 0 of 5 checkpoints\n"
+
+
+def test_names_of_files_act_on_no_terminal(open_terminal, clock):
+    terminal = open_terminal()
+    with ProgressDisplay(no_color=True) as display:
+        for done in (0, 5):
+            clock[0] += 1
+            display(Progress("downloading [red]\x1b[2J\u202e.bin", done, 10, "bytes"))
+            display(Progress("", 0, 0, "", note="note [b]\x1b[2J"))
+    shown = terminal.getvalue()
+    assert r"[red]\x1b[2J\u202e.bin" in shown
+    assert r"note [b]\x1b[2J" in shown
+    assert "\x1b[2J" not in shown
+    assert "5.00 B/s" not in shown
+    assert "5 B of 10 B, 5 B/s, 1.0 s left" in shown
+
+
+def test_bars_that_are_full_make_room(open_terminal):
+    open_terminal()
+    with ProgressDisplay() as display:
+        for index in range(50):
+            display(Progress(f"downloading {index}", 10, 10, "bytes"))
+        assert sum(task.visible for task in display._bars.tasks) == 1
+
+
+# Waiting
+
+
+def test_what_is_done_at_once_is_not_told(open_terminal):
+    terminal = open_terminal()
+    with Waiting("finding trends"):
+        pass
+    assert terminal.getvalue() == ""
+
+
+def test_what_takes_long_is_told_and_cleared_away(open_terminal, monkeypatch):
+    terminal = open_terminal()
+    monkeypatch.setattr("wsanalyze.waiting._SHOWN_AFTER_SECONDS", 0.0)
+    with Waiting("finding trends") as waiting:
+        waiting._timer.join()
+    assert "finding trends" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\x1b[2K")  # its line is empty again
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_without_a_terminal_one_line_says_that_it_takes_long(capsys, monkeypatch, quiet):
+    monkeypatch.setattr("wsanalyze.waiting._PRINTED_AFTER_SECONDS", 0.0)
+    with Waiting("finding trends", quiet=quiet) as waiting:
+        if not quiet:
+            waiting._timer.join()
+    assert capsys.readouterr().err == ("" if quiet else "finding trends ...\n")

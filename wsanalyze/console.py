@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wsanalyze.progress import Effort, Progress
 
 _PLAIN_SECONDS: Final = 10.0
+_LEAST_PACE_SECONDS: Final = 0.5
 _TURN_SECONDS: Final = 0.0002
 _WATCH_SECONDS: Final = 0.1
 _LEAST_IDLE: Final = 0.5
@@ -70,6 +71,7 @@ class ProgressDisplay:
         self._no_color = no_color
         self._bars: RichProgress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._paces: dict[str, _Pace] = {}
         self._last_line = time.monotonic()
         self._warm_up = WarmUp() if warm_up else None
 
@@ -82,14 +84,15 @@ class ProgressDisplay:
         if progress.note:
             self._print_note(progress.note)
             return
-        if not sys.stderr.isatty():
-            self._print_line(progress)
+        pace = self._paces.setdefault(progress.stage, _Pace(progress, time.monotonic()))
+        if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":  # nothing can be overwritten
+            self._print_line(progress, pace)
             return
         bars = self._bars or self._start_bars()
         if progress.stage not in self._tasks:
-            self._tasks[progress.stage] = bars.add_task(progress.stage, total=progress.total, text="")
-        done = float(progress.done)
-        bars.update(self._tasks[progress.stage], completed=done, total=progress.total, text=_describe(progress))
+            self._add_bar(bars, progress)
+        text = pace.describe(progress, time.monotonic())
+        bars.update(self._tasks[progress.stage], completed=float(progress.done), total=progress.total, text=text)
 
     def __enter__(self) -> Self:
         return self
@@ -102,18 +105,27 @@ class ProgressDisplay:
 
     def _start_bars(self) -> RichProgress:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
         console = Console(stderr=True, no_color=self._no_color or None)
+        # The bar takes what the words leave.
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[text]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(None),
+            TextColumn("{task.fields[text]}", markup=False),
         )
         self._bars = Progress(*columns, console=console, transient=True)
         self._bars.start()
         return self._bars
+
+    def _add_bar(self, bars: RichProgress, progress: Progress) -> None:
+        """A bar for another stage, in place of those that are full: there may be one for each file."""
+        from wsanalyze.reports.text import printable
+
+        for task in bars.tasks:
+            if task.finished:
+                bars.update(task.id, visible=False)
+        self._tasks[progress.stage] = bars.add_task(printable(progress.stage), total=progress.total, text="")
 
     def _print_note(self, note: str) -> None:
         from wsanalyze.reports.text import printable
@@ -123,19 +135,40 @@ class ProgressDisplay:
         else:
             print(printable(note), file=sys.stderr, flush=True)  # noqa: T201 - the console is its purpose
 
-    def _print_line(self, progress: Progress) -> None:
+    def _print_line(self, progress: Progress, pace: _Pace) -> None:
+        from wsanalyze.reports.text import printable
+
         now = time.monotonic()
         if now - self._last_line > _PLAIN_SECONDS:
             self._last_line = now
-            print(f"{progress.stage}: {_describe(progress)}", file=sys.stderr, flush=True)  # noqa: T201 - as above
+            text = pace.describe(progress, now)
+            print(f"{printable(progress.stage)}: {text}", file=sys.stderr, flush=True)  # noqa: T201 - as above
 
 
-def _describe(progress: Progress) -> str:
-    from wsanalyze.reports.text import format_bytes
+class _Pace:
+    """How fast a stage goes, from its first report on: what was done before took no time.
 
-    if progress.unit == "bytes":
-        return f"{format_bytes(progress.done)} of {format_bytes(progress.total)}"
-    return f"{progress.done} of {progress.total} {progress.unit}"
+    Args:
+        first: The first report.
+        now: Seconds of a clock.
+    """
+
+    def __init__(self, first: Progress, now: float) -> None:
+        self._done = first.done
+        self._since = now
+
+    def describe(self, progress: Progress, now: float) -> str:
+        """How much is done, and, once that can be told, how fast and how long the rest takes."""
+        from wsanalyze.reports.text import format_bytes, format_seconds
+
+        done, seconds = progress.done - self._done, now - self._since
+        rate = done / seconds if done > 0 and seconds >= _LEAST_PACE_SECONDS else None
+        rest = progress.total - progress.done
+        left = [f"{format_seconds(rest / rate)} left"] if rate and rest > 0 else []
+        if progress.unit == "bytes":
+            speed = [f"{format_bytes(round(rate))}/s"] if rate else []
+            return ", ".join([f"{format_bytes(progress.done)} of {format_bytes(progress.total)}", *speed, *left])
+        return ", ".join([f"{progress.done} of {progress.total} {progress.unit}", *left])
 
 
 class _Times(NamedTuple):
