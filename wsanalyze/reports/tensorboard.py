@@ -4,7 +4,6 @@ References:
     docs/cli.md, "TensorBoard".
 """
 
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -19,6 +18,7 @@ from wsanalyze.errors import ReportError
 from wsanalyze.reports.files import write_bytes
 from wsanalyze.reports.markdown_text import code, prose
 from wsanalyze.reports.summary import describe_size, explain_nothing, name_row
+from wsanalyze.reports.tensorboard_records import frame
 from wsanalyze.reports.text import printable, shorten
 from wsanalyze.series import ChangeSeries, TrainingLog
 from wsanalyze.trends.base import Trends
@@ -78,7 +78,8 @@ class TensorboardReporter:
         except OSError as error:
             raise ReportError(f"cannot write the report {run}: {error.strerror or error}") from error
         try:
-            write_bytes(map(_frame, _make_events(trends, self._clock().timestamp(), self._version)), run / _FILE_NAME)
+            events = _make_events(trends, self._clock().timestamp(), self._version)
+            write_bytes((frame(event.SerializeToString()) for event in events), run / _FILE_NAME)
         except ImportError as error:
             raise ReportError(f"cannot write the report {run}: tensorboard cannot be imported ({error})") from error
         return (run / _FILE_NAME,)
@@ -209,12 +210,3 @@ def _add_string(summary: Any, tag: str, content: bytes, plugin: str) -> None:  #
     value.tensor.dtype = 7  # DT_STRING
     value.tensor.string_val.append(content)
     value.tensor.tensor_shape.SetInParent()  # a scalar
-
-
-def _frame(event: "Event") -> bytes:
-    """The event as a record of the file."""
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
-    buffer = io.BytesIO()
-    RecordWriter(buffer).write(event.SerializeToString())
-    return buffer.getvalue()
