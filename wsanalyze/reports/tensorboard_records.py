@@ -65,9 +65,10 @@ def _mask(checksum: int) -> bytes:
 @functools.cache
 def _make_table() -> NDArray[np.uint32]:
     """What one byte makes of a register, uint32 of shape (256,)."""
+    one, polynomial = np.uint32(1), np.uint32(_POLYNOMIAL)
     table: NDArray[np.uint32] = np.arange(256, dtype=np.uint32)
     for _ in range(8):
-        table = (table >> 1) ^ (table & 1) * np.uint32(_POLYNOMIAL)
+        table = (table >> one) ^ (table & one) * polynomial
     return table
 
 
