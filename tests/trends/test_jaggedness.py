@@ -6,17 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsanalyze.trends.find import find_trends
-from wsanalyze.trends.jaggedness import find_restless
+from wsanalyze.trends.jaggedness import find_restless, measure_usual_step
 
 NAN = np.nan
 
 
 @pytest.mark.parametrize("steps", [16, 25, 60, 200])
+def find(curves):
+    return find_restless(curves, measure_usual_step(curves))
+
+
 def test_one_random_walk_in_twenty_is_taken_for_noise(steps):
     random = np.random.default_rng(steps)
     calm = random.normal(0, 0.01, (6001, steps))
     walks = random.normal(0, 0.3, (4000, steps)).cumsum(axis=1)
-    found = find_restless(np.vstack([calm, walks]))
+    found = find(np.vstack([calm, walks]))
     assert not found[:6001].any()
     assert found[6001:].mean() < 0.06
 
@@ -26,8 +30,8 @@ def test_noise_is_found_about_a_course_as_well(steps):
     random = np.random.default_rng(steps)
     x = np.linspace(0, 1, steps)
     calm, noisy = random.normal(0, 0.05, (300, steps)), random.normal(0, 0.6, (200, steps))
-    assert find_restless(np.vstack([calm, noisy]))[300:].mean() > 0.95
-    assert find_restless(np.vstack([calm - x, noisy - x]))[300:].mean() > 0.9
+    assert find(np.vstack([calm, noisy]))[300:].mean() > 0.95
+    assert find(np.vstack([calm - x, noisy - x]))[300:].mean() > 0.9
 
 
 def test_neither_one_spike_nor_a_course_is_restless():
@@ -36,7 +40,7 @@ def test_neither_one_spike_nor_a_course_is_restless():
     curves[0, 17] += 3.0
     curves[1] += 2 * np.sin(np.linspace(0, 6, 40))
     curves[2, 20:] -= 2.0
-    assert not find_restless(curves).any()
+    assert not find(curves).any()
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.0, 0.9), st.integers(0, 6), st.integers(0, 30))
@@ -45,7 +49,7 @@ def test_gaps_and_constant_or_empty_rows_break_nothing(seed, share, rows, steps)
     curves = random.normal(size=(rows, steps))
     curves[random.random(curves.shape) < share] = NAN
     curves = np.vstack([curves, np.full((1, steps), NAN), np.full((1, steps), -1.5)])
-    found = find_restless(curves)
+    found = find(curves)
     assert found.shape == (rows + 2,)
     assert not found[-2:].any()
 

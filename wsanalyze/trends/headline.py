@@ -14,7 +14,7 @@ from wsanalyze.trends.base import Trends
 from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.contrast import Contrast, find_contrast
 from wsanalyze.trends.event_words import join_events
-from wsanalyze.trends.jaggedness import find_restless
+from wsanalyze.trends.jaggedness import find_restless, measure_usual_step
 from wsanalyze.trends.lone import say_lone
 from wsanalyze.trends.trend_words import SHOWN_TRENDS, say_trends
 from wsanalyze.trends.words import (
@@ -204,14 +204,17 @@ def _say_outliers(trends: Trends, values: FloatArray) -> str:
     strange = [row for row in np.flatnonzero(trends.outliers & moves).tolist() if trends.series.names[row] not in told]
     if not strange:
         return ""
+    curves, courses = (
+        table if linear else np.log10(table, where=table > 0, out=np.full(table.shape, np.nan))
+        for table in (values, np.array([cluster.median for cluster in trends.clusters], dtype=np.float64))
+    )
+    usual, odd = measure_usual_step(curves), curves[strange]
     # What jumps about a trend follows it no more than what jumps about a level.
-    courses = np.array([cluster.median for cluster in trends.clusters], dtype=np.float64)
-    table = np.vstack([values, courses.reshape(-1, values.shape[1])])
-    curves = table if linear else np.log10(table, where=table > 0, out=np.full(table.shape, np.nan))
-    own_curves, courses = curves[: len(values)], curves[len(values) :]
-    found = [find_restless(own_curves - course) for course in (np.zeros(values.shape[1]), *courses)]
-    restless = np.any(found, axis=0)
-    own, noisy = ([trends.series.names[row] for row in strange if restless[row] == state] for state in (False, True))
+    restless = np.any([find_restless(odd - course, usual) for course in (0.0, *courses)], axis=0)
+    own, noisy = (
+        [trends.series.names[row] for row, jumps in zip(strange, restless, strict=True) if jumps == state]
+        for state in (False, True)
+    )
     said = []
     if own:
         said.append(

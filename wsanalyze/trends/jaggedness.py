@@ -141,8 +141,18 @@ def smooth(logs: FloatArray, parts: int) -> tuple[FloatArray, int]:
     return np.array([logs[max(0, i - half) : i + half + 1].mean() for i in range(len(logs))]), 2 * half + 1
 
 
-def find_restless(curves: FloatArray) -> BoolArray:
-    """Find rows that jump about from one change to the next, far more than the median row does.
+def measure_usual_step(curves: FloatArray) -> float:
+    """Median over rows of the median of their successive differences, in absolute value; 0 where there are none.
+
+    Args:
+        curves: float64 of shape (L, P); NaN where there is no number.
+    """
+    sizes = row_levels(np.abs(np.diff(curves, axis=1)))
+    return float(np.median(sizes[np.isfinite(sizes)])) if np.isfinite(sizes).any() else 0.0
+
+
+def find_restless(curves: FloatArray, usual: float) -> BoolArray:
+    """Find rows that jump about from one change to the next, more than twice as far as is usual.
 
     They have a von Neumann ratio (mean square of successive differences over the variance) of 1 at least, half that of
     white noise; a course has a small one. Of random walks, whose ratio goes as 1/n, one in twenty is taken for a row
@@ -150,10 +160,11 @@ def find_restless(curves: FloatArray) -> BoolArray:
     than 14 values hardly any row can be found.
 
     Args:
-        curves: float64 of shape (L, P), logarithms where values are amounts; NaN where there is no number.
+        curves: float64 of shape (n, P), logarithms where values are amounts; NaN where there is no number.
+        usual: How far the median of all rows goes in one change: `measure_usual_step`.
 
     Returns:
-        bool of shape (L,).
+        bool of shape (n,).
     """
     known = np.isfinite(curves)
     numbers = np.maximum(known.sum(axis=1), 1)
@@ -164,7 +175,6 @@ def find_restless(curves: FloatArray) -> BoolArray:
     squares = np.nansum(steps**2, axis=1) / np.maximum(counts, 1)
     variances = (off**2).sum(axis=1) / np.maximum(numbers - 1, 1)
     sizes = row_levels(np.abs(steps))
-    usual = float(np.median(sizes[counts > 0])) if counts.any() else 0.0
     rough = np.nan_to_num(sizes) > _ROUGHER * usual
     found: BoolArray = rough & (squares >= np.maximum(_LEAST_RATIO, _WALK / numbers) * variances)
     return found

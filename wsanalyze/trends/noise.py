@@ -19,6 +19,7 @@ NORMAL_MAD: Final = 1.4826
 _MANY_ROWS: Final = 10
 """From so many on a common course takes little of each row's own noise away."""
 
+_ROWS_AT_ONCE: Final = 1000
 _MEAN: Final = 1.2533
 """Standard deviation of a normal distribution over its mean absolute deviation."""
 
@@ -41,11 +42,21 @@ def measure_noise(curves: FloatArray, filled: BoolArray, *, robust: bool = True,
     """
     numbers = np.maximum(0, np.count_nonzero(~filled, axis=1) - 2).astype(np.float64)
     variance = _VARIANCE_OF_MEDIANS if robust else VARIANCE_OF_MEANS
-    own = estimate_noise(curves, filled, robust=robust)
-    if shared and len(curves) >= _MANY_ROWS:
-        off = curves - np.median(curves - np.median(curves, axis=1, keepdims=True), axis=0)
-        own = np.minimum(own, estimate_noise(off, filled, robust=robust))
+    course = _find_common_course(curves) if shared and len(curves) >= _MANY_ROWS else None
+    own = np.zeros(len(curves))
+    for begin in range(0, len(curves), _ROWS_AT_ONCE):
+        some = slice(begin, begin + _ROWS_AT_ONCE)
+        own[some] = estimate_noise(curves[some], filled[some], robust=robust)
+        if course is not None:
+            own[some] = np.minimum(own[some], estimate_noise(curves[some] - course, filled[some], robust=robust))
     return moderate_noise(own, numbers / variance)
+
+
+def _find_common_course(curves: FloatArray) -> FloatArray:
+    """The course of the median row, whatever the levels, float64 of shape (P,)."""
+    part = curves[:: max(1, len(curves) // _ROWS_AT_ONCE)]
+    course: FloatArray = np.median(part - np.median(part, axis=1, keepdims=True), axis=0)
+    return course
 
 
 def estimate_noise(curves: FloatArray, filled: BoolArray, *, robust: bool = True) -> FloatArray:
