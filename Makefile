@@ -1,6 +1,7 @@
 # One command each, on a machine with Python, pip and make:
 #   make demo   analyzes a fixture, writes the HTML report and says where
 #   make test   lints, type-checks and runs the tests, on two processors: JOBS=8 for more
+#   make test-browser   tests the report in Chromium: Debian's is installed where there is none and root runs it
 #   make laws   tests the laws again, by other examples every time
 #   make test-olah   tests the Hub's part against a mirror by others, too
 #   make bench  measures speed and memory beside cat and what others do; BENCH="--gigabytes 0.1 --rounds 1" for less
@@ -12,7 +13,7 @@ READY := $(VENV)/.ready
 DEMO ?= demo
 OLAH ?= .venv-olah
 
-.PHONY: demo test laws test-olah lint bench fuzz fixtures picture clean
+.PHONY: demo test test-browser chromium laws test-olah lint bench fuzz fixtures picture clean
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml constraints.txt setup.py $(wildcard wsanalyze/changes/*.[ch])
@@ -35,8 +36,15 @@ lint: $(READY)
 
 # Of matrices as small as the tests', threads of BLAS cost more than they compute.
 JOBS ?= 2
-test: lint
+test: lint chromium
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal --cov --cov-report=term:skip-covered
+
+# Without a Chromium, tests in a browser are skipped.
+chromium: $(READY)
+	@$(BIN)/python tests/browser/chromium.py
+
+test-browser: chromium
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m browser tests/browser
 
 laws: $(READY)
 	HYPOTHESIS_PROFILE=random $(BIN)/pytest -m hypothesis

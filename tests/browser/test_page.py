@@ -1,72 +1,15 @@
 """The HTML report in a real browser: it opens from disk, says nothing on the console and asks nobody for anything."""
 
 import dataclasses
-import datetime as dt
 import itertools
-import os
-import shutil
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
-from wsanalyze.reports.html import HtmlReporter
 from wsanalyze.reports.text import printable
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-_CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
-if _CHROMIUM is None:
-    pytest.skip("no Chromium on the path (or in $CHROMIUM)", allow_module_level=True)
-sync_api = pytest.importorskip("playwright.sync_api")
-
 pytestmark = pytest.mark.browser
-
-FLAGS = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_report(browser, tmp_path):
-    """A function that opens trends as a page and fails at the end if the page complained or asked for anything."""
-    heard, contexts = [], []
-
-    def open_page(trends, **options):
-        path = tmp_path / "report.html"
-        HtmlReporter(clock=lambda: dt.datetime(2025, 1, 2, tzinfo=dt.UTC), version="1.2.3").write(trends, path)
-        context = browser.new_context(**({"viewport": {"width": 1440, "height": 1000}} | options))
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: heard.append(f"console {message.type}: {message.text}"))
-        page.on("pageerror", lambda error: heard.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (heard.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on(
-            "request",
-            lambda request: (
-                None
-                if request.url == path.as_uri() or request.url.startswith(("data:", "blob:"))
-                else heard.append(f"request: {request.url}")
-            ),
-        )
-        page.goto(path.as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert heard == []
 
 
 def _shown_rows(page):
@@ -108,7 +51,7 @@ def test_hostile_names_are_shown_as_text_under_the_pointer(open_report, hostile_
 
     page.mouse.move(area["x"] + area["width"] * 10.5 / 20, area["y"] + area["height"] * (row + 0.5) / 40)
 
-    sync_api.expect(page.locator("#heatmap-plot .hoverlayer")).to_contain_text(text)
+    expect(page.locator("#heatmap-plot .hoverlayer")).to_contain_text(text)
 
 
 def test_the_pointer_tells_the_state_of_a_cell(open_report, trends):
@@ -119,8 +62,8 @@ def test_the_pointer_tells_the_state_of_a_cell(open_report, trends):
     page.mouse.move(area["x"] + area["width"] * 0.5 / 20, area["y"] + area["height"] * 7.5 / 40)
 
     hover = page.locator("#heatmap-plot .hoverlayer")
-    sync_api.expect(hover).to_contain_text("checkpoint-0 → checkpoint-500")
-    sync_api.expect(hover).to_contain_text("from zero, absolute change")
+    expect(hover).to_contain_text("checkpoint-0 → checkpoint-500")
+    expect(hover).to_contain_text("from zero, absolute change")
 
 
 def test_search_keeps_the_layers_that_match(open_report, trends):
@@ -130,7 +73,7 @@ def test_search_keeps_the_layers_that_match(open_report, trends):
 
     expected = [row.name for row in trends.series.rows if "layer2" in row.name and row.kind == "pointwise"]
     assert _shown_rows(page) == expected
-    sync_api.expect(page.locator("#matches")).to_have_text(f"{len(expected)} of 40")
+    expect(page.locator("#matches")).to_have_text(f"{len(expected)} of 40")
 
 
 def test_search_finds_the_members_of_a_cluster(open_report, trends):
@@ -252,7 +195,7 @@ def test_zooming_brings_labels_that_were_left_out(open_report, make_trends):
     page.mouse.move(area["x"] + 200, area["y"] + 60, steps=4)
     page.mouse.up()
 
-    sync_api.expect(page.locator("#heatmap-plot .ytick", has_text="layer1.0.conv2.weight")).to_have_count(1)
+    expect(page.locator("#heatmap-plot .ytick", has_text="layer1.0.conv2.weight")).to_have_count(1)
 
 
 def test_a_plot_can_be_saved(open_report, trends, tmp_path):
