@@ -47,7 +47,7 @@ def test_hostile_names_are_shown_as_text_in_the_page_and_in_the_plots(open_repor
 def test_hostile_names_are_shown_as_text_under_the_pointer(open_report, hostile_trends, row, text):
     page = open_report(hostile_trends)
     page.locator("#heatmap-plot").scroll_into_view_if_needed()
-    area = page.locator("#heatmap-plot .nsewdrag").bounding_box()
+    area = page.locator("#heatmap-plot .xy > .nsewdrag").bounding_box()
 
     page.mouse.move(area["x"] + area["width"] * 10.5 / 20, area["y"] + area["height"] * (row + 0.5) / 40)
 
@@ -57,9 +57,9 @@ def test_hostile_names_are_shown_as_text_under_the_pointer(open_report, hostile_
 def test_the_pointer_tells_the_state_of_a_cell(open_report, trends):
     page = open_report(trends)
     page.locator("#heatmap-plot").scroll_into_view_if_needed()
-    area = page.locator("#heatmap-plot .nsewdrag").bounding_box()
+    area = page.locator("#heatmap-plot .xy > .nsewdrag").bounding_box()
 
-    page.mouse.move(area["x"] + area["width"] * 0.5 / 20, area["y"] + area["height"] * 7.5 / 40)
+    page.mouse.move(area["x"] + area["width"] * 1.0 / 20.5, area["y"] + area["height"] * 7.5 / 40)
 
     hover = page.locator("#heatmap-plot .hoverlayer")
     expect(hover).to_contain_text("checkpoint-0 → checkpoint-500")
@@ -142,24 +142,25 @@ def test_members_are_drawn_on_demand(open_report, trends):
     assert curves.count() == before + 1
 
 
-@pytest.mark.parametrize("spacing", ["steps", "even"])
-def test_log_and_curves_share_their_axis(open_report, trends, spacing):
-    page = open_report(trends)
-    page.get_by_label("Horizontal axis").select_option(spacing)
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_log_lies_above_the_heatmap_on_its_axis(open_report, trends, width):
+    page = open_report(trends, viewport={"width": width, "height": 900})
 
-    log, curve = (
-        page.evaluate(f"document.getElementById('{id_}').layout.xaxis") for id_ in ("training-log", "cluster-0")
+    log, heatmap = (
+        page.evaluate(f"document.getElementById('{id_}').layout.xaxis") for id_ in ("training-log", "heatmap-plot")
     )
-    assert log["range"] == curve["range"]
-    assert log.get("tickvals") == curve.get("tickvals")
+    assert log["range"] == heatmap["range"] == [-1, 19.5]
+    above, below = (page.locator(f"#{id_} .xy > .nsewdrag").bounding_box() for id_ in ("training-log", "heatmap-plot"))
+    assert above["x"] == pytest.approx(below["x"], abs=1)
+    assert above["width"] == pytest.approx(below["width"], abs=1)
+    assert above["y"] < below["y"]
     names = page.locator("#training-log .legendtext").all_text_contents()
     assert names == ["loss", "eval loss", "learning rate"]
     traces = "(plot) => plot.data.map((trace) => [trace.name, trace.x[0], trace.x.at(-1), trace.yaxis])"
-    first, last = ([100, 500], 10000) if spacing == "steps" else ([-0.8, 0], 19)
-    assert page.locator("#training-log").evaluate(traces) == [
-        ["learning rate", first[0], last, "y2"],
-        ["eval loss", first[1], last, "y"],
-        ["loss", first[0], last, "y"],
+    assert page.locator("#training-log").evaluate(traces)[:3] == [
+        ["learning rate", -0.8, 19, "y2"],
+        ["eval loss", 0, 19, "y"],
+        ["loss", -0.8, 19, "y"],
     ]
 
 
@@ -183,13 +184,14 @@ def test_a_log_without_steps_to_scale_is_drawn_between_the_checkpoints(open_repo
     series = dataclasses.replace(trends.series, checkpoints=checkpoints)
     page = open_report(dataclasses.replace(trends, series=series))
     assert page.get_by_label("Horizontal axis").count() == 0
-    assert page.locator("#training-log .scatterlayer .trace").count() == 3
+    drawn = page.locator("#training-log").evaluate("(plot) => plot.data.map((trace) => trace.name)")
+    assert drawn == ["learning rate", "eval loss", "loss", "events"]
 
 
 def test_zooming_brings_labels_that_were_left_out(open_report, make_trends):
     page = open_report(make_trends(300, 60))
     page.locator("#heatmap-plot").scroll_into_view_if_needed()
-    area = page.locator("#heatmap-plot .nsewdrag").bounding_box()
+    area = page.locator("#heatmap-plot .xy > .nsewdrag").bounding_box()
     page.mouse.move(area["x"] + 5, area["y"] + 5)
     page.mouse.down()
     page.mouse.move(area["x"] + 200, area["y"] + 60, steps=4)
@@ -279,7 +281,7 @@ def test_depth_shows_the_metric_and_its_centre(open_report, trends):
     page = open_report(trends)
     drawn = page.locator("#depth-plot").evaluate("(plot) => plot.data.map((trace) => [trace.type, trace.y])")
 
-    assert [kind for kind, _ in drawn] == ["heatmap", "scatter", "scatter"]
+    assert [kind for kind, _ in drawn] == ["heatmap", "scatter", "scatter", "scatter"]
     assert drawn[0][1] == list(trends.depth.depths)
     first, last = trends.depth.depths[0], trends.depth.depths[-1]
     np.testing.assert_allclose(drawn[1][1], first + trends.depth.centre * (last - first), rtol=1e-4)

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _TEMPLATE: Final = "report.html.j2"
-_SCRIPTS: Final = ("vendor/plotly-cartesian.min.js", "plots.js", "table.js")
+# In this order: each takes what those before it put into `report`.
+_PARTS: Final = (
+    *("core", "state", "axes", "shades", "heatmap", "log", "curves", "maps"),
+    *("spark", "table", "layer", "sheet", "bar", "address", "main"),
+)
+_SCRIPTS: Final = ("vendor/plotly-cartesian.min.js", *(f"scripts/{name}.js" for name in _PARTS))
 _STYLE: Final = "report.css"
 # plotly.js puts its rules into style elements that it makes itself, which the content policy would refuse. It takes
 # those that it finds by these ids, and a policy by hash can admit them: their text never changes.

@@ -3,7 +3,15 @@
 import numpy as np
 
 from wsanalyze.reports.course import SURE, describe_phase, describe_range, find_unsure
-from wsanalyze.reports.html_lines import ClusterLine, MemberLine, PhaseLine, UnsureLine, WindowLine, sign_of
+from wsanalyze.reports.html_lines import (
+    MAX_NAMES,
+    ClusterLine,
+    MemberLine,
+    PhaseLine,
+    UnsureLine,
+    WindowLine,
+    sign_of,
+)
 from wsanalyze.trends.base import Cluster, Trends
 
 
@@ -17,9 +25,10 @@ def describe_cluster(trends: Trends, cluster: Cluster) -> ClusterLine:
         summary=cluster.summary,
         kind=cluster.kind,
         makeup=cluster.makeup,
+        size=cluster.size,
         members=tuple(
-            MemberLine(trends.series.names[row], float(confidences[row]) if confidences[row] < SURE else None)
-            for row in cluster.members
+            MemberLine(row, trends.series.names[row], float(confidences[row]) if confidences[row] < SURE else None)
+            for row in cluster.members[:MAX_NAMES]
         ),
         median=float(np.median(numbers)) if numbers else None,
     )
@@ -29,7 +38,8 @@ def describe_unsure(trends: Trends) -> tuple[UnsureLine, ...]:
     """Rows whose confidence is low, the least sure first."""
     names = trends.series.names
     return tuple(
-        UnsureLine(names[layer.index], sign_of(layer.cluster), layer.confidence) for layer in find_unsure(trends)
+        UnsureLine(layer.index, names[layer.index], sign_of(layer.cluster), layer.confidence)
+        for layer in find_unsure(trends)
     )
 
 

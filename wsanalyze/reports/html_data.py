@@ -3,16 +3,20 @@
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wsanalyze.errors import UsageError
 from wsanalyze.metrics import METRICS
+from wsanalyze.reports.html_lines import write_shape
+from wsanalyze.reports.html_numbers import encode, pack_numbers, rounded
+from wsanalyze.reports.html_time import list_changes, list_events
 from wsanalyze.reports.text import printable
 from wsanalyze.reports.training_log import collect_log
 from wsanalyze.series import State
-from wsanalyze.trends.base import Trends
+from wsanalyze.trends.base import DepthProfile, Trends
 
-# The plots show three digits; five keep zooming smooth at half the size of all seventeen.
-_DIGITS: Final = 5
+_MAX_OTHER_CELLS: Final = 1_500_000
+"""Cells of all other metrics together up to which they are in the page: 4 MB of it."""
+_MAX_DEPTHS: Final = 400
 
 
 def collect_plot_data(trends: Trends) -> dict[str, Any]:
@@ -22,47 +26,55 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
         trends: Trends of L layers over P changes.
 
     Returns:
-        JSON values: every name printable, every float rounded to 5 significant digits, NaN as None. `layers` holds
-        lists of length L, `values` has shape (L, P), `states` lists [layer, change, word, absolute change or None]
-        of each cell that has a state, `touched` [layer, change, word] of each cell that the method touched. `log` is
-        that of `collect_log`. `phases` holds the first change of each phase but the first; `depth` the depths, length
-        D, the median at each, shape (D, P), and the centre of mass, length P.
+        JSON values: every name printable, arrays as `pack_numbers` packs them. `layers` holds lists of length L,
+        `values` shape (L, P); `marks` the `words` [state or None, what the method did or None] of cells and the
+        `codes`, uint8 of shape (L, P), that number them; `absolute` lists [layer, change, absolute change] of cells
+        that come from zero. `log` is that of `collect_log`. `phases` holds the first change of each phase but the
+        first; `events` is that of `list_events`. `depth` holds D groups of depths, from `first` to `last`, the median
+        at each, shape (D, P), and the centre of mass, length P. `metrics` are the other metrics, each with values of
+        shape (L, P), or empty where they would be too much.
     """
     series = trends.series
+    values = trends.values
     title, unit = metric_words(trends.options.metric)
     return {
-        "metric": {"title": title, "unit": unit, "linear": trends.options.linear},
-        "changes": _list_changes(trends),
+        "metric": {"name": printable(trends.options.metric), "title": title, "unit": unit}
+        | {"linear": trends.options.linear},
+        "noun": printable(trends.options.noun),
+        "changes": list_changes(series),
         "layers": {
             "name": [printable(row.name) for row in series.rows],
             "kind": [printable(str(row.kind)) for row in series.rows],
+            "depth": [row.depth for row in series.rows],
+            "shape": [write_shape(row.shape) for row in series.rows],
+            "numel": [row.numel for row in series.rows],
             "cluster": trends.labels.tolist(),
-            "outlier": trends.outliers.tolist(),
-            "confidence": _rounded(trends.confidence),
+            "outlier": trends.outliers.astype(int).tolist(),
+            "confidence": rounded(trends.confidence),
         },
         "orders": order_layers(trends),
-        "values": _rounded(trends.values),
-        "states": _list_states(trends),
-        "touched": [[row, change, printable(word)] for word, cells in trends.touched.items() for row, change in cells],
+        "values": pack_numbers(values, linear=trends.options.linear),
+        **_list_marks(trends),
         "clusters": [
             {
                 "id": cluster.id,
                 "summary": printable(cluster.summary),
                 "kind": None if cluster.kind is None else printable(cluster.kind),
-                "members": list(cluster.members),
                 **{
-                    name: _rounded(np.array(getattr(cluster, name), dtype=np.float64))
+                    name: rounded(np.array(getattr(cluster, name), dtype=np.float64))
                     for name in ("median", "low", "high")
                 },
             }
             for cluster in trends.clusters
         ],
-        "points": _rounded(trends.points[:, :2]),
-        "explained": _rounded(trends.explained[:2]),
+        "points": rounded(trends.points[:, :2]),
+        "explained": rounded(trends.explained[:2]),
         "log": collect_log(series),
         "kinds": [printable(part.kind) for part in trends.kinds],
-        "depth": _list_depth(trends),
+        "depth": None if trends.depth is None else _describe_depth(trends.depth),
         "phases": [phase.first for phase in trends.phases[1:]],
+        "events": list_events(trends),
+        "metrics": _list_metrics(trends),
     }
 
 
@@ -84,47 +96,64 @@ def order_layers(trends: Trends) -> dict[str, list[int]]:
     }
 
 
-def _list_changes(trends: Trends) -> list[dict[str, Any]]:
-    checkpoints = trends.series.checkpoints
-    return [
-        {
-            "from": printable(checkpoints[before].label),
-            "to": printable(checkpoints[after].label),
-            "step": checkpoints[after].step,
-        }
-        for before, after in trends.series.pairs
-    ]
+def bound_groups(count: int, most: int) -> list[tuple[int, int]]:
+    """Bounds [start, end) of at most `most` groups of as many neighbours each, but perhaps the last."""
+    size = max(1, -(-count // most))
+    return [(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def _list_depth(trends: Trends) -> dict[str, Any] | None:
-    profile = trends.depth
-    if profile is None:
-        return None
+def _list_marks(trends: Trends) -> dict[str, Any]:
+    """States of cells and what the method did to them: few words, and a byte a cell that says which."""
+    states = trends.series.metric_states(trends.options.metric)
+    known = states != None  # noqa: E711 - elementwise
+    codes = np.zeros(states.shape, dtype=np.uint8)
+    numbers: dict[tuple[str | None, str | None], int] = {(None, None): 0}
+    for word in dict.fromkeys(states[known]):
+        codes[states == word] = numbers.setdefault((str(word), None), len(numbers))
+    for touch, cells in trends.touched.items():
+        for cell in cells:
+            state = states[cell]
+            words = (None if state is None else str(state), printable(touch))
+            codes[cell] = numbers.setdefault(words, len(numbers))
+    from_zero = np.argwhere(states == State.FROM_ZERO)
+    absolute = trends.series.absolute(trends.options.metric) if len(from_zero) else None
     return {
-        "depths": list(profile.depths),
-        "values": _rounded(profile.values),
-        "centre": _rounded(profile.centre),
+        "marks": {"words": [list(words) for words in numbers], "codes": encode(codes)},
+        "absolute": []
+        if absolute is None
+        else [[row, change, rounded(absolute[row, change])] for row, change in from_zero.tolist()],
     }
 
 
-def _list_states(trends: Trends) -> list[list[Any]]:
-    name = trends.options.metric
-    states = trends.series.metric_states(name)
-    absolute = trends.series.absolute(name)
-    return [
-        [
-            int(row),
-            int(change),
-            str(states[row, change]),
-            _rounded(absolute[row, change]) if states[row, change] is State.FROM_ZERO else None,
-        ]
-        for row, change in np.argwhere(states != None)  # noqa: E711 - elementwise
-    ]
+def _describe_depth(profile: DepthProfile) -> dict[str, Any]:
+    """The profile, with neighbouring depths put together where there are too many to see."""
+    groups = bound_groups(len(profile.depths), _MAX_DEPTHS)
+    values = np.full((len(groups), profile.values.shape[1]), np.nan)
+    for index, (start, end) in enumerate(groups):
+        part = profile.values[start:end]
+        known = np.isfinite(part).any(axis=0)
+        values[index, known] = np.nanmedian(part[:, known], axis=0)
+    return {
+        "first": [profile.depths[start] for start, _ in groups],
+        "last": [profile.depths[end - 1] for _, end in groups],
+        "values": pack_numbers(values),
+        "centre": rounded(profile.centre),
+    }
 
 
-def _rounded(values: NDArray[np.float64]) -> Any:  # noqa: ANN401 - lists as deep as the array
-    """Nested lists of rounded floats, None where there is no number."""
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim == 0:
-        return float(f"{values:.{_DIGITS}g}") if np.isfinite(values) else None
-    return [_rounded(value) for value in values]
+def _list_metrics(trends: Trends) -> list[dict[str, Any]]:
+    """The other metrics that the stored sums give; none where they would make the page too large."""
+    series = trends.series
+    others = [metric for name, metric in METRICS.items() if name != trends.options.metric]
+    if series.given or not series.states.size or len(others) * series.states.size > _MAX_OTHER_CELLS:
+        return []
+    found = []
+    for metric in others:
+        try:
+            values = series.metric(metric.name)
+        except UsageError:  # it needs what was not measured
+            continue
+        if np.isfinite(values).any():
+            words = {"name": metric.name, "title": metric.title, "unit": metric.unit, "linear": metric.linear}
+            found.append({**words, "values": pack_numbers(values, linear=metric.linear, exact=False)})
+    return found

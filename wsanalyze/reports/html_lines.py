@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from typing import Final
 
+MAX_NAMES: Final = 200
+"""Names that one list of the page holds at most; the table, CSV and JSON hold all."""
+MAX_LINES: Final = 500
+"""Lines of the table of layers, of events or of skipped tensors that are there without scripts."""
 MARKS: Final = "●■◆▲▼✚✖★"
-"""The mark of each cluster, beside its colour; plots.js draws the same ones."""
+"""The mark of each cluster, beside its colour; scripts/core.js draws the same ones."""
 _NUM_COLOURS: Final = 7
 _ALONE: Final = "-"
 
@@ -52,19 +56,21 @@ class LayerLine:
 class MemberLine:
     """A member of a cluster, with its confidence where that is low."""
 
+    index: int
     name: str
     unsure: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterLine:
-    """One cluster with its members."""
+    """One cluster with its size and its first members."""
 
     id: int
     sign: Sign
     summary: str
     kind: str | None
     makeup: str
+    size: int
     members: tuple[MemberLine, ...]
     median: float | None
 
@@ -73,6 +79,7 @@ class ClusterLine:
 class UnsureLine:
     """A layer that could as well be in another cluster."""
 
+    index: int
     name: str
     sign: Sign
     confidence: float
@@ -107,9 +114,10 @@ class EventLine:
 
 @dataclass(frozen=True, slots=True)
 class SkipGroup:
-    """Tensors that are in no row for the same reason."""
+    """Tensors that are in no row for the same reason: how many, and the first of them."""
 
     reason: str
+    size: int
     names: tuple[str, ...]
 
 
@@ -118,3 +126,8 @@ def sign_of(cluster: int, *, outlier: bool = False) -> Sign:
     if cluster < 0:
         return Sign("outlier" if outlier else "none", "✳" if outlier else _ALONE, "alone")
     return Sign(str(cluster), MARKS[cluster % len(MARKS)], f"c{cluster % _NUM_COLOURS}")
+
+
+def write_shape(shape: tuple[int, ...]) -> str:
+    """A shape as people write it, or "scalar"."""
+    return "\N{MULTIPLICATION SIGN}".join(map(str, shape)) or "scalar"

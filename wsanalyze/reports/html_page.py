@@ -11,6 +11,8 @@ from wsanalyze.reports.course import SURE
 from wsanalyze.reports.html_course import describe_cluster, describe_phases, describe_unsure, describe_windows
 from wsanalyze.reports.html_data import metric_words
 from wsanalyze.reports.html_lines import (
+    MAX_LINES,
+    MAX_NAMES,
     ClusterLine,
     EventLine,
     Fact,
@@ -20,6 +22,7 @@ from wsanalyze.reports.html_lines import (
     UnsureLine,
     WindowLine,
     sign_of,
+    write_shape,
 )
 from wsanalyze.reports.summary import count_rows, explain_nothing, name_row
 from wsanalyze.reports.text import format_bytes, format_count, format_number, sparkline
@@ -55,13 +58,17 @@ class Page:
     depth_text: str | None
     phases: tuple[PhaseLine, ...]
     windows: tuple[WindowLine, ...]
+    num_events: int
     unsure: tuple[UnsureLine, ...]
+    num_unsure: int
     sure: float
     kinds: tuple[KindQuality, ...]
     clusters: tuple[ClusterLine, ...]
     alone: tuple[LayerLine, ...]
+    num_alone: int
     num_outliers: int
     layers: tuple[LayerLine, ...]
+    num_layers: int
     checkpoints: tuple[CheckpointRecord, ...]
     checkpoints_summary: str
     skips: tuple[SkipGroup, ...]
@@ -83,8 +90,10 @@ def describe_page(trends: Trends) -> Page:
     nothing = explain_nothing(trends)
     metric, unit = metric_words(trends.options.metric)
     values = trends.values
-    layers = _describe_layers(trends, values)
-    has_alone_curves = any(line.cluster < 0 and line.mean is not None for line in layers)
+    states = trends.series.metric_states(trends.options.metric)
+    alone = np.flatnonzero(trends.labels < 0)
+    unsure = describe_unsure(trends)
+    has_alone_curves = bool(np.isfinite(values[alone]).any())
     has_points = bool(trends.points.size) and bool(np.isfinite(trends.points[:, 0]).any())
     return Page(
         title=", ".join(series.provenance.source) or "checkpoints",
@@ -95,7 +104,8 @@ def describe_page(trends: Trends) -> Page:
         noun=name_row(trends),
         headline=(nothing,) if nothing else trends.headline,
         facts=_collect_facts(trends),
-        events=tuple(_describe_event(event, series.checkpoints) for event in trends.all_events),
+        events=tuple(_describe_event(event, series.checkpoints) for event in trends.all_events[:MAX_LINES]),
+        num_events=len(trends.all_events),
         heatmap_summary=_summarize_heatmap(trends, values, metric),
         scatter_summary=_summarize_scatter(trends),
         log_summary=describe_log(series.log),
@@ -108,13 +118,18 @@ def describe_page(trends: Trends) -> Page:
         depth_text=None if trends.depth is None else trends.depth.text,
         phases=describe_phases(trends),
         windows=describe_windows(trends),
-        unsure=describe_unsure(trends),
+        unsure=unsure[:MAX_NAMES],
+        num_unsure=len(unsure),
         sure=SURE,
         kinds=trends.kinds,
         clusters=tuple(describe_cluster(trends, cluster) for cluster in trends.clusters),
-        alone=tuple(line for line in layers if line.cluster < 0),
+        alone=tuple(_describe_layer(trends, int(row), values[row], states[row]) for row in alone[:MAX_NAMES]),
+        num_alone=len(alone),
         num_outliers=int(np.count_nonzero(trends.outliers & (trends.labels < 0))),
-        layers=layers,
+        layers=tuple(
+            _describe_layer(trends, row, values[row], states[row]) for row in range(min(MAX_LINES, len(values)))
+        ),
+        num_layers=len(values),
         checkpoints=series.checkpoints,
         checkpoints_summary=_summarize_checkpoints(series.checkpoints),
         skips=_group_skips(series.skips),
@@ -147,33 +162,28 @@ def _count_fact(count: int, noun: str, note: str = "") -> Fact:
     return Fact(value, name, note)
 
 
-def _describe_layers(trends: Trends, values: NDArray[np.float64]) -> tuple[LayerLine, ...]:
-    states = trends.series.metric_states(trends.options.metric)
-    lines = []
-    for index, row in enumerate(trends.series.rows):
-        numbers = values[index][np.isfinite(values[index])]
-        cluster = int(trends.labels[index])
-        words = Counter(str(state) for state in states[index] if state is not None)
-        lines.append(
-            LayerLine(
-                index=index,
-                name=row.name,
-                kind=str(row.kind),
-                depth=row.depth,
-                shape="\N{MULTIPLICATION SIGN}".join(map(str, row.shape)) or "scalar",
-                numel=row.numel,
-                sign=sign_of(cluster, outlier=bool(trends.outliers[index])),
-                cluster=cluster,
-                confidence=_number(trends.confidence[index]),
-                mean=_number(numbers.mean()) if numbers.size else None,
-                last=_number(values[index, -1]) if values.shape[1] else None,
-                last_text=_describe_last(values[index], states[index]),
-                curve=sparkline(values[index], _SPARKLINE_WIDTH, linear=trends.options.linear),
-                states=", ".join(f"{number} {word}" for word, number in words.items()),
-                num_states=words.total(),
-            )
-        )
-    return tuple(lines)
+def _describe_layer(trends: Trends, index: int, curve: NDArray[np.float64], states: StateArray) -> LayerLine:
+    row = trends.series.rows[index]
+    numbers = curve[np.isfinite(curve)]
+    cluster = int(trends.labels[index])
+    words = Counter(str(state) for state in states if state is not None)
+    return LayerLine(
+        index=index,
+        name=row.name,
+        kind=str(row.kind),
+        depth=row.depth,
+        shape=write_shape(row.shape),
+        numel=row.numel,
+        sign=sign_of(cluster, outlier=bool(trends.outliers[index])),
+        cluster=cluster,
+        confidence=_number(trends.confidence[index]),
+        mean=_number(numbers.mean()) if numbers.size else None,
+        last=_number(curve[-1]) if curve.size else None,
+        last_text=_describe_last(curve, states),
+        curve=sparkline(curve, _SPARKLINE_WIDTH, linear=trends.options.linear),
+        states=", ".join(f"{number} {word}" for word, number in words.items()),
+        num_states=words.total(),
+    )
 
 
 def _describe_last(curve: NDArray[np.float64], states: StateArray) -> str:
@@ -194,7 +204,7 @@ def _group_skips(skips: tuple[Skip, ...]) -> tuple[SkipGroup, ...]:
     for skip in skips:
         groups.setdefault(skip.reason, []).append(skip.name)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
-    return tuple(SkipGroup(reason, tuple(names)) for reason, names in ordered)
+    return tuple(SkipGroup(reason, len(names), tuple(names[:MAX_LINES])) for reason, names in ordered)
 
 
 def _summarize_heatmap(trends: Trends, values: NDArray[np.float64], metric: str) -> str:

@@ -1,0 +1,53 @@
+"""The time axes of the HTML report: the changes, and where events lie among them."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from wsanalyze.reports.text import printable
+from wsanalyze.series import ChangeSeries
+from wsanalyze.trends.base import Trends
+
+_MAX_EVENTS: Final = 2000
+
+
+def list_changes(series: ChangeSeries) -> list[dict[str, Any]]:
+    """Each change with the labels of its checkpoints and the step of the later one."""
+    checkpoints = series.checkpoints
+    return [
+        {
+            "from": printable(checkpoints[before].label),
+            "to": printable(checkpoints[after].label),
+            "step": checkpoints[after].step,
+        }
+        for before, after in series.pairs
+    ]
+
+
+def list_events(trends: Trends) -> list[dict[str, Any]]:
+    """Events as marks on time axes, those of the whole sequence first where there are too many.
+
+    Returns:
+        JSON values: the `kind` and the `text` of each, the index of its `layer` or None, and its `place` on an axis
+        on which the later side of change p lies at p, or None where it is of no checkpoint. What is seen at a
+        checkpoint that no change ends at lies halfway before the next.
+    """
+    series = trends.series
+    rows = {name: row for row, name in enumerate(series.names)}
+    ends = {after: place for place, (_, after) in enumerate(series.pairs)}
+    events = sorted(trends.all_events, key=lambda event: event.layer is not None)[:_MAX_EVENTS]
+    return [
+        {
+            "kind": printable(event.kind),
+            "layer": None if event.layer is None else rows.get(event.layer),
+            "place": None if event.checkpoint is None else _find_place(event.checkpoint, ends),
+            "text": printable(event.text),
+        }
+        for event in events
+    ]
+
+
+def _find_place(checkpoint: int, ends: Mapping[int, int]) -> float | None:
+    if checkpoint in ends:
+        return ends[checkpoint]
+    later = [place for after, place in ends.items() if after > checkpoint]
+    return min(later) - 0.5 if later else None

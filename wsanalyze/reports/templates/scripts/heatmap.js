@@ -1,0 +1,186 @@
+"use strict";
+// Layers by changes. Where there are more layers than lines, neighbours in the present order share one, until one zooms.
+(() => {
+  const { byId, data, layers, changes, numLayers, numChanges, plain, wrap, shortenName, number, count, unit, values, codes, words, spans, markOf, layerText,
+    clusterColour, cellWord, colour, view, axis, layout, roomFor, endTitle, endTicks, indexTicks, evenRange, eventStrip, followZoom } = report;
+  const div = byId("heatmap-plot");
+  const MOST_LINES = 400;
+  const NAME_FONT = { size: 11, family: "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace" };
+  const stateOf = words.map(([state]) => state);
+  const hasLog = data.log !== null;
+
+  // --- lines
+  let known = { key: "", lines: null };
+  // The lines shown: each of the places [first, last] of the order, its values and its greys (1 unchanged, 0 no number).
+  function findLines() {
+    const order = data.orders[view.order];
+    const [top, bottom] = view.rows ?? [0, numLayers - 1];
+    const key = `${view.order} ${top} ${bottom}`;
+    if (known.key === key) return known.lines;
+    const size = Math.ceil((bottom - top + 1) / MOST_LINES);
+    const lines = [];
+    for (let first = top; first <= bottom; first += size) {
+      const last = Math.min(bottom, first + size - 1);
+      lines.push({ first, last, ...(size === 1 ? single(order[first]) : together(order.slice(first, last + 1))) });
+    }
+    known = { key, lines };
+    return lines;
+  }
+  function single(layer) {
+    const cells = new Array(numChanges).fill(null);
+    const greys = new Array(numChanges).fill(null);
+    for (let change = 0; change < numChanges; change += 1) {
+      const cell = layer * numChanges + change;
+      const state = stateOf[codes[cell]];
+      if (state || Number.isNaN(values[cell])) greys[change] = state === "unchanged" ? 1 : 0;
+      else cells[change] = values[cell];
+    }
+    return { layer, cells, greys };
+  }
+  // The median of those that have a number and no state.
+  function together(list) {
+    const cells = new Array(numChanges).fill(null);
+    const greys = new Array(numChanges).fill(null);
+    const found = new Float64Array(list.length);
+    for (let change = 0; change < numChanges; change += 1) {
+      let [known_, unchanged] = [0, 0];
+      for (const layer of list) {
+        const cell = layer * numChanges + change;
+        const state = stateOf[codes[cell]];
+        if (state === "unchanged") unchanged += 1;
+        else if (!state && !Number.isNaN(values[cell])) found[known_++] = values[cell];
+      }
+      if (!known_) { greys[change] = unchanged ? 1 : 0; continue; }
+      const sorted = found.subarray(0, known_).sort();
+      cells[change] = known_ % 2 ? sorted[(known_ - 1) / 2] : (sorted[known_ / 2 - 1] + sorted[known_ / 2]) / 2;
+    }
+    return { layer: null, cells, greys };
+  }
+  function describeLine(line, order) {
+    if (line.layer !== null) return layerText(line.layer);
+    return `<b>${count(line.last - line.first + 1, data.noun)}</b><br>${wrap(layers.name[order[line.first]])}<br>to ${wrap(layers.name[order[line.last]])}`;
+  }
+  const describeCell = (line, change) => line.layer !== null ? cellWord(line.layer, change)
+    : line.cells[change] === null ? "no number" : `median ${number(line.cells[change])}${unit}`;
+  function labelOf(line, order, width) {
+    const layer = line.layer ?? order[line.first];
+    const more = line.layer === null ? ` +${line.last - line.first}` : "";
+    return `${plain(shortenName(layers.name[layer], width - more.length))}${more} <span style="color:${clusterColour(layers.cluster[layer])}">${markOf(layer)}</span>`;
+  }
+
+  // --- what is selected
+  const lineAt = (lines, place) => lines.find((line) => line.first <= place && place <= line.last);
+  function groupShapes(order, top, bottom) {
+    if (view.order === "depth") return [];
+    const groupOf = (layer) => (view.order === "cluster" ? layers.cluster[layer] : layers.kind[layer]);
+    const shapes = [];
+    for (let place = top + 1; place <= bottom; place += 1) {
+      if (groupOf(order[place]) === groupOf(order[place - 1])) continue;
+      shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: place - 0.5, y1: place - 0.5, line: { color: colour("text"), width: 1.5 } });
+    }
+    return shapes;
+  }
+  // A frame about the line of a layer, with an arrow beside it; bars beside the lines of a cluster.
+  function selectionMarks(lines, order, height) {
+    const chosen = new Set(report.selectedMembers());
+    const bars = [];
+    if (!chosen.size) return { shapes: [], annotations: [] };
+    const frames = [];
+    for (const line of lines) {
+      const taken = line.layer !== null ? chosen.has(line.layer) : order.slice(line.first, line.last + 1).some((layer) => chosen.has(layer));
+      if (!taken) continue;
+      if (bars.at(-1)?.last === line.first - 1) bars.at(-1).last = line.last;
+      else bars.push({ first: line.first, last: line.last });
+    }
+    const place = { type: "rect", layer: "above" };
+    for (const { first, last } of bars.length <= 60 ? bars : []) {
+      const box = { ...place, xref: "paper", x0: 0, x1: 1, y0: first - 0.5, y1: last + 0.5 };
+      frames.push({ ...box, line: { color: "#ffffff", width: 4 } }, { ...box, line: { color: "#000000", width: 2 } });
+    }
+    const strips = bars.map(({ first, last }) => ({ ...place, xref: "paper", x0: 1.003, x1: 1.009, y0: first - 0.5, y1: last + 0.5, line: { color: colour("text"), width: 0.5 }, fillcolor: colour("text") }));
+    const arrow = view.layer === null || !bars.length ? [] : [{ text: "◂", xref: "paper", x: 1, xanchor: "left", xshift: 4, y: (bars[0].first + bars[0].last) / 2, yanchor: "middle", showarrow: false, font: { size: 16, color: colour("text") } }];
+    return { shapes: [...frames, ...strips], annotations: height ? arrow : [] };
+  }
+
+  // --- the plot
+  let drawn = null;
+  let bounds = null;
+  function draw() {
+    if (!div) return;
+    const order = data.orders[view.order];
+    const lines = findLines();
+    const [top, bottom] = [lines[0].first, lines.at(-1).last];
+    const width = roomFor(div);
+    const nameWidth = Math.round(Math.min(42, Math.max(15, width / 26)));
+    bounds ??= report.shadeBounds(values);
+    const shade = report.shader(bounds);
+    const texts = lines.map((line) => { const name = describeLine(line, order); return changes.map((_, change) => `${name}<br>${spans[change]}<br>${describeCell(line, change)}`); });
+    const plotHeight = Math.min(820, Math.max(90, numLayers * Math.min(22, Math.max(14, 240 / numLayers))));
+    const wide = width >= 640 && plotHeight >= 200; // else the colour bar lies on top
+    const inner = width - nameWidth * 7 - (wide ? 110 : 20);
+    const strip = eventStrip(plotHeight, { isScaled: false });
+    const shared = { type: "heatmap", y: edges(lines), x0: 0, dx: 1, text: texts, hovertemplate: "%{text}<extra></extra>", xgap: numChanges <= width / 12 ? 1 : 0, ygap: plotHeight / lines.length >= 10 ? 1 : 0 };
+    const traces = [
+      { ...shared, z: lines.map((line) => line.greys), zmin: 0, zmax: 1, colorscale: [[0, colour("state")], [1, colour("unchanged")]], showscale: false },
+      { ...shared, z: lines.map((line) => line.cells.map((value) => (value === null ? null : shade(value)))), ...report.colouring(bounds, wide, wide ? plotHeight : inner, strip.domain[1]) },
+      ...strip.traces,
+    ];
+    const x = evenRange(hasLog ? -1 : -0.5);
+    const labels = lines.map((line) => labelOf(line, order, nameWidth));
+    const picked = indexTicks(labels, [0, lines.length - 1], Math.floor(plotHeight / 13));
+    const y = { tickmode: "array", tickvals: picked.tickvals.map((index) => (lines[index].first + lines[index].last) / 2), ticktext: picked.ticktext };
+    const barLines = report.barLines(inner);
+    const titles = [...report.barTitle(wide, inner), { text: `${plain(data.noun)} (by ${view.order})${wide ? ", with the mark of its cluster" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: wide ? 4 : 46 + barLines, showarrow: false, font: { size: 12 } }];
+    drawn = { lines, order, titles, groups: groupShapes(order, top, bottom) };
+    const marks = selectionMarks(lines, order, plotHeight);
+    // The title of the axis stands on top: automargin leaves no room for it beside names of any length.
+    Plotly.react(div, traces, layout(div, {
+      height: plotHeight + (wide ? 84 : 134 + barLines), shapes: [...drawn.groups, ...marks.shapes], margin: { l: 40, r: 8, t: wide ? 26 : 76 + barLines, b: 52 },
+      xaxis: axis(endTitle(width), { ...endTicks(inner, x), range: x, showgrid: false, minallowed: hasLog ? -1 : -0.5, maxallowed: numChanges - 0.5 }),
+      yaxis: axis("", { ...y, domain: strip.domain, range: [bottom + 0.5, top - 0.5], showgrid: false, tickfont: NAME_FONT, ticks: "", minallowed: -0.5, maxallowed: numLayers - 0.5 }),
+      ...strip.axes, annotations: [...titles, ...marks.annotations],
+    }), report.CONFIG);
+    listen();
+    tell(lines);
+  }
+  function edges(lines) {
+    if (lines.length === 1 || lines[0].layer !== null) return lines.map((line) => (line.first + line.last) / 2);
+    return [lines[0].first - 0.5, ...lines.map((line) => line.last + 0.5)];
+  }
+  function mark() {
+    if (!drawn) return;
+    const marks = selectionMarks(drawn.lines, drawn.order, 1);
+    Plotly.relayout(div, { shapes: [...drawn.groups, ...marks.shapes], annotations: [...drawn.titles, ...marks.annotations] });
+  }
+  function listen() {
+    followZoom(div, { isScaled: false, onRows: (range) => report.placesIn(range, numLayers) });
+    div.removeAllListeners("plotly_click");
+    div.on("plotly_click", ({ points: [point] }) => {
+      if (point.data.type === "scatter") return report.click(() => point.customdata !== null && report.selectLayer(point.customdata));
+      const line = drawn.lines[point.pointIndex[0]];
+      return report.click(() => (line.layer !== null ? report.selectLayer(line.layer) : report.update({ rows: [line.first, line.last] })));
+    });
+  }
+  function tell(lines) {
+    const size = lines[0].last - lines[0].first + 1;
+    const shown = lines.at(-1).last - lines[0].first + 1;
+    byId("all-rows").hidden = shown === numLayers;
+    byId("heatmap-note").textContent = [
+      shown < numLayers ? `${count(shown, data.noun)} of ${numLayers.toLocaleString("en")} shown.` : "",
+      size > 1 ? `Each line is the median of ${size} neighbouring ${data.noun}s in this order; zoom in, or click on a line, to see them one by one.` : "",
+    ].filter(Boolean).join(" ");
+  }
+  // A layer that is selected from elsewhere is brought into what is shown.
+  function follow(changed) {
+    if (!div) return;
+    const place = view.layer === null || !view.rows ? null : data.orders[view.order].indexOf(view.layer);
+    if (place !== null && !lineAt(drawn.lines, place)) {
+      const reach = Math.floor((view.rows[1] - view.rows[0]) / 2);
+      const first = Math.max(0, Math.min(place - reach, numLayers - 1 - (view.rows[1] - view.rows[0])));
+      report.update({ rows: [first, Math.min(numLayers - 1, first + view.rows[1] - view.rows[0])] });
+    } else if (["order", "steps", "rows"].some((name) => changed.has(name))) draw();
+    else mark();
+  }
+  report.onChange(["order", "steps", "rows", "layer", "cluster"], follow);
+  Object.assign(report, { drawHeatmap: draw, heatmapGeometry: () => (div?._fullLayout ? div._fullLayout._size : null) });
+})();

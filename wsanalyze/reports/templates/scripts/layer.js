@@ -1,0 +1,121 @@
+"use strict";
+// The page of a layer, beside the report: what it is, its curve against its cluster, the other metrics, states, events.
+(() => {
+  const { byId, data, layers, changes, numLayers, numChanges, clusters, others, otherCurve, curve, stateAt, plain, number, aligned, count, spans, extent, drawable, colour,
+    clusterWord, markOf, view, axis, layout, roomFor, valueTitle, valueAxis, paddedRange, scaled, places, stepAxis, phaseLines, followZoom, eventStrip, facts } = report;
+  const panel = byId("layer-page");
+  const part = (name) => panel.querySelector(`[data-part="${name}"]`);
+  const HEIGHT = 260;
+  let opener = null;
+
+  function element(tag, text, className = "") {
+    const made = document.createElement(tag);
+    made.textContent = text;
+    if (className) made.className = className;
+    return made;
+  }
+  function fill(layer) {
+    const its = facts(layer);
+    byId("layer-page-title").textContent = layers.name[layer];
+    const rows = [["Kind", layers.kind[layer]], ["Depth", String(layers.depth[layer])], ["Shape", `${layers.shape[layer]} (${count(layers.numel[layer], "number")})`],
+      ["Cluster", `${markOf(layer)} ${clusterWord(layer)}`], ["Confidence", its.confidence === null ? "-" : its.confidence.toFixed(2)],
+      ["Mean change", aligned(its.mean)], ["Last change", its.lastText]];
+    part("facts").replaceChildren(...rows.map(([term, text]) => { const pair = element("div", ""); pair.append(element("dt", term), element("dd", text)); return pair; }));
+    const runs = stateRuns(layer);
+    part("states").replaceChildren(...(runs.length ? runs : ["Every change has a number."]).map((text) => element("li", text)));
+    const told = data.events.filter((event) => event.layer === layer);
+    part("events").replaceChildren(...(told.length ? told : [{ kind: "", text: "None names it." }]).map((event) => element("li", event.kind ? `${event.kind}: ${event.text}` : event.text)));
+    part("cluster").hidden = layers.cluster[layer] < 0;
+    part("cluster").textContent = `Select cluster ${layers.cluster[layer]}`;
+    part("place").textContent = `${placeOf(layer) + 1} of ${numLayers.toLocaleString("en")}, by ${view.order}`;
+  }
+  // States of neighbouring changes as one: "new: step-0 to step-2 (2 changes)".
+  function stateRuns(layer) {
+    const runs = [];
+    for (let change = 0; change < numChanges; change += 1) {
+      const word = stateAt(layer, change);
+      if (word === null) continue;
+      const before = runs.at(-1);
+      if (before?.word === word && before.last === change - 1) before.last = change;
+      else runs.push({ word, first: change, last: change });
+    }
+    const said = runs.slice(0, 30).map(({ word, first, last }) => `${word}: ${changes[first].from} to ${changes[last].to} (${count(last - first + 1, "change")})`);
+    return runs.length > said.length ? [...said, `and ${runs.length - said.length} more times`] : said;
+  }
+  const placeOf = (layer) => data.orders[view.order].indexOf(layer);
+  function turn(by) {
+    const order = data.orders[view.order];
+    report.selectLayer(order[(placeOf(view.layer) + by + numLayers) % numLayers]);
+  }
+
+  // --- plots
+  function drawCurve(layer) {
+    const cluster = clusters.find(({ id }) => id === layers.cluster[layer]);
+    const shown = report.chosenCurve(layer);
+    const context = cluster ? report.bandAndMedian(cluster) : [];
+    const div = part("curve");
+    const range = paddedRange([...curve(layer), ...(cluster ? [...cluster.low, ...cluster.high, ...cluster.median] : [])]);
+    div.hidden = !range;
+    if (!range) return;
+    const strip = eventStrip(HEIGHT - 58, { isScaled: scaled(), concerns: (event) => event.layer === null || event.layer === layer });
+    Plotly.react(div, [...context, ...shown, ...strip.traces], layout(div, { height: HEIGHT, margin: { l: 62, r: 10, t: 10, b: 48 }, shapes: phaseLines(scaled()),
+      xaxis: stepAxis(div, "training step after the change", report.endTitle(roomFor(div))), ...strip.axes,
+      yaxis: axis(valueTitle(190), { domain: strip.domain, ...valueAxis(report.zoomed.get(div.id) ?? range) }) }), report.CONFIG);
+    followZoom(div, { isScaled: scaled() });
+    div.setAttribute("aria-label", `Curve of ${layers.name[layer]}: ${cluster ? `against the median of cluster ${cluster.id}` : "in no cluster"}.`);
+  }
+  function drawOthers(layer) {
+    const box = part("others");
+    part("others-note").textContent = others.length ? "" : "The other metrics are not in this file: it would be too large, or they were not measured. --metric NAME shows one.";
+    if (box.childElementCount !== others.length) box.replaceChildren(...others.map(() => { const holder = document.createElement("div"); holder.append(element("h4", ""), element("div", "", "plot")); return holder; }));
+    others.forEach((its, index) => {
+      const [title, div] = box.children[index].children;
+      const list = Array.from(otherCurve(its, layer));
+      const signed = its.linear || list.some((value) => value < 0);
+      const range = paddedRange(list, signed);
+      const known = extent(list);
+      title.textContent = `${its.title} (${its.name})${known ? "" : ": no number"}`;
+      div.hidden = !range;
+      if (!range) return;
+      div.setAttribute("role", "img");
+      div.setAttribute("aria-label", `${its.title}, from ${number(known[0])} to ${number(known[1])}.`);
+      Plotly.react(div, [{ type: "scatter", mode: report.curveMode(), x: places(), y: drawable(list, signed), line: { color: colour("accent"), width: 1.8 }, marker: { size: 5 },
+        text: list.map((value, change) => `${spans[change]}<br>${Number.isNaN(value) ? "no number" : number(value)}`), hovertemplate: "%{text}<extra></extra>" }],
+      layout(div, { height: 170, margin: { l: 62, r: 10, t: 6, b: 44 }, xaxis: stepAxis(div, "training step after the change", report.endTitle(400)),
+        yaxis: axis(plain(its.unit || "ratio"), { ...valueAxis(range, signed), nticks: 4 }) }), report.CONFIG);
+      followZoom(div, { isScaled: scaled() });
+    });
+  }
+  function draw() {
+    if (!panel.open || view.layer === null) return;
+    drawCurve(view.layer);
+    drawOthers(view.layer);
+  }
+
+  // --- opening and closing
+  function follow(changed) {
+    const wanted = view.open && view.layer !== null;
+    if (changed.has("layer")) report.zoomed.delete("layer-curve");
+    if (wanted) fill(view.layer);
+    if (wanted && !panel.open) {
+      opener = document.activeElement;
+      panel.show();
+      panel.scrollTop = 0;
+      byId("layer-page-title").focus({ preventScroll: true });
+    } else if (!wanted && panel.open) {
+      const inside = panel.contains(document.activeElement);
+      panel.close();
+      if (inside && opener?.isConnected) opener.focus({ preventScroll: true });
+    } else if (wanted && changed.has("layer")) panel.scrollTop = 0;
+    if (wanted) draw();
+  }
+  report.onChange(["layer", "open", "order", "steps", "spacing"], follow);
+  panel.addEventListener("click", (event) => {
+    const action = event.target.closest("[data-part]")?.dataset.part;
+    if (action === "previous") turn(-1);
+    else if (action === "next") turn(1);
+    else if (action === "close") report.update({ open: false });
+    else if (action === "cluster") report.update({ cluster: layers.cluster[view.layer], layer: null, open: false });
+  });
+  report.drawLayer = draw;
+})();

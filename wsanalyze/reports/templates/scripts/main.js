@@ -1,0 +1,80 @@
+"use strict";
+// Draws everything once, and again where the room or the colours change.
+(() => {
+  const { byId, view, update, canScale } = report;
+  for (const element of document.querySelectorAll("[data-script]")) element.hidden = false;
+  if (!canScale) byId("spacing").closest("label").remove();
+  const drawn = new Map([["heatmap-plot", report.drawHeatmap], ["training-log", report.drawLog], ["scatter-plot", report.drawScatter], ["depth-plot", report.drawDepth]]);
+  // After a zoom that leaves the state as it was; not at once, since plotly.js is not done with it.
+  report.redraw = (div) => setTimeout(() => {
+    if (div.closest("dialog")) report.drawLayer();
+    else (drawn.get(div.id) ?? report.drawCurves)();
+  });
+  function drawAll() {
+    report.drawHeatmap();
+    report.drawLog();
+    report.drawCurves();
+    report.drawScatter();
+    report.drawDepth();
+    report.drawLayer();
+  }
+
+  const { found, missed } = report.readAddress();
+  Object.assign(view, found, { layer: null, cluster: null, open: false });
+  report.tellMissed(missed);
+  byId("order").value = view.order;
+  const controls = { order: "value", spacing: "value", members: "checked" };
+  // The steps by keyboard and by finger, where there is no drag.
+  function fillSteps() {
+    const names = report.changes.map((change) => report.shorten(report.haveSteps ? String(change.step) : change.to, 24));
+    const ends = [byId("steps-from"), byId("steps-to")];
+    for (const select of ends) {
+      select.append(...names.map((name, change) => new Option(name, change)));
+      select.addEventListener("change", () => {
+        const range = ends.map(({ value }) => Number(value)).sort((a, b) => a - b);
+        update({ steps: range[0] === 0 && range[1] === names.length - 1 ? null : range });
+      });
+    }
+  }
+  function followControls() {
+    const [from, to] = view.steps ?? [0, report.numChanges - 1];
+    [byId("steps-from").value, byId("steps-to").value] = [String(from), String(to)];
+    for (const [name, property] of Object.entries(controls)) if (byId(name)) byId(name)[property] = view[name];
+    if (byId("map-kind")) byId("map-kind").value = String(view.map);
+  }
+  fillSteps();
+  followControls();
+  report.onChange([...Object.keys(controls), "map", "steps"], followControls);
+  byId("all-rows").addEventListener("click", () => update({ rows: null }));
+  byId("order").addEventListener("change", ({ target }) => update({ order: target.value, rows: null }));
+  byId("map-kind")?.addEventListener("change", ({ target }) => update({ map: Number(target.value) }));
+  byId("members").addEventListener("change", ({ target }) => update({ members: target.checked }));
+  byId("spacing")?.addEventListener("change", ({ target }) => update({ spacing: target.value }));
+  for (const button of document.querySelectorAll("[data-save]")) {
+    const div = byId(button.dataset.save);
+    if (!div) continue;
+    button.hidden = false;
+    button.addEventListener("click", () => Plotly.downloadImage(div, { format: "png", scale: 2, filename: `wsanalyze-${div.id}`, width: div.layout.width, height: div.layout.height }));
+  }
+  drawAll();
+  report.drawTable?.();
+  report.makeButtons();
+  report.followBar(new Set());
+  update({ layer: found.layer, cluster: found.cluster, open: found.open });
+  if (found.at) byId(found.at).scrollIntoView();
+  report.ready = true;
+
+  let width = document.documentElement.clientWidth;
+  let waiting = 0;
+  window.addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      if (document.documentElement.clientWidth === width) return;
+      width = document.documentElement.clientWidth;
+      drawAll();
+    }, 150);
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  window.addEventListener("beforeprint", () => { document.documentElement.dataset.print = ""; drawAll(); });
+  window.addEventListener("afterprint", () => { delete document.documentElement.dataset.print; drawAll(); });
+})();

@@ -1,0 +1,75 @@
+"use strict";
+// One state of the page that every part follows: what is selected, which steps are shown, how things are ordered.
+(() => {
+  const { data, layers, changes, numChanges, members, alone, clusterWord, count } = report;
+  const steps = changes.map((change) => change.step);
+  const haveSteps = steps.length > 0 && steps.every((step) => step !== null);
+  const canScale = haveSteps && steps.every((step, index) => !index || step > steps[index - 1]);
+  function prefersScale() {
+    const gaps = steps.slice(1).map((step, index) => step - steps[index]);
+    return canScale && (!gaps.length || Math.max(...gaps) <= 20 * Math.min(...gaps));
+  }
+
+  // `cluster` is -1 for the layers that are in none; `steps` holds the first and the last change shown, `rows` the first
+  // and the last place of the heatmap's order.
+  const DEFAULTS = Object.freeze({ layer: null, cluster: null, steps: null, rows: null, order: "depth", spacing: prefersScale() ? "steps" : "even", members: false,
+    map: 0, search: "", kind: "", trend: "", state: "", sort: "", open: false, at: "" });
+  const view = { ...DEFAULTS };
+  const listeners = [];
+  const same = (a, b) => a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((value, index) => value === b[index]));
+  // Calls `follow` with the set of what has changed, whenever any of the names has.
+  const onChange = (names, follow) => listeners.push({ names, follow });
+  function update(parts) {
+    const changed = new Set(Object.keys(parts).filter((name) => !same(view[name], parts[name])));
+    if (!changed.size) return false;
+    Object.assign(view, parts);
+    for (const { names, follow } of listeners) if (names.some((name) => changed.has(name))) follow(changed);
+    return true;
+  }
+  const selectLayer = (layer) => update({ layer, cluster: null, open: true });
+  // A click on a plot may be the first half of a double click, which zooms out.
+  let [pending, deafUntil] = [0, 0];
+  function click(act) {
+    clearTimeout(pending);
+    if (performance.now() > deafUntil) pending = setTimeout(act, 220);
+  }
+  function forgetClick() {
+    clearTimeout(pending);
+    deafUntil = performance.now() + 300;
+  }
+  const selectCluster = (cluster) => update({ cluster: cluster === view.cluster ? null : cluster, layer: null, open: false });
+  const clearSelection = () => update({ layer: null, cluster: null, open: false });
+  // First and last of `length` places that lie in the range of an axis, or null for all of them.
+  function placesIn(range, length) {
+    const [low, high] = [Math.min(...range), Math.max(...range)];
+    const first = Math.min(length - 1, Math.max(0, Math.ceil(low - 1e-6)));
+    const last = Math.min(length - 1, Math.max(0, Math.floor(high + 1e-6)));
+    const nearest = Math.min(length - 1, Math.max(0, Math.round((low + high) / 2)));
+    const found = first <= last ? [first, last] : [nearest, nearest];
+    return found[0] === 0 && found[1] === length - 1 ? null : found;
+  }
+  // The same for an axis of steps.
+  function changesIn([low, high]) {
+    const inside = steps.flatMap((step, change) => (step >= low && step <= high ? [change] : []));
+    if (inside.length) return inside.length === numChanges ? null : [inside[0], inside.at(-1)];
+    const distance = steps.map((step) => Math.abs(step - (low + high) / 2));
+    const nearest = distance.indexOf(Math.min(...distance));
+    return [nearest, nearest];
+  }
+  const selectedMembers = () => view.layer !== null ? [view.layer] : view.cluster === null ? [] : view.cluster < 0 ? alone : members.get(view.cluster);
+  const clusterName = (id) => (id < 0 ? `${data.noun}s in no cluster` : `cluster ${id}`);
+  function describe() {
+    const parts = [];
+    if (view.layer !== null) parts.push(`${layers.name[view.layer]}, ${clusterWord(view.layer)}`);
+    if (view.cluster !== null) parts.push(`${clusterName(view.cluster)}, ${count(selectedMembers().length, data.noun)}`);
+    if (view.steps) parts.push(`${describeSteps()}`);
+    return parts;
+  }
+  function describeSteps() {
+    const [first, last] = view.steps;
+    return haveSteps ? `changes that end at steps ${steps[first]} to ${steps[last]}` : `changes ${first + 1} to ${last + 1}`;
+  }
+
+  Object.assign(report, { click, forgetClick, steps, haveSteps, canScale, DEFAULTS, view, onChange, update, selectLayer, selectCluster, clearSelection, placesIn, changesIn,
+    selectedMembers, clusterName, describe, describeSteps });
+})();
