@@ -11,11 +11,11 @@ from wsanalyze.trends.jaggedness import find_restless, measure_usual_step
 NAN = np.nan
 
 
-@pytest.mark.parametrize("steps", [16, 25, 60, 200])
 def find(curves):
     return find_restless(curves, measure_usual_step(curves))
 
 
+@pytest.mark.parametrize("steps", [16, 25, 60, 200])
 def test_one_random_walk_in_twenty_is_taken_for_noise(steps):
     random = np.random.default_rng(steps)
     calm = random.normal(0, 0.01, (6001, steps))

@@ -198,10 +198,10 @@ def _is_brief(event: Event) -> bool:
 
 def _say_outliers(trends: Trends, values: FloatArray) -> str:
     """Name rows whose course is like no other's, but for those of which an event says what it is."""
-    linear, noun = trends.options.linear, trends.options.noun
+    linear, noun, names = trends.options.linear, trends.options.noun, trends.series.names
     moves = (np.isfinite(values) if linear else values > 0).any(axis=1)
     told = {event.layer for event in trends.events if event.layer is not None}
-    strange = [row for row in np.flatnonzero(trends.outliers & moves).tolist() if trends.series.names[row] not in told]
+    strange = [row for row in np.flatnonzero(trends.outliers & moves).tolist() if names[row] not in told]
     if not strange:
         return ""
     curves, courses = (
@@ -212,8 +212,7 @@ def _say_outliers(trends: Trends, values: FloatArray) -> str:
     # What jumps about a trend follows it no more than what jumps about a level.
     restless = np.any([find_restless(odd - course, usual) for course in (0.0, *courses)], axis=0)
     own, noisy = (
-        [trends.series.names[row] for row, jumps in zip(strange, restless, strict=True) if jumps == state]
-        for state in (False, True)
+        [names[row] for row, jumps in zip(strange, restless, strict=True) if jumps == state] for state in (False, True)
     )
     said = []
     if own:
