@@ -217,11 +217,11 @@ class _Reporter:
         return name_checkpoint(self.series.checkpoints[place])
 
     def _make_single(self, kind: str, place: int, row: int, said: str, numbers: Mapping[str, Any]) -> Event:
-        name = self.series.names[row]
+        name = self.series.rows[row].name
         return Event(kind, name, place, f"{name} {said}.", {"row": row, **numbers})
 
     def _make_shared(self, kind: str, place: int, rows: Sequence[int], said: str, numbers: Numbers) -> Event:
-        names = [self.series.names[row] for row in rows]
+        names = [self.series.rows[row].name for row in rows]
         count = begin_sentence(count_of(len(rows), len(self.series.rows), self.noun))
         text = f"{count} {said}: {list_names(names, SHOWN_NAMES)}."
         evidence: dict[str, Any] = {"layers": len(rows), "rows": list(rows)}

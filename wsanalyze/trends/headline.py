@@ -120,7 +120,7 @@ def _say_largest(trends: Trends, values: FloatArray, most: Sequence[int]) -> str
     if largest / _LARGE_RATIO < np.nanmax(values[most]):
         return ""
     end = name_checkpoint(trends.series.checkpoints[trends.series.pairs[change][1]])
-    return f"; the largest single change is that of {trends.series.names[row]} to {end}, by {say_number(largest)}"
+    return f"; the largest single change is that of {trends.series.rows[row].name} to {end}, by {say_number(largest)}"
 
 
 def _say_highest(trends: Trends, values: FloatArray) -> str:
@@ -134,7 +134,7 @@ def _say_highest(trends: Trends, values: FloatArray) -> str:
     else:
         levels, when = row_levels(values), " in the median" if values.shape[1] > 1 else ""
     level, usual = float(np.nanmax(levels)), float(np.nanmedian(levels))
-    names = list_names([series.names[row] for row in np.flatnonzero(levels == level)], SHOWN_NAMES)
+    names = list_names([series.rows[row].name for row in np.flatnonzero(levels == level)], SHOWN_NAMES)
     if level == usual:
         return f"{lead} is {say_number(level)}{when} in {names}, and in no {noun} higher."
     against = f"against {say_number(usual, 3)} for the median {noun}"

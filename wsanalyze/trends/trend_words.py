@@ -92,7 +92,7 @@ def _say_one(trends: Trends, cluster: Cluster, number: int, total: int) -> str:
     but = ""
     if others:
         who = "most" if 2 * len(others) < number else "in the median they"
-        but = f", but not {list_names([trends.series.names[row] for row in others], SHOWN_NAMES)}"
+        but = f", but not {list_names([trends.series.rows[row].name for row in others], SHOWN_NAMES)}"
     what = _say_what(cluster, plural=number > 1, level=True)
     return f"{layers} {verb} one trend: {who} {what}{_say_rate(trends, cluster)}{but}."
 

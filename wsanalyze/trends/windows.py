@@ -221,7 +221,7 @@ def _describe(series: ChangeSeries, options: TrendOptions, before: _Part, part: 
         places.setdefault(int(part.labels[row]), []).append(row)
     busiest = sorted(places.items(), key=lambda item: (-len(item[1]), item[0]))
     for label, rows in busiest[:_SHOWN_MOVES]:
-        who = series.names[rows[0]] if len(rows) == 1 else count_noun(len(rows), options.noun)
+        who = series.rows[rows[0]].name if len(rows) == 1 else count_noun(len(rows), options.noun)
         said.append(f"{who} {'joins' if len(rows) == 1 else 'join'} trend {label}")
     rest = sum(len(rows) for _, rows in busiest[_SHOWN_MOVES:])
     said += [f"{rest} more join others"] if rest else []
