@@ -10,17 +10,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import webbrowser
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
 from wsanalyze.cli import main
-from wsanalyze.console import ProgressDisplay
 from wsanalyze.errors import WsAnalyzeError
-from wsanalyze.progress import Progress
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.trends import find
 from wsanalyze.version import __version__
@@ -43,7 +41,7 @@ HOSTILE = (
 @pytest.fixture
 def wsanalyze(capsys, monkeypatch):
     """Run the command line in this process; returns (status, standard output, standard error)."""
-    monkeypatch.setattr(click, "launch", lambda url: pytest.fail(f"opened {url}"))
+    monkeypatch.setattr(webbrowser, "open", lambda url: pytest.fail(f"opened {url}"))
 
     def run(*arguments):
         capsys.readouterr()
@@ -250,13 +248,6 @@ def test_several_sources_in_the_order_given(wsanalyze, source, run_path):
     status, out, _ = wsanalyze("analyze", *paths, "--order", "given", "--run", run_path, "--json", "-")
     assert status == 0
     assert [checkpoint["step"] for checkpoint in json.loads(out)["checkpoints"]] == [20, 0, 10]
-
-
-def test_open_opens_the_page(wsanalyze, measured, tmp_path, monkeypatch):
-    opened = []
-    monkeypatch.setattr(click, "launch", opened.append)
-    assert wsanalyze("report", measured, "--html", tmp_path / "a b.html", "--open")[0] == 0
-    assert opened == [(tmp_path / "a b.html").resolve().as_uri()]
 
 
 def test_the_main_job_in_a_process_of_its_own(source, run_path):
@@ -777,15 +768,17 @@ def test_a_terminal_sees_progress(source, tmp_path):
     assert run_in_terminal("analyze", source, "--run", tmp_path / "a.wsa", "--quiet") == (0, "")
 
 
-def test_without_a_terminal_progress_is_a_line_now_and_then(capsys):
-    display = ProgressDisplay()
-    with display:
-        for done in range(100):
-            display(Progress("measuring", done, 100, "checkpoints"))
-        assert capsys.readouterr().err == ""
-        display._last_line -= 60
-        display(Progress("measuring", 1_000_000, 2_000_000, "bytes"))
-    assert capsys.readouterr().err == "measuring: 1.00 MB of 2.00 MB\n"
+def test_progress_and_the_report_stay_within_a_terminal(source, tmp_path):
+    for columns in (40, 80, 200):
+        status, shown = run_in_terminal(
+            "analyze", source, "--run", tmp_path / f"{columns}.wsa", "--no-color", COLUMNS=str(columns)
+        )
+        assert status == 0
+        report = shown[shown.index(f"wsanalyze {__version__}") :].replace("\r\n", "\n")
+        assert not re.search(r"[\x00-\x09\x0b-\x1f]", report)
+        *lines, last = report.splitlines()
+        assert last == f"run kept in {tmp_path}/{columns}.wsa"
+        assert max(map(len, lines)) <= columns
 
 
 # Interrupts

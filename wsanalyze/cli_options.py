@@ -22,6 +22,10 @@ report_options = _options(
     click.option("--json", metavar="FILE", help="Write report.json; - is standard output."),
     click.option("--csv", metavar="FILE", help="Write the table of changes; - is standard output."),
     click.option("--markdown", metavar="FILE", help="Write a summary in Markdown; - is standard output."),
+    click.option("--figures", metavar="DIR", help="Write figures for papers: SVG, PDF and PNG."),
+    click.option(
+        "--tensorboard", metavar="DIR", help='Write scalars for TensorBoard (pip install "wsanalyze[tensorboard]").'
+    ),
     click.option("--open", "open_page", is_flag=True, help="Open the web page in a browser (with --html)."),
 )
 trend_options = _options(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,12 +12,14 @@ import click
 from wsanalyze.cli_ending import STATUS_FAILED, STATUS_PARTLY, tell
 from wsanalyze.errors import ReportError, UsageError
 from wsanalyze.version import __version__
+from wsanalyze.waiting import Waiting
 
 if TYPE_CHECKING:
     from wsanalyze.run import Run
     from wsanalyze.trends.base import TrendOptions, Trends
 
-_FILE_REPORTS: Final = ("html", "json", "csv", "markdown")
+_WRITTEN: Final = ("html", "json", "csv", "markdown", "figures", "tensorboard")
+_UNSTREAMED: Final = {"html": "a file", "figures": "a folder", "tensorboard": "a folder"}
 _STREAMED: Final = ("json", "csv", "markdown")
 
 
@@ -25,37 +28,47 @@ def check_destinations(options: dict[str, Any]) -> None:
 
     Raises:
         UsageError: If two reports go to standard output, or one that cannot does.
+        ReportError: If a package is missing that a report needs.
     """
     streamed = [name for name in _STREAMED if options[name] == "-"]
     if len(streamed) > 1:
         raise UsageError(f"only one report can go to standard output, not {' and '.join('--' + s for s in streamed)}")
-    if options["html"] == "-":
-        raise UsageError("--html takes a file, not standard output")
+    for name, place in _UNSTREAMED.items():
+        if options[name] == "-":
+            raise UsageError(f"--{name} takes {place}, not standard output")
     if options["open_page"] and not options["html"]:
         raise UsageError("--open opens the page that --html FILE writes: give both")
+    if options["tensorboard"]:
+        from wsanalyze.reports.tensorboard import check_tensorboard
+
+        check_tensorboard()
 
 
 def report_run(run: Run, trend_options: TrendOptions, options: dict[str, Any], *, keeps: bool = False) -> int:
     """Find the trends and write every report that was asked for; say where the run is kept if it was just measured."""
     from wsanalyze.run import write_report
 
-    found = run.find_trends(trend_options)
+    look = {"quiet": options["quiet"], "no_color": options["no_color"]}
+    with Waiting("finding trends", **look):
+        found = run.find_trends(trend_options)
     streamed = next((name for name in _STREAMED if options[name] == "-"), None)
-    written = [name for name in _FILE_REPORTS if options[name] not in (None, "-")]
-    failures = []
-    for name in list(written):
+    written, failures = [], []
+    for name in _WRITTEN:
+        if options[name] in (None, "-"):
+            continue
         try:
-            write_report(found, name, Path(options[name]))
+            with Waiting(f"writing {name}", **look):
+                write_report(found, name, Path(options[name]))
+            written.append(name)
         except ReportError as error:  # the others are written none the less
             failures.append(error)
-            written.remove(name)
     if streamed:
         write_report(found, streamed, sys.stdout)
     elif not options["quiet"]:
-        made = [f"wrote {options[name]}" for name in written] + [f"run kept in {run.path}"] * keeps
-        _print_terminal(found, made, no_color=options["no_color"])
-    if options["open_page"] and "html" in written:
-        click.launch(Path(options["html"]).resolve().as_uri())
+        _print_terminal(found, no_color=options["no_color"])
+        _print_lines([f"wrote {options[name]}" for name in written] + [f"run kept in {run.path}"] * keeps)
+    if options["open_page"] and "html" in written and not open_page(Path(options["html"])):
+        _print_lines([f"there is no browser here to open the page with: {options['html']}"])
     for failure in failures[1:]:
         tell(str(failure), STATUS_FAILED)
     if failures:
@@ -63,13 +76,34 @@ def report_run(run: Run, trend_options: TrendOptions, options: dict[str, Any], *
     return _tell_status(found, shown=not streamed and not options["quiet"])
 
 
-def _print_terminal(found: Trends, made: list[str], *, no_color: bool) -> None:
+def open_page(path: Path) -> bool:
+    """Open a page in the browser that the user prefers; whether there is one.
+
+    A browser of the terminal would take the place of what was just printed: only BROWSER asks for one.
+    """
+    import webbrowser
+
+    screens = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
+    if sys.platform not in ("darwin", "win32") and not any(map(os.environ.get, screens)):
+        return False
+    try:
+        return webbrowser.open(path.resolve().as_uri())
+    except (webbrowser.Error, OSError, ValueError, IndexError):  # what the standard library makes of an odd BROWSER
+        return False
+
+
+def _print_terminal(found: Trends, *, no_color: bool) -> None:
     from wsanalyze.reports.terminal import TerminalReporter
+
+    TerminalReporter(version=__version__, no_color=no_color).write(found, sys.stdout)
+
+
+def _print_lines(lines: list[str]) -> None:
+    """Lines on standard error: standard output holds reports alone."""
     from wsanalyze.reports.text import printable
 
-    for line in made:
+    for line in lines:
         click.echo(printable(line), err=True)
-    TerminalReporter(version=__version__, no_color=no_color).write(found, sys.stdout)
 
 
 def _tell_status(found: Trends, *, shown: bool) -> int:

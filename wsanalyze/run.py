@@ -182,12 +182,25 @@ class Run:
 
 
 def write_report(trends: Trends, kind: str, destination: Destination) -> None:
-    """Write one of the reports of `wsanalyze.reports.REPORTERS` with today's date and this version.
+    """Write one of the reports of `wsanalyze.reports` with today's date and this version.
+
+    Args:
+        trends: What to report.
+        kind: Its name in `REPORTERS`, or in `FOLDER_REPORTERS`.
+        destination: A file or a stream, or, for one of the latter, the path of a folder.
 
     Raises:
         ReportError: If it cannot be written.
     """
-    from wsanalyze.reports import REPORTERS
+    from wsanalyze.reports import FOLDER_REPORTERS, REPORTERS
     from wsanalyze.version import __version__
 
-    REPORTERS[kind](lambda: dt.datetime.now(dt.UTC), __version__).write(trends, destination)
+    def clock() -> dt.datetime:
+        return dt.datetime.now(dt.UTC)
+
+    if kind in FOLDER_REPORTERS:
+        if not isinstance(destination, Path):
+            raise UsageError(f"{kind} are files in a folder: name one")
+        FOLDER_REPORTERS[kind](clock, __version__).write(trends, destination)
+    else:
+        REPORTERS[kind](clock, __version__).write(trends, destination)

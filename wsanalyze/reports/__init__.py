@@ -1,7 +1,7 @@
 """Reports: what people and programs are shown of the trends.
 
-`REPORTERS` lists them by the name of their option; each is loaded when it is made, and importing this package loads
-neither a report nor NumPy.
+`REPORTERS` and `FOLDER_REPORTERS` list them by the name of their option; each is loaded when it is made, and importing
+this package loads neither a report nor NumPy.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from wsanalyze.reports.base import Reporter
+    from wsanalyze.reports.base import FolderReporter, Reporter
 
     Clock = Callable[[], datetime]
     ReporterFactory = Callable[[Clock, str], Reporter]
+    FolderReporterFactory = Callable[[Clock, str], FolderReporter]
 
 
 def _make_terminal(_clock: "Clock", version: str) -> "Reporter":
@@ -46,6 +47,18 @@ def _make_markdown(_clock: "Clock", version: str) -> "Reporter":
     return MarkdownReporter(version=version)
 
 
+def _make_figures(_clock: "Clock", version: str) -> "FolderReporter":
+    from wsanalyze.reports.figures.write import FiguresReporter
+
+    return FiguresReporter(version=version)
+
+
+def _make_tensorboard(clock: "Clock", version: str) -> "FolderReporter":
+    from wsanalyze.reports.tensorboard import TensorboardReporter
+
+    return TensorboardReporter(clock=clock, version=version)
+
+
 REPORTERS: "Final[dict[str, ReporterFactory]]" = {
     "terminal": _make_terminal,
     "html": _make_html,
@@ -54,3 +67,9 @@ REPORTERS: "Final[dict[str, ReporterFactory]]" = {
     "markdown": _make_markdown,
 }
 """Makes each report from the clock and the version of wsanalyze, with the options that it has by default."""
+
+FOLDER_REPORTERS: "Final[dict[str, FolderReporterFactory]]" = {
+    "figures": _make_figures,
+    "tensorboard": _make_tensorboard,
+}
+"""Likewise for reports that are a folder of files."""

@@ -1,0 +1,134 @@
+"""Where the reports of a command line go: folders, the browser, and the lines that say where everything is."""
+
+import os
+import re
+import subprocess
+import sys
+import webbrowser
+
+import pytest
+
+from wsanalyze.cli import main
+from wsanalyze.cli_reports import open_page
+
+COMMAND = [sys.executable, "-W", "error", "-m", "wsanalyze"]
+SCREENS = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
+NO_SCREEN = {name: value for name, value in os.environ.items() if name not in SCREENS}
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "table.csv"
+    rows = "".join(f"layers.{i}.weight,{0.5 + i},{0.4 + i},{0.3 + i}\n" for i in range(6))
+    path.write_text(f"layer,10,20,30\n{rows}")
+    return path
+
+
+@pytest.fixture
+def wsanalyze(capsys, monkeypatch):
+    """Run the command line in this process; returns (status, standard output, standard error)."""
+    monkeypatch.setattr(webbrowser, "open", lambda url: pytest.fail(f"opened {url}"))
+
+    def run(*arguments):
+        capsys.readouterr()
+        status = main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return run
+
+
+def run_alone(*arguments, **environment):
+    """Run the command line in a process of its own, without a screen but for what is given."""
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, env=NO_SCREEN | environment, capture_output=True, text=True, check=False)
+
+
+# The browser
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """A command that notes what it is asked to open."""
+    if os.name == "nt":
+        pytest.skip("a shell script")
+    script = tmp_path / "browser.sh"
+    script.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/opened"\n')
+    script.chmod(0o755)
+    return script
+
+
+@pytest.mark.parametrize("quiet", [(), ("--quiet",), ("--json", "-")], ids=str)
+def test_the_page_that_was_written_is_opened(table, browser, tmp_path, quiet):
+    page = tmp_path / "a page, 100 %.html"
+    done = run_alone("trends", table, "--html", page, "--open", *quiet, BROWSER=str(browser))
+    assert done.returncode == 0
+    assert (tmp_path / "opened").read_text().splitlines() == [page.as_uri()]
+    assert "browser" not in done.stderr
+
+
+@pytest.mark.parametrize("browser", ["", " ", "/no/such/browser", "'", "false"], ids=repr)
+def test_without_a_browser_one_line_says_where_the_page_is(table, tmp_path, browser):
+    page = tmp_path / "page.html"
+    done = run_alone("trends", table, "--html", page, "--open", "--quiet", BROWSER=browser, PATH="/bin", TERM="dumb")
+    if sys.platform in ("darwin", "win32"):
+        pytest.skip("there is always a browser")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"there is no browser here to open the page with: {page}\n"
+    assert page.stat().st_size > 1000
+
+
+def test_a_page_that_was_not_written_is_not_opened(wsanalyze, table, tmp_path):
+    status, _, err = wsanalyze("trends", table, "--html", tmp_path / "no" / "page.html", "--open")
+    assert (status, len(err.splitlines())) == (1, 1)
+
+
+def test_a_browser_of_the_terminal_is_not_started_unasked(monkeypatch, tmp_path):
+    for name in SCREENS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(webbrowser, "open", lambda url: pytest.fail(f"opened {url}"))
+    assert not open_page(tmp_path / "page.html")
+
+
+# Folders
+
+
+def test_scalars_for_tensorboard_are_written_and_named_on_the_last_lines(wsanalyze, table, tmp_path):
+    pytest.importorskip("tensorboard")
+    status, out, err = wsanalyze("trends", table, "--tensorboard", tmp_path / "tb", "--csv", tmp_path / "a.csv")
+    assert status == 0
+    assert "6 layers over 3 changes" in out
+    assert err.splitlines() == [f"wrote {tmp_path / 'a.csv'}", f"wrote {tmp_path / 'tb'}"]
+    assert list((tmp_path / "tb" / "wsanalyze-rwc").iterdir())
+
+
+def test_figures_are_written_and_named_on_the_last_lines(wsanalyze, table, tmp_path):
+    status, _, err = wsanalyze("trends", table, "--figures", tmp_path / "figures")
+    assert (status, err) == (0, f"wrote {tmp_path / 'figures'}\n")
+    assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".svg", ".pdf", ".png"}
+
+
+@pytest.mark.parametrize("option", ["--figures", "--tensorboard"])
+def test_a_folder_that_cannot_be_written_is_named_and_the_other_reports_are_there(wsanalyze, table, tmp_path, option):
+    status, out, err = wsanalyze("trends", table, option, table, "--json", tmp_path / "a.json")
+    assert status == 1
+    assert err.splitlines()[0] == f"wrote {tmp_path / 'a.json'}"
+    assert re.match(f"wsanalyze: .*{re.escape(str(table))}", err.splitlines()[-1])
+    assert out
+    assert (tmp_path / "a.json").stat().st_size > 100
+
+
+@pytest.mark.parametrize("option", ["--html", "--figures", "--tensorboard"])
+def test_what_is_no_stream_goes_to_none(wsanalyze, table, option):
+    status, out, err = wsanalyze("trends", table, option, "-")
+    assert (status, out) == (2, "")
+    assert re.fullmatch(rf"wsanalyze: {option} takes a (file|folder), not standard output\n", err)
+
+
+def test_without_tensorboard_one_line_says_how_to_get_it_before_any_work(wsanalyze, tmp_path, monkeypatch):
+    monkeypatch.setattr("wsanalyze.reports.tensorboard.find_spec", lambda _name: None)
+    status, out, err = wsanalyze("analyze", tmp_path / "nowhere", "--tensorboard", tmp_path / "tb")
+    assert (status, out) == (1, "")
+    assert err == 'wsanalyze: --tensorboard needs the package tensorboard: pip install "wsanalyze[tensorboard]"\n'
+    assert not (tmp_path / "tb").exists()
