@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from wsanalyze.errors import StoreError, TrendsError, UsageError
+from wsanalyze.errors import StoreError, TrendsError, UsageError, WsAnalyzeError
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.trends.base import TrendOptions, Trends
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from wsanalyze.progress import Effort
     from wsanalyze.reports.base import Destination
+    from wsanalyze.reports.figures.plots import Plots
     from wsanalyze.series import ChangeSeries
 
 REPORT_SUFFIXES: Final = {".html": "html", ".json": "json", ".csv": "csv", ".md": "markdown", ".txt": "terminal"}
@@ -101,6 +102,13 @@ class Run:
             self._found[options] = self._load_trends(options) or self._find_and_store(options)
         return self._found[options]
 
+    @property
+    def plot(self) -> Plots:
+        """Draws figures: `run.plot.heatmap()`, `.curves(ax=...)`, `.scatter(by_kind=True)`, `.depth()`."""
+        from wsanalyze.reports.figures.plots import Plots
+
+        return Plots(self.trends)
+
     def report(self, destination: str | Path, **options: str | int | None) -> Path:
         """Write a report; its kind is told by the suffix (.html, .json, .csv, .md, .txt).
 
@@ -123,41 +131,36 @@ class Run:
         return path
 
     def to_pandas(self, metric: str = "rwc") -> pd.DataFrame:
-        """The metric as a data frame with one row for each layer and pair of checkpoints.
+        r"""The metric as a data frame with one row for each layer and pair of checkpoints.
+
+        It can be written as Parquet, `run.to_pandas().to_parquet("changes.parquet")`: `pip install wsanalyze[parquet]`.
 
         Returns:
-            Columns layer, kind, depth, from_step, to_step, from_checkpoint, to_checkpoint, the metric under its name
-            (float64, NaN where a cell has a state instead of a number) and state (text or None).
+            Columns layer, kind, depth, from_step, to_step (Int64, missing where no step is known), from_checkpoint,
+            to_checkpoint, the metric under its name (float64, NaN where a cell has a state instead of a number) and
+            state (text, missing where there is a number). Characters that are no text, of files whose names are not
+            UTF-8, are written as `\udc80`.
 
         Raises:
             ImportError: If pandas is not installed (`pip install wsanalyze[pandas]`).
         """
-        import pandas as pd
+        from wsanalyze.reports.frame import make_frame
 
-        series = self.series
-        values, states = series.metric(metric), series.metric_states(metric)
-        records = [
-            (
-                row.name,
-                str(row.kind),
-                row.depth,
-                series.checkpoints[before].step,
-                series.checkpoints[after].step,
-                series.checkpoints[before].label,
-                series.checkpoints[after].label,
-                values[index, pair],
-                None if states[index, pair] is None else str(states[index, pair]),
-            )
-            for index, row in enumerate(series.rows)
-            for pair, (before, after) in enumerate(series.pairs)
-        ]
-        names = ["layer", "kind", "depth", "from_step", "to_step", "from_checkpoint", "to_checkpoint", metric, "state"]
-        return pd.DataFrame.from_records(records, columns=names)
+        return make_frame(self.series, metric)
 
     def __repr__(self) -> str:
         """One line: what was measured, and where it is kept."""
         where = f" in {self.path}" if self.path else ""
         return f"<Run of {len(self.series.rows)} layers x {len(self.series.pairs)} changes{where}>"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the trends in short, with their curves, or why there are none."""
+        from wsanalyze.reports.notebook import render_problem, render_summary
+
+        try:
+            return render_summary(self.trends())
+        except WsAnalyzeError as error:
+            return render_problem(repr(self), str(error))
 
     def _load_trends(self, options: TrendOptions) -> Trends | None:
         from wsanalyze.trends.stored import from_json, trends_key

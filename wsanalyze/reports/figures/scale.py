@@ -1,0 +1,132 @@
+"""The scale of the values of a metric: logarithmic, or linear where values have a sign, with round numbers on it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsanalyze.reports.figures.labels import INERT, drawable
+from wsanalyze.reports.html_data import metric_words
+from wsanalyze.trends.base import Trends
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.colors import Normalize
+    from matplotlib.ticker import Locator
+
+_DIGITS: Final = ((1,), (1, 2, 5), (1, 2, 3, 4, 5, 6, 7, 8, 9))
+_ENOUGH_TICKS: Final = 3
+_SMALLEST_PLAIN: Final = 1e-4
+_LARGEST_PLAIN: Final = 1e5
+_AIR: Final = 0.04
+_LEAST_SPAN: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class ValueScale:
+    """How values are shown.
+
+    Attributes:
+        title: The metric with its unit.
+        linear: Whether the scale is linear; else it is logarithmic.
+        low: The lowest value that the scale can show.
+        high: The highest one, above `low`.
+    """
+
+    title: str
+    linear: bool
+    low: float
+    high: float
+
+    def shown(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The values, NaN where the scale has no place for one (0 on a logarithmic scale)."""
+        return values if self.linear else np.where(values > 0, values, np.nan)
+
+    def make_norm(self) -> "Normalize":
+        """What maps values to colours."""
+        from matplotlib.colors import LogNorm, Normalize
+
+        return Normalize(self.low, self.high) if self.linear else LogNorm(self.low, self.high)
+
+    def make_locator(self) -> "Locator":
+        """Round numbers: powers of ten, with others between them where the range is short."""
+        from matplotlib.ticker import LogLocator, MaxNLocator
+
+        if not self.linear:
+            powers = 10.0 ** np.arange(np.floor(np.log10(self.low)), np.ceil(np.log10(self.high)) + 1)
+            for digits in _DIGITS:
+                ticks = np.multiply.outer(powers, digits)
+                if np.count_nonzero((ticks >= self.low) & (ticks <= self.high)) >= _ENOUGH_TICKS:
+                    return LogLocator(10.0, digits, numticks=7)
+        return MaxNLocator(5)
+
+    def set_axis(self, ax: "Axes", span: tuple[float, float] | None = None) -> None:
+        """Make this the vertical scale of axes.
+
+        Args:
+            ax: The axes.
+            span: Lowest and highest value to show, in place of the scale's own.
+        """
+        from matplotlib.ticker import FuncFormatter, NullLocator
+
+        ends = np.array(span or (self.low, self.high), dtype=np.float64)
+        if not self.linear:
+            ax.set_yscale("log")
+            ends = np.log10(ends)
+        air = _AIR * max(float(ends[1] - ends[0]), 1e-3)
+        ends += np.array([-air, air])
+        low, high = (ends if self.linear else 10.0**ends).tolist()
+        ax.set_ylim(low, high)
+        ax.yaxis.set_major_locator(ValueScale(self.title, self.linear, low, high).make_locator())
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: format_tick(value)))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.set_ylabel(self.title, **INERT)
+
+    def add_colorbar(self, ax: "Axes", mappable: "ScalarMappable", *, below: bool) -> "Colorbar":
+        """Put a bar of the colours beside axes, or below them."""
+        from matplotlib.ticker import FuncFormatter
+
+        bar = ax.figure.colorbar(
+            mappable,
+            ax=ax,
+            location="bottom" if below else "right",
+            ticks=self.make_locator(),
+            format=FuncFormatter(lambda value, _place: format_tick(value)),
+            aspect=30,
+            pad=0.015 if below else 0.02,
+        )
+        bar.minorticks_off()
+        bar.outline.set_visible(False)
+        bar.set_label(self.title, **INERT)
+        return bar
+
+
+def find_scale(trends: Trends, values: NDArray[np.float64]) -> ValueScale:
+    """Find the scale for some values of the metric of trends.
+
+    Args:
+        trends: Trends, whose options name the metric.
+        values: float64 of any shape; NaN where there is no number.
+    """
+    title, unit = metric_words(trends.options.metric)
+    words = drawable([title if not unit or unit in title else f"{title} ({unit})"])[0]
+    numbers = values[np.isfinite(values)]
+    linear = trends.options.linear or bool((numbers < 0).any())
+    numbers = numbers if linear else numbers[numbers > 0]
+    if not numbers.size:
+        return ValueScale(words, linear, 0.1, 1.0)
+    low, high = float(numbers.min()), float(numbers.max())
+    if high - low <= _LEAST_SPAN * abs(high):
+        low, high = (low - 0.5, high + 0.5) if linear else (low / 2, high * 2)
+    return ValueScale(words, linear, low, high)
+
+
+def format_tick(value: float) -> str:
+    """A number of an axis, no longer than need be: `0.001`, `20`, `5e-5`."""
+    if value != 0 and not _SMALLEST_PLAIN <= abs(value) < _LARGEST_PLAIN:
+        mantissa, _, power = f"{value:.3e}".partition("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(power)}"
+    return f"{float(f'{value:.4g}'):.7f}".rstrip("0").rstrip(".")
