@@ -5,8 +5,9 @@
 Makes trends of so many layers and changes, always the same, writes their report and opens it in a headless Chromium, in
 a fresh context each time, right after a page that holds only the charting library and draws one small heatmap: that is
 the floor. Times are those of the browser, from the start of the navigation: *drawn* until the heatmap has been painted,
-*answers* until the page has also painted its answer to a first selection, a click on the name of a layer. Ratios are to
-the floor of the same round; of all rounds the median stands first, the least and the greatest in brackets.
+*answers* until the page has also painted its answer to a first selection: a click on the name of a layer as soon as the
+heatmap is there. Ratios are to the floor of the same round; of all rounds the median stands first, the least and the
+greatest in brackets.
 """
 
 import argparse
@@ -42,13 +43,13 @@ const frame = () => new Promise(requestAnimationFrame);
 const painted = async () => { await frame(); await frame(); return performance.now(); };
 const until = async (isTrue) => { while (!isTrue()) await frame(); return painted(); };
 """
-_WAIT_DRAWN: Final = (
-    f"async () => {{ {_FRAMES} return until(() => document.querySelector('#heatmap-plot .hm image')); }}"
-)
-_WAIT_ANSWER: Final = f"""async () => {{ {_FRAMES}
-await until(() => document.querySelector("#layer-table tbody button[data-layer]"));
-document.querySelector("#layer-table tbody button[data-layer]").click();
-return until(() => !document.getElementById("selected").hidden);
+_DRAWN: Final = """const drawn = await until(() => document.querySelector("#heatmap-plot .hm image"));"""
+_TIME_FLOOR: Final = f"async () => {{ {_FRAMES} {_DRAWN} return [drawn]; }}"
+_TIME_REPORT: Final = f"""async () => {{ {_FRAMES} {_DRAWN}
+const find = () => document.querySelector("#layer-table tbody button[data-layer]");
+while (!find()) await frame();
+find().click();
+return [drawn, await until(() => !document.getElementById("selected").hidden)];
 }}"""
 
 
@@ -113,22 +114,23 @@ def make_floor() -> str:
     )
 
 
-def open_page(browser: Browser, path: Path, waits: Sequence[str]) -> list[float]:
-    """Open a page in a fresh context and wait for one thing after the other; the seconds when each had come."""
+def open_page(browser: Browser, path: Path, script: str) -> list[float]:
+    """Open a page in a fresh context and let a script of this file time it, which returns seconds in order."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
     try:
         page = context.new_page()
         page.set_default_timeout(_LIMIT_SECONDS * 1000)
         page.goto(path.as_uri(), wait_until="commit")
-        return [float(page.evaluate(wait)) / 1000 for wait in waits]
+        milliseconds: list[float] = page.evaluate(script)
+        return [each / 1000 for each in milliseconds]
     finally:
         context.close()
 
 
 def open_both(browser: Browser, floor: Path, path: Path) -> Opening:
     """One round: the floor, then the page."""
-    (least,) = open_page(browser, floor, [_WAIT_DRAWN])
-    drawn, answers = open_page(browser, path, [_WAIT_DRAWN, _WAIT_ANSWER])
+    (least,) = open_page(browser, floor, _TIME_FLOOR)
+    drawn, answers = open_page(browser, path, _TIME_REPORT)
     return Opening(least, drawn, answers)
 
 
@@ -169,7 +171,7 @@ def measure(options: argparse.Namespace, folder: Path, chromium: str, flags: Seq
     floor.write_text(make_floor(), encoding="utf-8")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        open_page(browser, floor, [_WAIT_DRAWN])  # warms the browser and the page cache
+        open_page(browser, floor, _TIME_FLOOR)  # warms the browser and the page cache
         build(make_trends(1, 1), 1)  # and imports what a page is built with
         for size in options.tables:
             text, building = build(make_trends(*size), options.rounds)
