@@ -61,16 +61,18 @@ class Watch:
             self.heard.append(f"request: {request.url}")
 
 
+def pytest_runtest_setup(item):
+    """Where there is no Chromium, skip every test here from this one line: a fixture's would tell each by itself."""
+    if item.get_closest_marker("browser") and chromium.find_chromium() is None:
+        pytest.skip(chromium.MISSING)
+
+
 @pytest.fixture(scope="module")
 def browser():
-    """A Chromium; where there is none, every test that needs it is skipped from this one line."""
-    path = chromium.find_chromium()
-    if path is None:
-        pytest.skip(chromium.MISSING)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=chromium.FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium.find_chromium(), args=chromium.FLAGS)
         yield browser
         browser.close()
 
@@ -116,7 +118,10 @@ def open_report(open_file, tmp_path):
     def open_page(trends, fragment="", **options):
         path = tmp_path / "report.html"
         HtmlReporter(clock=lambda: dt.datetime(2025, 1, 2, tzinfo=dt.UTC), version="1.2.3").write(trends, path)
-        return open_file(path, fragment, **options)
+        page = open_file(path, fragment, **options)
+        if options.get("java_script_enabled", True):
+            page.wait_for_selector("html[data-ready]", state="attached")  # the plots below are drawn after the load
+        return page
 
     return open_page
 

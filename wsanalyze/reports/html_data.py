@@ -39,7 +39,8 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
     title, unit = metric_words(trends.options.metric)
     return {
         "metric": {"name": printable(trends.options.metric), "title": title, "unit": unit}
-        | {"linear": trends.options.linear},
+        | {"linear": trends.options.linear}
+        | {"signed": bool((values < 0).any())},
         "noun": printable(trends.options.noun),
         "changes": list_changes(series),
         "layers": {

@@ -128,9 +128,9 @@
       if (Object.keys(parts).length && !report.update(parts)) report.redraw(div);
     });
     div.on("plotly_doubleclick", () => {
-      report.forgetClick();
       zoomed.delete(div.id);
       if (!report.update(onRows ? { steps: null, rows: null } : { steps: null })) report.redraw(div);
+      report.forgetClick(); // last, since drawing takes a while and the second click is told only then
     });
   }
   const zoomed = new Map();

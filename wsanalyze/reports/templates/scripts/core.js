@@ -70,7 +70,10 @@ const report = {};
       levels[code] = packed.linear ? level : Math.exp(level);
     }
     levels[0] = NaN;
-    return Float64Array.from(new Uint16Array(bytes.buffer), (code) => levels[code]);
+    const found = new Uint16Array(bytes.buffer);
+    const numbers = new Float64Array(found.length);
+    for (let index = 0; index < found.length; index += 1) numbers[index] = levels[found[index]];
+    return numbers;
   }
   function unpackBytes(text) {
     const binary = atob(text);
@@ -94,7 +97,7 @@ const report = {};
     for (const value of list) if (value !== null && !Number.isNaN(value)) { low = Math.min(low, value); high = Math.max(high, value); }
     return low <= high ? [low, high] : null;
   }
-  const isSigned = metric.linear || values.some((value) => value < 0);
+  const isSigned = metric.linear || metric.signed;
   const drawable = (list, signed = isSigned) => Array.from(list, (value) => (value !== null && !Number.isNaN(value) && (signed || value > 0) ? value : null));
 
   // --- cells and layers in words

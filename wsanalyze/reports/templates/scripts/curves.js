@@ -37,8 +37,14 @@
   }
   const curveMode = () => (changes.length <= 30 ? "lines+markers" : "lines");
   function curveRange() {
-    const ranges = [...alone, ...(view.members ? layers.name.keys() : view.layer === null ? [] : [view.layer])].map((layer) => extent(drawable(curve(layer))) ?? []);
-    return paddedRange([...clusters.flatMap((cluster) => [...cluster.low, ...cluster.high, ...cluster.median]), ...ranges.flat()]);
+    const ranges = (view.members ? [...layers.name.keys()] : view.layer === null ? [] : [view.layer]).map((layer) => extent(drawable(curve(layer))) ?? []);
+    return paddedRange([...clusters.flatMap((cluster) => [...cluster.low, ...cluster.high, ...cluster.median]), ...rangeAlone(), ...ranges.flat()]);
+  }
+  // Of many outliers, all but the farthest off: else every curve of a cluster would be flat.
+  function rangeAlone() {
+    const found = some(alone, MOST_CURVES).flatMap((layer) => drawable(curve(layer)).filter((value) => value !== null)).sort((a, b) => a - b);
+    const cut = alone.length > DASHES.length ? Math.floor(found.length / 50) : 0;
+    return found.length ? [found[cut], found[found.length - 1 - cut]] : [];
   }
   function curveLayout(div, range, strip) {
     const x = stepAxis(div, "training step after the change", report.endTitle(roomFor(div)));
@@ -112,6 +118,10 @@
     const id = view.cluster ?? (view.layer === null ? null : Math.max(-1, layers.cluster[view.layer]));
     for (const card of document.querySelectorAll("[data-card]")) card.classList.toggle("selected", id !== null && Number(card.dataset.card) === id);
   }
-  report.onChange(["layer", "cluster", "steps", "spacing", "members"], (changed) => (changed.size === 1 && changed.has("cluster") ? emphasise() : drawCurves()));
+  report.onChange(["layer", "cluster", "steps", "spacing", "members"], (changed) => {
+    emphasise();
+    if (["steps", "spacing", "members"].some((name) => changed.has(name))) drawCurves();
+    else if (changed.has("layer")) report.soon("curves", drawCurves);
+  });
   Object.assign(report, { drawCurves, bandAndMedian, chosenCurve, layerCurves, curveMode });
 })();

@@ -112,7 +112,8 @@
     const [top, bottom] = [lines[0].first, lines.at(-1).last];
     const width = roomFor(div);
     const nameWidth = Math.round(Math.min(42, Math.max(15, width / 26)));
-    bounds ??= report.shadeBounds(values);
+    // Of many layers, what a line shows: of single cells, some are so far off that all others would have one colour.
+    bounds ??= report.shadeBounds(lines[0].layer === null ? lines.flatMap((line) => line.cells) : values);
     const shade = report.shader(bounds);
     const texts = lines.map((line) => { const name = describeLine(line, order); return changes.map((_, change) => `${name}<br>${spans[change]}<br>${describeCell(line, change)}`); });
     const plotHeight = Math.min(820, Math.max(90, numLayers * Math.min(22, Math.max(14, 240 / numLayers))));
@@ -161,12 +162,14 @@
       return report.click(() => (line.layer !== null ? report.selectLayer(line.layer) : report.update({ rows: [line.first, line.last] })));
     });
   }
+  const ends = () => (report.isSigned ? bounds : bounds.map((power) => 10 ** power));
   function tell(lines) {
     const size = lines[0].last - lines[0].first + 1;
     const shown = lines.at(-1).last - lines[0].first + 1;
     byId("all-rows").hidden = shown === numLayers;
     byId("heatmap-note").textContent = [
       shown < numLayers ? `${count(shown, data.noun)} of ${numLayers.toLocaleString("en")} shown.` : "",
+      numLayers > MOST_LINES ? `Colours end at ${number(ends()[0])} and ${number(ends()[1])}.` : "",
       size > 1 ? `Each line is the median of ${size} neighbouring ${data.noun}s in this order; zoom in, or click on a line, to see them one by one.` : "",
     ].filter(Boolean).join(" ");
   }

@@ -89,7 +89,7 @@
   function draw() {
     if (!panel.open || view.layer === null) return;
     drawCurve(view.layer);
-    drawOthers(view.layer);
+    report.soon("others", () => view.layer !== null && panel.open && drawOthers(view.layer));
   }
 
   // --- opening and closing

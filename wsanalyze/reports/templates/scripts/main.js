@@ -56,13 +56,19 @@
     button.hidden = false;
     button.addEventListener("click", () => Plotly.downloadImage(div, { format: "png", scale: 2, filename: `wsanalyze-${div.id}`, width: div.layout.width, height: div.layout.height }));
   }
-  drawAll();
-  report.drawTable?.();
+  // What is seen first comes first; the rest in parts, so that clicks are answered between them.
+  report.drawHeatmap();
+  report.drawLog();
   report.makeButtons();
   report.followBar(new Set());
   update({ layer: found.layer, cluster: found.cluster, open: found.open });
-  if (found.at) byId(found.at).scrollIntoView();
-  report.ready = true;
+  const rest = [() => report.drawTable?.(), report.drawCurves, report.drawScatter, report.drawDepth, () => found.at && byId(found.at).scrollIntoView()];
+  function drawRest() {
+    rest.shift()();
+    if (rest.length) setTimeout(drawRest);
+    else document.documentElement.dataset.ready = "";
+  }
+  setTimeout(drawRest);
 
   let width = document.documentElement.clientWidth;
   let waiting = 0;

@@ -105,7 +105,8 @@
     const annotations = view.layer === null ? [] : [{ text: "◂", xref: "paper", x: 1, xanchor: "left", xshift: 4, y: layers.depth[view.layer], yanchor: "middle", showarrow: false, font: { size: 16, color: colour("text") } }];
     return { shapes, annotations };
   }
-  report.onChange(["layer", "cluster", "map"], drawScatter);
-  report.onChange(["layer", "cluster", "steps"], drawDepth);
+  report.onChange(["layer", "cluster"], () => { report.soon("scatter", drawScatter); report.soon("depth", drawDepth); });
+  report.onChange(["map"], drawScatter);
+  report.onChange(["steps"], drawDepth);
   Object.assign(report, { drawScatter, drawDepth });
 })();

@@ -37,6 +37,12 @@
     clearTimeout(pending);
     deafUntil = performance.now() + 300;
   }
+  // What need not be there at once, so that a click is answered; only the last of a name is done.
+  const delayed = new Map();
+  function soon(name, act) {
+    clearTimeout(delayed.get(name));
+    delayed.set(name, setTimeout(act));
+  }
   const selectCluster = (cluster) => update({ cluster: cluster === view.cluster ? null : cluster, layer: null, open: false });
   const clearSelection = () => update({ layer: null, cluster: null, open: false });
   // First and last of `length` places that lie in the range of an axis, or null for all of them.
@@ -70,6 +76,6 @@
     return haveSteps ? `changes that end at steps ${steps[first]} to ${steps[last]}` : `changes ${first + 1} to ${last + 1}`;
   }
 
-  Object.assign(report, { click, forgetClick, steps, haveSteps, canScale, DEFAULTS, view, onChange, update, selectLayer, selectCluster, clearSelection, placesIn, changesIn,
+  Object.assign(report, { soon, click, forgetClick, steps, haveSteps, canScale, DEFAULTS, view, onChange, update, selectLayer, selectCluster, clearSelection, placesIn, changesIn,
     selectedMembers, clusterName, describe, describeSteps });
 })();

@@ -6,6 +6,7 @@
   const PAGE = 500;
   // --- what is said of each layer
   const known = new Map();
+  const clusterOf = (layer) => (idOf(layer) >= 0 ? String(idOf(layer)) : layers.outlier[layer] ? "outlier" : "none");
   function facts(layer) {
     if (!known.has(layer)) known.set(layer, findFacts(layer));
     return known.get(layer);
@@ -20,7 +21,7 @@
     const end = numChanges ? curve(layer)[numChanges - 1] : NaN;
     const lastState = numChanges ? stateAt(layer, numChanges - 1) : null;
     return { name: layers.name[layer], kind: layers.kind[layer], depth: layers.depth[layer], shape: layers.numel[layer],
-      cluster: idOf(layer) >= 0 ? String(idOf(layer)) : layers.outlier[layer] ? "outlier" : "none", confidence: layers.confidence[layer],
+      cluster: clusterOf(layer), confidence: layers.confidence[layer],
       mean: numbers.length ? numbers.reduce((sum, value) => sum + value, 0) / numbers.length : null,
       last: Number.isNaN(end) ? null : end, lastText: lastState ?? (Number.isNaN(end) ? "-" : aligned(end)),
       states: [...states.values()].reduce((sum, times) => sum + times, 0), words: states, stateText: [...states].map(([word, times]) => `${times} ${word}`).join(", ") };
@@ -79,7 +80,7 @@
   }
 
   // --- which rows, in which order
-  const texts = layers.name.map((name, layer) => `${name} ${layers.kind[layer]} cluster ${facts(layer).cluster}`.toLowerCase());
+  const texts = layers.name.map((name, layer) => `${name} ${layers.kind[layer]} cluster ${clusterOf(layer)}`.toLowerCase());
   let shown = [];
   let page = 0;
   function findShown() {
@@ -87,9 +88,9 @@
     const rest = view.search.toLowerCase().replace(/(?:^|\s)cluster\s+(\S+)/g, (_, cluster) => { wanted.push(cluster); return " "; });
     const parts = rest.split(/\s+/).filter(Boolean);
     shown = [...layers.name.keys()].filter((layer) => {
-      const its = facts(layer);
-      return parts.every((word) => texts[layer].includes(word)) && wanted.every((cluster) => its.cluster === cluster) && (!view.kind || its.kind === view.kind)
-        && (!view.trend || its.cluster === view.trend) && (!view.state || (view.state === "any" ? its.states > 0 : its.words.has(view.state)));
+      const its = clusterOf(layer);
+      return parts.every((word) => texts[layer].includes(word)) && wanted.every((cluster) => its === cluster) && (!view.kind || layers.kind[layer] === view.kind)
+        && (!view.trend || its === view.trend) && (!view.state || (view.state === "any" ? facts(layer).states > 0 : facts(layer).words.has(view.state)));
     });
     if (view.sort) shown.sort(compare(view.sort.replace(/^-/, ""), view.sort.startsWith("-") ? -1 : 1));
   }

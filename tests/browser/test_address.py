@@ -1,0 +1,144 @@
+"""The address of the HTML report holds the view; what it asks for may be from anybody."""
+
+import dataclasses
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+VIEW = "JSON.stringify({ ...report.view, at: '' })"
+
+
+def fragment_of(page):
+    page.wait_for_timeout(300)  # the address follows a little later
+    return page.evaluate("location.hash")
+
+
+def test_a_link_opens_what_its_sender_saw(open_report, trends):
+    page = open_report(trends)
+    page.locator("#order").select_option("cluster")
+    page.locator("#spacing").select_option("even")
+    page.locator("#steps-from").select_option("3")
+    page.locator("#steps-to").select_option("7")
+    page.locator("#members").check()
+    page.locator("#filter-kind").select_option("conv")
+    page.locator("#filter-trend").select_option("1")
+    page.locator("#search").fill("layer2 & <b>")
+    page.locator("#search").fill("layer2")
+    page.locator("#layer-table thead button", has_text="Mean change").click()
+    page.locator("#layer-table thead button", has_text="Mean change").click()
+    page.locator("#layer-table button.pick").nth(1).click()
+    fragment, sent = fragment_of(page), page.evaluate(VIEW)
+    shown = page.locator("#layer-table tbody th").all_text_contents()
+
+    other = open_report(trends, fragment)
+
+    assert other.evaluate(VIEW) == sent
+    assert other.locator("#layer-table tbody th").all_text_contents() == shown
+    expect(other.locator("#layer-page-title")).to_have_text(shown[1])
+    assert other.locator("#order").input_value() == "cluster"
+    assert other.locator("#search").input_value() == "layer2"
+    assert other.locator("#members").is_checked()
+    assert other.locator("#heatmap-plot").evaluate("(div) => div.layout.xaxis.range") == [2.5, 7.5]
+    expect(other.locator("#layer-table th[aria-sort=descending]")).to_have_text("Mean change")
+    expect(other.locator("#link-note")).to_be_hidden()
+
+
+def test_a_cluster_and_a_closed_page_are_in_the_link(open_report, trends):
+    page = open_report(trends, "#cluster=2")
+    expect(page.locator("#selected-text")).to_have_text("cluster 2, 12 layers")
+    page.get_by_role("button", name="In no cluster").click()
+    assert fragment_of(page) == "#cluster=none"
+    page.locator("#layer-table button.pick").first.click()
+    page.keyboard.press("Escape")
+    assert fragment_of(page) == "#layer=conv1.weight&page=closed"
+    again = open_report(trends, "#layer=conv1.weight&page=closed")
+    expect(again.locator("#selected-text")).to_contain_text("conv1.weight")
+    expect(again.locator("#layer-page")).to_be_hidden()
+
+
+def test_a_layer_is_named_so_that_a_link_stays_right_where_rows_change(open_report, trends):
+    name = trends.series.names[20]
+    series = trends.series.select_rows(range(40))
+    order = [*range(30, 40), *range(30)]
+    moved = dataclasses.replace(
+        trends,
+        series=series.select_rows(order),
+        points=trends.points[order],
+        labels=trends.labels[order],
+        confidence=trends.confidence[order],
+        outliers=trends.outliers[order],
+        clusters=(),
+        touched={},
+    )
+    page = open_report(moved, f"#layer={name}")
+    expect(page.locator("#layer-page-title")).to_have_text(name)
+    assert page.evaluate("report.view.layer") == 30
+
+
+def test_hostile_names_go_into_the_address_and_back(open_report, hostile_trends):
+    for layer in (0, 9, 12, 14):
+        page = open_report(hostile_trends)
+        page.locator(f"#layer-table button.pick[data-layer='{layer}']").click()
+        again = open_report(hostile_trends, fragment_of(page))
+        assert again.evaluate("report.view.layer") == layer
+        expect(again.locator("#link-note")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("fragment", "told"),
+    [
+        ("layer=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E", "layer “<img src=x onerror=alert(1)>”"),
+        ("layer=</script><script>alert(1)</script>", "layer “</script><script>alert(1)</script>”"),
+        ("layer=a%00b%E2%80%AEc%0A", r"layer “a\u0000b\u202ec\u000a”"),
+        ("layer=" + "x" * 5000, "…"),
+        ("cluster=99&order=__proto__&sort=constructor", "cluster “99”, order “__proto__”, sort “constructor”"),
+        ("from=1e9&to=-5&spacing=javascript:alert(1)", "from “1e9”, to “-5”, spacing “javascript:alert(1)”"),
+        (
+            "kind=conv'\"><svg onload=alert(1)>&in=7&state=toString",
+            "kind “conv'\"><svg onload=alert(1)>”, in “7”, state “toString”",
+        ),
+        ("%E0%A4%A=%&layer=%FF", "layer “\ufffd”"),
+    ],
+)
+def test_what_a_link_asks_for_in_vain_is_told_as_text_and_nothing_runs(open_report, trends, fragment, told):
+    page = open_report(trends, f"#{fragment}")
+
+    note = page.locator("#link-note")
+    expect(note).to_contain_text(told)
+    assert len(note.text_content()) < 400
+    assert page.locator("#link-note *").count() == 0
+    expect(page.locator("#selected")).to_be_hidden()
+    assert page.evaluate("report.view.order + report.view.sort + report.view.kind") == "depth"
+    assert page.locator("#layer-table tbody tr").count() == 40
+
+
+def test_a_link_that_is_pasted_into_an_open_page_is_followed(open_report, trends):
+    page = open_report(trends)
+    page.evaluate("location.hash = '#layer=conv1.weight&from=1000&to=2000'")
+    expect(page.locator("#layer-page-title")).to_have_text("conv1.weight")
+    expect(page.locator("#steps-text")).to_have_text("changes that end at steps 1000 to 2000")
+    page.evaluate("location.hash = '#cluster=0'")
+    expect(page.locator("#selected-text")).to_contain_text("cluster 0")
+    expect(page.locator("#steps-chip")).to_be_hidden()
+
+
+def test_a_jump_to_a_section_keeps_the_view(open_report, trends):
+    page = open_report(trends, "#cluster=1")
+    page.get_by_role("navigation").get_by_role("link", name="How sure").click()
+    assert fragment_of(page) == "#at=quality&cluster=1"
+    top = "document.getElementById('quality').getBoundingClientRect().top"
+    assert 0 <= page.evaluate(top) < 1000
+
+    again = open_report(trends, "#at=quality&cluster=1", viewport={"width": 1440, "height": 500})
+    assert 0 <= again.evaluate(top) < 500
+    expect(again.locator("#selected-text")).to_contain_text("cluster 1")
+
+
+def test_the_link_is_copied(open_report, trends):
+    page = open_report(trends, "#cluster=1", permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.locator("#said")).to_have_text("Copied: a link to this view.")
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    assert page.url.endswith("#cluster=1")

@@ -1,0 +1,157 @@
+"""The table of layers, its filters and what is taken out of it; and reports of more layers than lines."""
+
+import csv
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from wsanalyze.reports.text import printable
+
+pytestmark = pytest.mark.browser
+
+
+def shown_rows(page):
+    return page.locator("#layer-table tbody tr:visible").evaluate_all("(rows) => rows.map((row) => +row.dataset.layer)")
+
+
+def test_kind_cluster_and_state_filter_together_with_the_search(open_report, trends):
+    page = open_report(trends)
+    kinds = np.array([str(row.kind) for row in trends.series.rows])
+    states = trends.series.metric_states("rwc")
+
+    page.locator("#filter-kind").select_option("conv")
+    assert shown_rows(page) == np.flatnonzero(kinds == "conv").tolist()
+    page.locator("#filter-trend").select_option("1")
+    assert shown_rows(page) == np.flatnonzero((kinds == "conv") & (trends.labels == 1)).tolist()
+    page.locator("#filter-kind").select_option("")
+    page.locator("#filter-trend").select_option("outlier")
+    assert shown_rows(page) == np.flatnonzero(trends.outliers).tolist()
+    page.locator("#filter-trend").select_option("")
+    page.locator("#filter-state").select_option("any")
+    any_state = np.flatnonzero((states != None).any(axis=1))  # noqa: E711 - elementwise
+    assert shown_rows(page) == any_state.tolist()
+    page.locator("#filter-state").select_option("resized")
+    assert shown_rows(page) == [3]
+    page.locator("#search").fill("nothing of that name")
+    assert shown_rows(page) == []
+    expect(page.locator("#matches")).to_have_text("0 of 40")
+
+
+def test_members_of_a_cluster_are_shown_in_the_table_on_demand(open_report, trends):
+    page = open_report(trends)
+    page.locator("[data-card='1'] summary").click()
+    page.locator("[data-card='1']").get_by_role("button", name="Show all in the table").click()
+    assert shown_rows(page) == list(trends.clusters[1].members)
+    assert page.locator("#layer-table").evaluate("(table) => table.getBoundingClientRect().top < innerHeight")
+
+
+def read_download(page, tmp_path):
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    path = tmp_path / "rows.csv"
+    download.value.save_as(path)
+    return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def test_the_rows_shown_are_downloaded_in_their_order(open_report, trends, tmp_path):
+    page = open_report(trends)
+    page.locator("#filter-trend").select_option("2")
+    page.locator("#layer-table thead button", has_text="Mean change").click()
+
+    head, *lines = read_download(page, tmp_path)
+
+    assert head[0] == "layer"
+    assert [line[0] for line in lines] == [trends.series.names[row] for row in shown_rows(page)]
+    means = {trends.series.names[row]: np.nanmean(trends.values[row]) for row in trends.clusters[2].members}
+    for line in lines:
+        assert float(line[6]) == pytest.approx(means[line[0]], rel=1e-5)
+    assert [float(line[6]) for line in lines] == sorted(float(line[6]) for line in lines)
+
+
+def test_no_cell_is_a_formula(open_report, hostile_trends, hostile_names, tmp_path):
+    page = open_report(hostile_trends, permissions=["clipboard-read", "clipboard-write"])
+
+    _, *lines = read_download(page, tmp_path)
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.locator("#said")).to_have_text("Copied: 40 layers.")
+    copied = [line.split("\t") for line in page.evaluate("navigator.clipboard.readText()").split("\n")]
+
+    names = [line[0] for line in lines]
+    assert len(names) == 40
+    for raw in hostile_names:
+        name = printable(raw)
+        assert (f"'{name}" if name[0] in "=+-@" else name) in names
+    for table in (lines, copied[1:]):
+        assert not [cell for line in table for cell in line if cell.startswith(("=", "+", "-", "@"))]
+        assert {len(line) for line in table} == {9}
+    assert [line[0] for line in copied[1:]] == names
+
+
+def test_a_table_of_many_layers_has_pages(open_report, make_trends):
+    trends = make_trends(1201, 6)
+    page = open_report(trends)
+    assert shown_rows(page) == list(range(500))
+    expect(page.locator("#page-text")).to_have_text("Rows 1 to 500 of 1,201")
+    page.get_by_role("button", name="Next rows").click()
+    page.get_by_role("button", name="Next rows").click()
+    assert shown_rows(page) == list(range(1000, 1201))
+    expect(page.get_by_role("button", name="Next rows")).to_be_disabled()
+
+    page.locator("#layer-table thead button", has_text="Depth").click()
+    page.locator("#layer-table thead button", has_text="Depth").click()
+    assert shown_rows(page) == list(range(1200, 700, -1))
+    row = page.locator("#layer-table tbody tr").first.locator("th, td").all_text_contents()
+    assert row[:5] == ["fc.weight", "head", "1200", "10\N{MULTIPLICATION SIGN}512", "◆ 2"]
+    assert float(row[6]) == pytest.approx(trends.values[1200].mean(), rel=5e-3)
+
+    page.evaluate("report.selectLayer(3)")  # on the last page of this order
+    expect(page.locator("#layer-table tr[aria-current] th")).to_have_text(trends.series.names[3])
+
+
+def test_without_scripts_the_rest_of_the_layers_is_counted(open_report, make_trends):
+    page = open_report(make_trends(1201, 6), java_script_enabled=False)
+    assert page.locator("#layer-table tbody tr").count() == 500
+    assert "701 more layers: see the CSV and JSON reports" in "".join(
+        page.locator("noscript p:visible").all_text_contents()
+    )
+    assert page.get_by_text("200 more layers: the JSON report (--json) names them").count() > 0
+
+
+def test_many_layers_share_lines_until_one_zooms(open_report, make_trends):
+    trends = make_trends(1201, 6)
+    page = open_report(trends)
+    heatmap = page.locator("#heatmap-plot")
+    drawn = "(plot) => plot.data[1].z"
+
+    # 1,201 layers in lines of 4, the last of 1.
+    lines = np.array(heatmap.evaluate(drawn), float)
+    assert lines.shape == (301, 6)
+    measured = np.where(trends.series.metric_states("rwc") == None, trends.values, np.nan)  # noqa: E711 - elementwise
+    for line in (3, 150, 299):
+        expected = np.log10(np.nanmedian(measured[4 * line : 4 * line + 4], axis=0))
+        np.testing.assert_allclose(lines[line], expected, atol=1e-6)
+    expect(page.locator("#heatmap-note")).to_contain_text("Each line is the median of 4 neighbouring layers")
+
+    heatmap.evaluate("(div) => div.scrollIntoView({ block: 'center' })")
+    area = page.locator("#heatmap-plot .xy > .nsewdrag").bounding_box()
+    place = area["x"] + area["width"] / 2, area["y"] + area["height"] * 602 / 1201
+    page.mouse.move(*place)
+    page.mouse.click(*place)
+    expect(page.locator("#heatmap-note")).to_contain_text("4 layers of 1,201 shown.")
+    zoomed = np.array(heatmap.evaluate(drawn), float)
+    np.testing.assert_allclose(zoomed, np.log10(trends.values[600:604]), atol=1e-6)
+
+    page.evaluate("report.selectLayer(900)")  # it is brought into sight
+    expect(page.locator("#heatmap-note")).to_contain_text("4 layers of 1,201 shown.")
+    assert heatmap.evaluate("(plot) => plot.layout.yaxis.range.some((end) => Math.abs(end - 900) < 4)")
+    page.get_by_role("button", name="Show all layers").click()
+    expect(page.locator("#heatmap-note")).not_to_contain_text("shown")
+
+
+@pytest.mark.parametrize("limit", [250_000, 10])
+def test_the_page_unpacks_what_was_packed(open_report, trends, monkeypatch, limit):
+    monkeypatch.setattr("wsanalyze.reports.html_numbers._MAX_EXACT", limit)
+    page = open_report(trends)
+    numbers = page.evaluate("Array.from(report.values, (value) => (Number.isNaN(value) ? null : value))")
+    np.testing.assert_allclose(np.array(numbers, float), trends.values.ravel(), rtol=1e-6 if limit > 10 else 2e-4)
