@@ -1,4 +1,6 @@
 import dataclasses
+import html
+import io
 import json
 
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 
 from wsanalyze.errors import ReportError, StoreError, UsageError
 from wsanalyze.pipeline import measure_run
-from wsanalyze.run import REPORT_SUFFIXES, Run
+from wsanalyze.run import REPORT_SUFFIXES, Run, write_report
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.trends import find as find_module
 from wsanalyze.trends.base import TrendOptions
@@ -138,3 +140,53 @@ def test_there_is_no_run_in_a_text(tmp_path):
     (tmp_path / "text.wsa").write_text("this is not it " * 100)
     with pytest.raises(StoreError, match="is not a run file"):
         Run.open(str(tmp_path / "text.wsa"))
+
+
+def test_figures_are_drawn_of_the_trends_that_are_asked_for(run):
+    from matplotlib.figure import Figure
+
+    ax = Figure().add_subplot()
+    assert run.plot.heatmap(ax=ax, metric="l2", order="kind") is ax
+    assert ax.get_ylabel() == "layer (by kind)"
+    for draw in (run.plot.curves, run.plot.scatter, run.plot.depth):
+        assert draw(ax=Figure().add_subplot(), clusters=2).get_xlabel()
+    with pytest.raises(UsageError, match="no metric named 'nonsense'"):
+        run.plot.curves(ax=ax, metric="nonsense")
+
+
+def test_figures_are_files_of_a_folder(run, tmp_path):
+    write_report(run.trends(), "figures", tmp_path / "figures")
+    assert (tmp_path / "figures" / "heatmap-2col.pdf").read_bytes().startswith(b"%PDF")
+    with pytest.raises(UsageError, match="name one"):
+        write_report(run.trends(), "figures", io.StringIO())
+
+
+def test_a_notebook_shows_a_run(run, monkeypatch):
+    text = run._repr_html_()
+    assert run.trends().headline[0] in html.unescape(text)
+    monkeypatch.setattr(Run, "trends", lambda _self: (_ for _ in ()).throw(UsageError("<nothing>")))
+    assert "&lt;nothing&gt;" in run._repr_html_()
+
+
+def test_a_table_without_the_usual_metric_is_shown_as_well(tmp_path):
+    (tmp_path / "table.csv").write_text("layer,10\na,\nb,inf\n")
+    assert "<div>" in Run.from_table(tmp_path / "table.csv")._repr_html_()
+
+
+def test_a_data_frame_is_the_same_after_parquet(save_sequence, tmp_path):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    states = [{"w": np.full((2, 2), value, np.float32)} for value in (0.0, 1.0, 2.0)]
+    run = measure_run([str(save_sequence(tmp_path / "run", states))], tmp_path / "run.wsa")
+    run = Run(dataclasses.replace(run.series, rows=(dataclasses.replace(run.series.rows[0], name="w\udc80"),)))
+    frame = run.to_pandas()
+    assert frame["layer"].tolist() == ["w\\udc80"] * 2
+    frame.to_parquet(tmp_path / "changes.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "changes.parquet"), frame)
+
+
+def test_a_data_frame_of_checkpoints_without_steps(run):
+    records = tuple(dataclasses.replace(record, step=None) for record in run.series.checkpoints)
+    frame = Run(dataclasses.replace(run.series, checkpoints=records)).to_pandas()
+    assert frame["to_step"].isna().all()
+    assert frame["to_step"].dtype == "Int64"
