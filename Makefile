@@ -44,7 +44,7 @@ chromium: $(READY)
 	@$(BIN)/python tests/browser/chromium.py
 
 test-browser: chromium
-	$(BIN)/pytest -n $(JOBS) --dist worksteal -m browser tests/browser tests/benchmarks/test_report.py
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m browser tests/browser
 
 laws: $(READY)
 	HYPOTHESIS_PROFILE=random $(BIN)/pytest -m hypothesis

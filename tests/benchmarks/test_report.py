@@ -1,32 +1,12 @@
-"""The benchmark of the report builds and opens what it says, beside a floor that holds the same charting library."""
+"""The benchmark of the report builds what it says, and compares it with a floor that holds the same charting library.
+
+That it opens pages in a browser is tested in tests/browser/test_benchmark.py.
+"""
 
 import argparse
-import re
 import sys
 
 import pytest
-
-
-def find_browser(script):
-    path = script.load_tests_module("browser/chromium.py").find_chromium()
-    if path is None:
-        pytest.skip("no Chromium on the path (or in $CHROMIUM)")
-    return path
-
-
-@pytest.mark.browser
-def test_a_page_is_built_and_opened_in_every_round(script, monkeypatch, capsys, tmp_path):
-    find_browser(script)
-    monkeypatch.setattr(sys, "argv", ["report.py", "--tables", "4x3", "--rounds", "2", "--folder", str(tmp_path)])
-    script.main()
-
-    out = capsys.readouterr().out
-    (row,) = [line.strip("| ").split(" | ") for line in out.splitlines() if line.startswith("| 4 x 3")]
-    size = (tmp_path / "report-4x3.html").stat().st_size
-    assert row[1] == f"{size / 1e6:.2f}"
-    drawn, answers = (float(cell.split()[0]) for cell in row[3:5])
-    assert 0 < drawn <= answers
-    assert re.search(r"^floor: [\d.]+ \([\d.]+, [\d.]+\) s; ", out, re.MULTILINE)
 
 
 def test_a_table_always_makes_the_same_page(script):
