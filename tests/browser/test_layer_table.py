@@ -145,6 +145,7 @@ def test_many_layers_share_lines_until_one_zooms(open_report, make_trends):
     page.evaluate("report.selectLayer(900)")  # it is brought into sight
     expect(page.locator("#heatmap-note")).to_contain_text("4 layers of 1,201 shown.")
     assert heatmap.evaluate("(plot) => plot.layout.yaxis.range.some((end) => Math.abs(end - 900) < 4)")
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Show all layers").click()
     expect(page.locator("#heatmap-note")).not_to_contain_text("shown")
 

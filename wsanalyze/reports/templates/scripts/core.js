@@ -26,8 +26,24 @@ const report = {};
     for (let start = 0; start < characters.length; start += width) lines.push(plain(characters.slice(start, start + width).join("")));
     return lines.join("<br>");
   }
-  // The names of most layers end alike: that end goes first, since the middle tells them apart.
-  const shortenName = (name, width) => shorten([...name].length > width ? name.replace(/\.weight$/, "") : name, width);
+  // As `shorten_names`: what all names share goes first, then words from the left; numbers and the last part stay.
+  // The names of most layers end alike, so that that end goes before all.
+  let shared = null;
+  function shortenName(name, width) {
+    if ([...name].length <= width) return name;
+    const parts = name.replace(/\.weight$/, "").split(".");
+    if (/[/ ]/.test(name) || parts.length > 200) return shorten(name, width);
+    shared ??= layers.name.map((one) => new Set(one.split("."))).reduce((all, one) => new Set([...all].filter((part) => one.has(part))));
+    const words = [...parts.keys()].slice(0, -1).filter((index) => shared.has(parts[index]) || !/\d/.test(parts[index]));
+    const dropped = new Set();
+    let shown = parts.join(".");
+    for (const index of words.sort((a, b) => shared.has(parts[b]) - shared.has(parts[a]))) {
+      if ([...shown].length <= width) break;
+      dropped.add(index);
+      shown = parts.reduce((text, part, at) => dropped.has(at) ? (dropped.has(at - 1) ? text : `${text}…`) : `${text}${at && !dropped.has(at - 1) ? "." : ""}${part}`, "");
+    }
+    return shorten(shown, width);
+  }
   // What an address holds may be from anybody: what cannot be seen is made visible, and it is not long.
   const visible = (text) => shorten(text.replace(/[^\P{C}]|[\p{Zl}\p{Zp}]/gu, (character) => `\\u${character.codePointAt(0).toString(16).padStart(4, "0")}`), 80);
   function number(value) {

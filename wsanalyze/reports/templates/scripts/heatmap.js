@@ -69,7 +69,6 @@
   }
 
   // --- what is selected
-  const lineAt = (lines, place) => lines.find((line) => line.first <= place && place <= line.last);
   function groupShapes(order, top, bottom) {
     if (view.order === "depth") return [];
     const groupOf = (layer) => (view.order === "cluster" ? layers.cluster[layer] : layers.kind[layer]);
@@ -177,7 +176,7 @@
   function follow(changed) {
     if (!div) return;
     const place = view.layer === null || !view.rows ? null : data.orders[view.order].indexOf(view.layer);
-    if (place !== null && !lineAt(drawn.lines, place)) {
+    if (place !== null && (place < view.rows[0] || place > view.rows[1])) {
       const reach = Math.floor((view.rows[1] - view.rows[0]) / 2);
       const first = Math.max(0, Math.min(place - reach, numLayers - 1 - (view.rows[1] - view.rows[0])));
       report.update({ rows: [first, Math.min(numLayers - 1, first + view.rows[1] - view.rows[0])] });

@@ -31,7 +31,7 @@
     const fixed = { automargin: false };
     Plotly.react(div, [...traces, ...strip.traces], layout(div, { height: HEIGHT, margin: { ...sides, t: 34, b: 48 }, showlegend: true,
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemclick: false, itemdoubleclick: false, traceorder: "reversed", bgcolor: "rgba(0,0,0,0)" },
-      xaxis: axis(haveSteps ? "training step (checkpoints evenly spaced)" : "checkpoint (in order)", { ...ticks, ...fixed, range }),
+      xaxis: axis(div.clientWidth < 640 ? (haveSteps ? "training step" : "checkpoint") : haveSteps ? "training step (checkpoints evenly spaced)" : "checkpoint (in order)", { ...ticks, ...fixed, range }),
       yaxis: axis(losses.length ? "loss" : plain(rates[0].title), { ...fixed, domain: strip.domain, nticks: 6, exponentformat: "e", ...lossAxis(extent(left.flatMap((curve) => curve.values))) }),
       ...(right.length ? { yaxis2: axis(plain(rates[0].title), { ...fixed, overlaying: "y", side: "right", showgrid: false, rangemode: "tozero", tickmode: "auto", nticks: 5, exponentformat: "e" }) } : {}),
       ...strip.axes,
