@@ -20,6 +20,7 @@ from wsanalyze.reports.html import _SCRIPTS, HtmlReporter
 from wsanalyze.reports.html_data import collect_plot_data, metric_words, order_layers
 from wsanalyze.reports.html_lines import sign_of
 from wsanalyze.reports.html_page import describe_page
+from wsanalyze.reports.html_time import list_events
 from wsanalyze.reports.text import printable
 from wsanalyze.series import Kind
 
@@ -328,6 +329,17 @@ def test_a_metric_of_a_table_goes_by_its_name():
     assert metric_words("their\nmetric")[0] == r"their\nmetric"
 
 
+def test_events_have_their_places_among_the_changes(trends):
+    checkpoints = len(trends.series.checkpoints)
+    late = dataclasses.replace(trends.events[0], checkpoint=checkpoints, layer="gone")
+    unplaced = dataclasses.replace(late, checkpoint=None, layer=None)
+    found = list_events(dataclasses.replace(trends, events=(*trends.events, late, unplaced)))
+    places = {(event["kind"], event["place"]) for event in found}
+    assert {("nonfinite", 2), ("duplicate", 2.5), ("spike", 4), ("unreadable", 4.5)} <= places
+    assert {("spike", 19.5), ("spike", None)} <= places
+    assert [event["layer"] for event in found if event["place"] in {4, 19.5}] == [5, None]
+
+
 # --- what it says
 
 
@@ -453,6 +465,17 @@ def test_depth_phases_and_windows_are_there_or_missed(trends, make_trends):
 
 
 # --- writing
+
+
+def test_400_layers_by_150_changes_stay_small(make_trends):
+    page = render(make_trends(400, 150))
+    assert len(page.encode()) < 8e6
+    assert len(Document(page).data["metrics"]) > 3
+
+
+def test_more_cells_leave_the_other_metrics_out(trends, monkeypatch):
+    monkeypatch.setattr("wsanalyze.reports.html_data._MAX_OTHER_CELLS", 40 * 20)
+    assert collect_plot_data(trends)["metrics"] == []
 
 
 def test_the_same_trends_give_the_same_bytes(trends, make_trends):

@@ -29,7 +29,7 @@ def list_events(trends: Trends) -> list[dict[str, Any]]:
     Returns:
         JSON values: the `kind` and the `text` of each, the index of its `layer` or None, and its `place` on an axis
         on which the later side of change p lies at p, or None where it is of no checkpoint. What is seen at a
-        checkpoint that no change ends at lies halfway before the next.
+        checkpoint that no change ends at lies halfway before the next, or half a change after the last.
     """
     series = trends.series
     rows = {name: row for row, name in enumerate(series.names)}
@@ -46,8 +46,8 @@ def list_events(trends: Trends) -> list[dict[str, Any]]:
     ]
 
 
-def _find_place(checkpoint: int, ends: Mapping[int, int]) -> float | None:
+def _find_place(checkpoint: int, ends: Mapping[int, int]) -> float:
     if checkpoint in ends:
         return ends[checkpoint]
     later = [place for after, place in ends.items() if after > checkpoint]
-    return min(later) - 0.5 if later else None
+    return min(later) - 0.5 if later else len(ends) - 0.5

@@ -145,7 +145,7 @@
     const share = byPlace.size ? Math.min(0.2, STRIP / height) : 0;
     if (!share) return { traces: [], domain: [0, 1], axes: {} };
     const groups = [...byPlace].sort(([a], [b]) => a - b);
-    const trace = { type: "scatter", mode: "markers", yaxis: "y9", showlegend: false, cliponaxis: true, name: "events", meta: { events: true },
+    const trace = { type: "scatter", mode: "markers", yaxis: "y9", showlegend: false, cliponaxis: false, name: "events", meta: { events: true },
       x: groups.map(([place]) => (isScaled ? toStep(place) : place)), y: groups.map(() => 0), customdata: groups.map(([, events]) => events.find((event) => event.layer !== null)?.layer ?? null),
       text: groups.map(([, events]) => [...events.slice(0, 4).map((event) => `<b>${plain(event.kind)}</b><br>${wrap(event.text, 64)}`), ...(events.length > 4 ? [`and ${events.length - 4} more, under Events`] : [])].join("<br>")),
       hovertemplate: "%{text}<extra></extra>",

@@ -8,6 +8,7 @@
   const NAME_FONT = { size: 11, family: "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace" };
   const stateOf = words.map(([state]) => state);
   const hasLog = data.log !== null;
+  const hasRate = hasLog && data.log.curves.length > 1 && data.log.curves.at(-1).name === "learning_rate"; // it has an axis on the right
 
   // --- lines
   let known = { key: "", lines: null };
@@ -135,7 +136,7 @@
     const marks = selectionMarks(lines, order, plotHeight);
     // The title of the axis stands on top: automargin leaves no room for it beside names of any length.
     Plotly.react(div, traces, layout(div, {
-      height: plotHeight + (wide ? 84 : 134 + barLines), shapes: [...drawn.groups, ...marks.shapes], margin: { l: 40, r: 8, t: wide ? 26 : 76 + barLines, b: 52 },
+      height: plotHeight + (wide ? 84 : 134 + barLines), shapes: [...drawn.groups, ...marks.shapes], margin: { l: 40, r: !wide && hasRate ? 58 : 8, t: wide ? 26 : 76 + barLines, b: 52 },
       xaxis: axis(endTitle(width), { ...endTicks(inner, x), range: x, showgrid: false, minallowed: hasLog ? -1 : -0.5, maxallowed: numChanges - 0.5 }),
       yaxis: axis("", { ...y, domain: strip.domain, range: [bottom + 0.5, top - 0.5], showgrid: false, tickfont: NAME_FONT, ticks: "", minallowed: -0.5, maxallowed: numLayers - 0.5 }),
       ...strip.axes, annotations: [...titles, ...marks.annotations],

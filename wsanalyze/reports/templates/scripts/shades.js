@@ -15,14 +15,14 @@
   const shader = (bounds) => (value) => (isSigned ? value : value > 0 ? Math.log10(value) : bounds[0]);
   function colouring(bounds, wide, room, length = 1) {
     return { zmin: bounds[0], zmax: bounds[1] > bounds[0] ? bounds[1] : bounds[0] + 1, colorscale: COLOURS,
-      colorbar: { ...colourTicks(bounds), ...(wide ? { title: { text: valueTitle(room), side: "right", font: { size: 12 } } } : {}), outlinewidth: 0, ticklen: 4,
+      colorbar: { ...colourTicks(bounds, wide ? 12 : 4), tickangle: 0, ...(wide ? { title: { text: valueTitle(room), side: "right", font: { size: 12 } } } : {}), outlinewidth: 0, ticklen: 4,
         ...(wide ? { thickness: 12, len: length, lenmode: "fraction", y: 0, yanchor: "bottom", ypad: 0, xpad: 18 } : { orientation: "h", thickness: 10, y: 1, yanchor: "bottom", x: 0.5, ypad: 8 }) } };
   }
   // Where the colour bar lies on top, its title is a note of its own: with two lines, plotly.js would misplace the others.
   const barTitle = (wide, room) => wide ? [] : [{ text: valueTitle(room), xref: "paper", yref: "paper", x: 0.5, y: 1, yanchor: "bottom", yshift: 44, showarrow: false, font: { size: 12 } }];
   const barLines = (room) => 16 * titleLines(room).length;
   // Round numbers on the bar: powers of ten, with 2 and 5 between them where the range is short.
-  function colourTicks([low, high]) {
+  function colourTicks([low, high], most) {
     if (isSigned) return {};
     const digits = high - low > 2 ? [1] : [1, 2, 5];
     const tickvals = [];
@@ -30,7 +30,8 @@
       for (const digit of digits) tickvals.push(power + Math.log10(digit));
     }
     const inside = tickvals.filter((tick) => tick >= low - 1e-9 && tick <= high + 1e-9);
-    const shown = inside.length ? inside : [low, high];
+    const stride = Math.ceil(inside.length / most);
+    const shown = inside.length ? inside.filter((_, index) => index % stride === 0) : [low, high];
     return { tickmode: "array", tickvals: shown, ticktext: shown.map((tick) => number(10 ** tick)) };
   }
   Object.assign(report, { shadeBounds, shader, colouring, barTitle, barLines });
