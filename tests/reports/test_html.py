@@ -21,6 +21,7 @@ from wsanalyze.reports.html_data import collect_plot_data, metric_words, order_l
 from wsanalyze.reports.html_lines import sign_of
 from wsanalyze.reports.html_page import describe_page
 from wsanalyze.reports.html_time import list_events
+from wsanalyze.reports.palette import COLOURS, MARKS
 from wsanalyze.reports.text import printable
 from wsanalyze.series import Kind
 
@@ -338,6 +339,12 @@ def test_events_have_their_places_among_the_changes(trends):
     assert {("nonfinite", 2), ("duplicate", 2.5), ("spike", 4), ("unreadable", 4.5)} <= places
     assert {("spike", 19.5), ("spike", None)} <= places
     assert [event["layer"] for event in found if event["place"] in {4, 19.5}] == [5, None]
+
+
+def test_scripts_draw_the_marks_of_the_palette():
+    source = (resources.files("wsanalyze.reports") / "templates/scripts/core.js").read_text(encoding="utf-8")
+    assert json.loads(re.search(r"MARKS = (\[.*?\]);", source)[1]) == list(MARKS)
+    assert f"NUM_COLOURS = {len(COLOURS)};" in source
 
 
 # --- what it says

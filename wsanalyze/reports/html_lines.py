@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import Final
 
+from wsanalyze.reports.palette import COLOURS, MARKS, OUTLIER_MARK
+
 MAX_NAMES: Final = 200
 """Names that one list of the page holds at most; the table, CSV and JSON hold all."""
 MAX_LINES: Final = 500
 """Lines of the table of layers, of events or of skipped tensors that are there without scripts."""
-MARKS: Final = "●■◆▲▼✚✖★"
-"""The mark of each cluster, beside its colour; scripts/core.js draws the same ones."""
-_NUM_COLOURS: Final = 7
 _ALONE: Final = "-"
 
 
@@ -124,8 +123,8 @@ class SkipGroup:
 def sign_of(cluster: int, *, outlier: bool = False) -> Sign:
     """Colour, mark and word of a cluster, or of a layer that is in none."""
     if cluster < 0:
-        return Sign("outlier" if outlier else "none", "✳" if outlier else _ALONE, "alone")
-    return Sign(str(cluster), MARKS[cluster % len(MARKS)], f"c{cluster % _NUM_COLOURS}")
+        return Sign("outlier" if outlier else "none", OUTLIER_MARK if outlier else _ALONE, "alone")
+    return Sign(str(cluster), MARKS[cluster % len(MARKS)], f"c{cluster % len(COLOURS)}")
 
 
 def write_shape(shape: tuple[int, ...]) -> str:

@@ -143,7 +143,7 @@ const report = {};
   const clusterColour = (id) => colour(id < 0 ? "alone" : `c${id % NUM_COLOURS}`);
   const withAlpha = (hex, alpha) => `rgba(${[1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)).join(",")},${alpha})`;
 
-  Object.assign(report, { byId, unpack, data, layers, changes, clusters, metric, numLayers, numChanges, SYMBOLS, MARKS, CONFIG, plain, shorten, wrap, shortenName,
+  Object.assign(report, { byId, unpack, NUM_COLOURS, data, layers, changes, clusters, metric, numLayers, numChanges, SYMBOLS, MARKS, CONFIG, plain, shorten, wrap, shortenName,
     visible, number, aligned, count, unit, withUnit, titleLines, valueTitle, values, codes, words, curve, stateAt, others, otherCurve, extent, isSigned,
     drawable, spans, idOf, clusterWord, layerText, markOf, cellWord, members, alone, some, colour, clusterColour, withAlpha });
 })();

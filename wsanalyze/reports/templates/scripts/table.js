@@ -54,7 +54,7 @@
     cell(row, String(its.depth), "num");
     cell(row, layers.shape[layer], "num");
     const chip = cell(row, "").appendChild(document.createElement("span"));
-    chip.className = `chip ${idOf(layer) < 0 ? "alone" : `c${idOf(layer) % 7}`}`;
+    chip.className = `chip ${idOf(layer) < 0 ? "alone" : `c${idOf(layer) % report.NUM_COLOURS}`}`;
     const mark = chip.appendChild(document.createElement("span"));
     mark.className = "mark";
     mark.ariaHidden = "true";
