@@ -1,5 +1,6 @@
 """The sentence on how many trends there are."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -98,3 +99,12 @@ def test_kinds_are_told_with_their_courses(make_series):
     rows = tuple(replace(row, kind=kind) for row, kind in zip(series.rows, kinds, strict=True))
     said = say_trends(find_trends(replace(series, rows=rows), TrendOptions(by_kind=True)))
     assert said == "One trend in each of 2 kinds: 4 conv fall steadily; 3 norm are steady."
+
+
+def test_a_median_that_goes_nowhere_does_not_speak_for_layers_that_go_up_and_down(make_series):
+    logs = np.linspace(-0.5, 0.5, 41)[:, None] * np.linspace(-1, 1, 40)
+    trends = find_trends(make_series(10 ** (logs + np.random.default_rng(0).normal(0, 0.02, logs.shape))))
+    assert "in the median they are steady" in say_trends(trends)
+    assert re.search("but some fall to .* and others rise to .* what they were", say_trends(trends))
+    calm = find_trends(make_series(10 ** np.random.default_rng(0).normal(0, 0.05, (41, 40))))
+    assert "but" not in say_trends(calm)

@@ -174,7 +174,9 @@ def _say_special(trends: Trends, values: FloatArray) -> str:
 
 def _pick(events: Sequence[Event], kinds: Sequence[str]) -> list[str]:
     """What the first event of each kind says, in the order of the kinds; of all layers of which the same is said."""
-    found = ([event for event in events if event.kind == kind] for kind in kinds)
+    # Of layers that rest, those that stopped on the way come first: who never moved may be frozen on purpose.
+    ranked = sorted(events, key=lambda event: event.kind == "frozen" and event.checkpoint == 0)
+    found = ([event for event in ranked if event.kind == kind] for kind in kinds)
     return [join_events(alike) for alike in found if alike]
 
 

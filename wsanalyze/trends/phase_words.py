@@ -114,7 +114,8 @@ def _say_jump(found: Boundary, count: str, options: TrendOptions) -> str:
     if options.linear:
         more = f"{say_number(abs(found.size))} {'lower' if found.size < 0 else 'higher'}"
         return f"the {METRICS[options.metric].title} of {count} is {more} in the median"
-    return f"{count} change {say_times(found.size)} as much as before in the median"
+    verb = "changes" if len(found.rows) == 1 else "change"
+    return f"{count} {verb} {say_times(found.size)} as much as before in the median"
 
 
 def _say_turn(found: Boundary, count: str, options: TrendOptions) -> str:
@@ -122,4 +123,5 @@ def _say_turn(found: Boundary, count: str, options: TrendOptions) -> str:
     if options.linear:
         return f"the {METRICS[options.metric].title} of {count} {course[0]} where {course[1]} before"
     now, then = ("less and less", "more and more") if found.size < 0 else ("more and more", "less and less")
-    return f"{count} change {now}, where they changed {then} before"
+    verb, who = ("changes", "it") if len(found.rows) == 1 else ("change", "they")
+    return f"{count} {verb} {now}, where {who} changed {then} before"

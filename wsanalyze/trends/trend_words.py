@@ -19,6 +19,7 @@ from wsanalyze.trends.words import (
     name_changes,
     say_course,
     say_number,
+    say_times,
 )
 
 _RATE_RATIO: Final = 1.5
@@ -26,6 +27,7 @@ SHOWN_TRENDS: Final = 4
 _SHOWN_KINDS: Final = 3
 _LEAST_CORRELATION: Final = 0.3
 _LEAST_SHARED: Final = 5
+_SPREAD_DECADES: Final = 0.2
 
 
 def say_trends(trends: Trends) -> str:
@@ -89,7 +91,9 @@ def _say_one(trends: Trends, cluster: Cluster, number: int, total: int) -> str:
     else:
         layers = count_noun(number, noun) if number == total else f"{number} of {count_noun(total, noun)}"
     others = _find_exceptions(cluster, trends.values, linear=trends.options.linear)
-    but = ""
+    but = "" if others else _say_spread(cluster, trends.values, linear=trends.options.linear)
+    if but:
+        who = "in the median they"
     if others:
         who = "most" if 2 * len(others) < number else "in the median they"
         but = f", but not {list_names([trends.series.rows[row].name for row in others], SHOWN_NAMES)}"
@@ -119,6 +123,21 @@ def _find_exceptions(cluster: Cluster, values: FloatArray, *, linear: bool) -> l
         if opposite or np.ptp(own) == 0 or np.corrcoef(usual, own)[0, 1] < _LEAST_CORRELATION:
             found.append(row)
     return found
+
+
+def _say_spread(cluster: Cluster, values: FloatArray, *, linear: bool) -> str:
+    """Say that members go up as well as down where their median goes nowhere; empty where they do not."""
+    curves = values[list(cluster.members)]
+    if linear or len(curves) < _LEAST_SHARED:
+        return ""
+    curves = np.log10(curves, where=curves > 0, out=np.full(curves.shape, np.nan))
+    ways = [_measure_way(curve[np.isfinite(curve)]) for curve in curves if np.isfinite(curve).sum() >= _LEAST_SHARED]
+    if len(ways) < _LEAST_SHARED:
+        return ""
+    low, middle, high = np.percentile(ways, (10, 50, 90))
+    if abs(middle) >= FLAT_DECADES or low > -_SPREAD_DECADES or high < _SPREAD_DECADES:
+        return ""
+    return f", but some fall to {say_times(float(low))} and others rise to {say_times(float(high))} what they were"
 
 
 def _measure_way(curve: FloatArray) -> float:

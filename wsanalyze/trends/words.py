@@ -30,6 +30,7 @@ _FRACTIONS: Final = {
     "a tenth": 1 / 10,
 }
 _NEAR: Final = 0.05
+_TURN_RATIO: Final = 2.0
 _HUGE: Final = 1e300
 _TURNS: Final = ("hump", "dip")
 _MOVES: Final = re.compile(r"\b(falls|rises|fast|high|nearly)\b")
@@ -155,7 +156,11 @@ def describe_level(cluster: Cluster) -> str:
         peaks = cluster.summary.startswith(_TURNS[0])
         return f"up to {say_number(max(numbers))}" if peaks else f"down to {say_number(min(numbers))}"
     if _MOVES.search(cluster.summary):
-        return f"from {say_number(start)} to {say_number(end)}"
+        # Where a curve turns on its way, its ends alone would tell of another course.
+        top, bottom = max(numbers), min(numbers)
+        turn = f" over {say_number(top)}" if top > _TURN_RATIO * max(start, end) else ""
+        turn = turn or (f" over {say_number(bottom)}" if _TURN_RATIO * bottom < min(start, end) else "")
+        return f"from {say_number(start)}{turn} to {say_number(end)}"
     return f"near {say_number(level)}"
 
 
