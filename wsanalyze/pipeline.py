@@ -275,13 +275,20 @@ def _tell_more(
 
 
 def _tell_still(series: ChangeSeries) -> list[Event]:
-    """Checkpoints of which not one row that was compared differs from the one before."""
+    """Checkpoints of which not one row that was compared differs from the one before.
+
+    A row without numbers on either side may have moved: where there is one, nothing is said.
+    """
     events = []
     for pair, (before, after) in enumerate(series.pairs):
-        changed = series.sums["changed"][:, pair]
-        compared = changed[~np.isnan(changed)]
-        if compared.size and not compared.any():
+        sums = {
+            key: series.sums[key][:, pair] for key in ("n", "n_valid", "changed", "nonfinite_before", "nonfinite_after")
+        }
+        compared = ~np.isnan(sums["changed"]) & (sums["n"] > 0)
+        moved = (sums["changed"] > 0) | (sums["nonfinite_before"] != sums["nonfinite_after"]) | (sums["n_valid"] == 0)
+        if compared.any() and not moved[compared].any():
+            num_rows = int(np.count_nonzero(compared))
             names = series.checkpoints[after].label, series.checkpoints[before].label
-            text = f"{names[0]} differs from {names[1]} in none of the {compared.size} rows that were compared"
-            events.append(Event("duplicate", None, after, text, {"of": before, "num_rows": int(compared.size)}))
+            text = f"{names[0]} differs from {names[1]} in none of the {num_rows} rows that were compared"
+            events.append(Event("duplicate", None, after, text, {"of": before, "num_rows": num_rows}))
     return events

@@ -91,6 +91,33 @@ def test_a_frozen_backbone_is_no_copy(source, measure):
     assert "differs from step_0 in none of the 1 rows that were compared" in still[0].text
 
 
+@pytest.mark.parametrize("broken", [[2, 3], [1, 2], [2]])
+def test_rows_without_numbers_do_not_count_as_equal(source, measure, broken):
+    """Nobody knows whether a row of NaN has moved; and a row that becomes NaN or comes back has."""
+    for step in range(12):
+        head = np.full((4, 4), np.nan if step in broken else step, np.float32)
+        bias = np.full(3, step, np.float32)  # so that none is a copy
+        save_file(
+            {"body.weight": np.ones((30, 30), np.float32), "head.weight": head, "head.bias": bias},
+            source / f"step_{100 * step}.safetensors",
+        )
+    assert events(measure(source), "duplicate") == []
+
+
+def test_a_row_with_some_numbers_counts(source, measure):
+    head = np.ones((4, 4), np.float32)
+    head[0, 0] = np.nan
+    for step in range(12):
+        state = {
+            "body.weight": np.ones((30, 30), np.float32),
+            "head.weight": head,
+            "head.bias": np.full(3, step, np.float32),
+        }
+        save_file(state, source / f"step_{100 * step}.safetensors")
+    still = events(measure(source), "duplicate")
+    assert [event.evidence["num_rows"] for event in still] == [2] * 11
+
+
 def test_other_weights_beside_equal_ones_are_no_copy(tmp_path, measure):
     folder = tmp_path / "torch"
     folder.mkdir()
@@ -180,6 +207,15 @@ def test_two_that_were_mislabelled_are_named(source, measure):
     (source / "x").rename(other)
     (event,) = events(measure(source), "impostor")
     assert event.evidence["swapped"] == [4, 5]
+
+
+def test_indices_of_either_pair_are_those_of_the_whole_sequence(save_sequence, measure, make_states, tmp_path):
+    states = make_states(5, LARGE, spread=0.05)
+    states[2], states[3] = states[3], states[2]
+    source = save_sequence(tmp_path / "run", states, [100 * n for n in range(5)])
+    (source / "step_0.safetensors").write_bytes(b"rubbish" * 9)
+    (event,) = events(measure(source), "impostor")
+    assert (event.evidence["swapped"], event.evidence["instead"]) == ([2, 3], [1, 4])
 
 
 def test_what_was_found_out_is_not_read_again(source, measure, tmp_path):

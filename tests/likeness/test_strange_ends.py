@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsanalyze.likeness.impostors import find_impostors, find_swaps
+from wsanalyze.likeness.impostors import find_impostors
 from wsanalyze.likeness.samples import Distances
 from wsanalyze.likeness.strange_ends import find_strange_ends
+from wsanalyze.likeness.swaps import find_swaps
 
 SHAPE = (12, 200)
 lengths, seeds = st.integers(4, 24), st.integers(0, 2**31)

@@ -27,7 +27,7 @@ from wsanalyze.store.run_file import RunFile
 from wsanalyze.tensors.base import TensorInfo
 from wsanalyze.tensors.dtypes import relative_rounding
 
-INDEX_KEYS: Final = ("of", "checkpoints", "swapped", "before_checkpoint", "after_checkpoint", "nearest")
+INDEX_KEYS: Final = ("of", "checkpoints", "swapped", "instead", "before_checkpoint", "after_checkpoint", "nearest")
 """Keys of the evidence of events whose values are indices of checkpoints."""
 
 _CHECKSUMS: Final = "their checksums are equal"

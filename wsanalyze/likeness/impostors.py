@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from wsanalyze.likeness.samples import Distances, FloatArray
+from wsanalyze.likeness.swaps import Order, Swap, compare_ways, line_up, look_around
 
 # How much farther than its neighbours from each other, and what share of that way to the nearest of the others at most.
 _EVIDENCE: Final = ((3.0, 1.0), (1.25, 0.5), (0.85, 0.1))
@@ -23,7 +24,6 @@ _EVIDENCE: Final = ((3.0, 1.0), (1.25, 0.5), (0.85, 0.1))
 _MIN_ODD_RATIO: Final = 1.25
 _MARGIN: Final = 2.0
 _MAX_TURN: Final = 4
-_MIN_SWAP_RATIO: Final = 1.3
 _MAX_SHARE: Final = 3
 
 
@@ -55,21 +55,6 @@ class Impostor:
     def way(self) -> float:
         """Its distance to the nearer of its neighbours."""
         return min(self.to_before, self.to_after)
-
-
-@dataclass(frozen=True, slots=True)
-class Swap:
-    """Two successive checkpoints whose neighbours say that they stand in each other's place.
-
-    Attributes:
-        first: The index of the one that stands first; the other stands next to it.
-        second: The index of the other.
-        gain: How many times nearer to their neighbours they would be the other way round: the smaller of the two.
-    """
-
-    first: int
-    second: int
-    gain: float
 
 
 def find_impostors(distances: Distances, rounding: FloatArray, swaps: Sequence[Swap] = ()) -> list[Impostor]:
@@ -110,40 +95,9 @@ def find_impostors(distances: Distances, rounding: FloatArray, swaps: Sequence[S
                 ratios[neighbour] = _middle_ratio(distances, rounding, line, neighbour)
     if len(found) * _MAX_SHARE > max(_MAX_SHARE, len(distances)):
         return []
+    order = Order(distances, rounding)
+    found = [one for one in found if _stands_out(order, line, one.position, line_up(len(distances), swaps))]
     return sorted(found, key=lambda impostor: impostor.position)
-
-
-def find_swaps(distances: Distances, rounding: FloatArray) -> list[Swap]:
-    """Find successive checkpoints each of which is nearer to the other's neighbour than to its own.
-
-    Args:
-        distances: As for `find_impostors`.
-        rounding: As for `find_impostors`.
-    """
-    swaps: list[Swap] = []
-    for before in range(len(distances) - 3):
-        first, second, after = before + 1, before + 2, before + 3
-        gain = min(
-            _ratio(distances, rounding, (before, first), (before, second)),
-            _ratio(distances, rounding, (second, after), (first, after)),
-        )
-        if gain > _MIN_SWAP_RATIO:
-            swaps.append(Swap(first, second, gain))
-    # A real swap stands alone: what overlaps is a sequence that swings.
-    overlap = any(later.first - earlier.first < _MAX_SHARE for earlier, later in itertools.pairwise(swaps))
-    return [] if overlap else swaps
-
-
-def line_up(length: int, swaps: Sequence[Swap]) -> list[int]:
-    """Put swaps right.
-
-    Returns:
-        The positions of the checkpoints, in the order in which they belong.
-    """
-    line = list(range(length))
-    for swap in swaps:
-        line[swap.first], line[swap.second] = swap.second, swap.first
-    return line
 
 
 def find_nearest(distances: Distances, position: int) -> tuple[int, float]:
@@ -159,6 +113,18 @@ def find_nearest(distances: Distances, position: int) -> tuple[int, float]:
     others = {other: distances.relative(position, other) for other in range(len(distances)) if other != position}
     nearest = min((other for other in others if np.isfinite(others[other])), key=lambda other: others[other])
     return nearest, others[nearest]
+
+
+def _stands_out(order: Order, rest: Sequence[int], position: int, line: Sequence[int]) -> bool:
+    """Whether none of those that are left contradict the order of the others more than this one does.
+
+    Where two have changed places, what lies between them may be nearer to neither of its neighbours.
+    """
+    with_it = [other for other in line if other == position or other in rest]
+    place = with_it.index(position)
+    own = order.disorder(with_it, (place,), look_around(with_it, place))
+    near = range(max(0, place - 3), min(len(rest), place + 3))
+    return all(order.disorder(rest, (other,), look_around(rest, other)) < own for other in near)
 
 
 def _swings(distances: Distances, line: Sequence[int], ratios: Mapping[int, float]) -> bool:
@@ -199,25 +165,9 @@ def _middle_ratio(distances: Distances, rounding: FloatArray, line: Sequence[int
     index = line.index(middle)
     before, after = line[index - 1], line[index + 1]
     return min(
-        _ratio(distances, rounding, (before, middle), (before, after)),
-        _ratio(distances, rounding, (middle, after), (before, after)),
+        compare_ways(distances, rounding, (before, middle), (before, after)),
+        compare_ways(distances, rounding, (middle, after), (before, after)),
     )
-
-
-def _ratio(distances: Distances, rounding: FloatArray, far: tuple[int, int], near: tuple[int, int]) -> float:
-    """The ratio of two distances, in the median over the tensors that differ at all; 0 where none does.
-
-    What a dtype of lower precision on one side only can have done to the longer distance is taken off it first.
-    """
-    longer, shorter = distances.per_tensor(*far), distances.per_tensor(*near)
-    if rounding[far[0]] != rounding[far[1]]:
-        norms = np.maximum(distances.norms[far[0]], distances.norms[far[1]])
-        longer = np.maximum(0.0, longer - rounding[list(far)].max() * norms)
-    known = np.isfinite(longer) & np.isfinite(shorter) & ((longer > 0) | (shorter > 0))
-    if not known.any():
-        return 0.0
-    with np.errstate(divide="ignore"):
-        return float(np.median(longer[known] / shorter[known]))
 
 
 def _describe(distances: Distances, position: int, line: Sequence[int]) -> Impostor:

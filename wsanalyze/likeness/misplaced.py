@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from wsanalyze.likeness.impostors import Impostor, Swap, find_impostors, find_swaps
+from wsanalyze.likeness.impostors import Impostor, find_impostors
 from wsanalyze.likeness.samples import Distances, FloatArray
 from wsanalyze.likeness.strange_ends import StrangeEnd, find_strange_ends
+from wsanalyze.likeness.swaps import Swap, find_swaps
 from wsanalyze.series import Event
 
 
@@ -35,11 +36,18 @@ def tell_misplaced(
 
 
 def _tell_swap(swap: Swap, names: Sequence[str], indices: Sequence[int]) -> Event:
-    text = (
-        f"{names[swap.first]} and {names[swap.second]} seem to stand in each other's place: the other way round, each "
-        f"would be at least {swap.gain:.1f} times nearer to its neighbour"
-    )
+    text = f"{names[swap.first]} and {names[swap.second]} seem to stand in each other's place"
     evidence = {"swapped": [indices[swap.first], indices[swap.second]], "gain": swap.gain}
+    inner = {(0, 1): 1, (len(names) - 2, len(names) - 1): len(names) - 2}.get((swap.first, swap.second))
+    if swap.instead is not None:
+        text += (
+            f", or else {names[swap.instead[0]]} and {names[swap.instead[1]]} do: either would explain the distances"
+        )
+        evidence["instead"] = [indices[place] for place in swap.instead]
+    else:
+        text += f": the other way round, the ways to their neighbours would be {swap.gain:.1f} times shorter"
+        if inner is not None:  # an end has one neighbour only
+            text += f"; or {names[inner]} alone belongs elsewhere"
     return Event("impostor", None, indices[swap.first], text, evidence)
 
 

@@ -11,8 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from wsanalyze.likeness.impostors import Impostor, Swap, find_nearest, line_up
+from wsanalyze.likeness.impostors import Impostor, find_nearest
 from wsanalyze.likeness.samples import Distances
+from wsanalyze.likeness.swaps import Swap, line_up
 
 # How many times the largest other distance, and how far at least: unrelated weights of equal norm are sqrt(2) apart;
 # but the first steps from random weights can be long. Whatever is added to weights and does not depend on them raises

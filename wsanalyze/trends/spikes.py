@@ -70,7 +70,7 @@ def _list_misplaced(series: ChangeSeries) -> set[int]:
     found: set[int] = set()
     for event in series.events:
         if event.kind == "impostor":
-            found.update(event.evidence.get("swapped", ()))
+            found.update(event.evidence.get("swapped", ()), event.evidence.get("instead", ()))
             found.update(() if event.checkpoint is None else (event.checkpoint,))
     return found
 
