@@ -11,7 +11,8 @@ def test_every_case_is_measured_with_every_size(script, monkeypatch, capsys):
     script.main()
     rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert [row[:2] for row in rows[2:]] == [[case, size] for case in options[6:] for size in options[3:5]]
-    for _, size, peak, own, above, over in rows[2:]:
+    for _, size, *numbers in rows[2:]:
+        peak, own, above, over = (number.replace(",", "") for number in numbers)
         assert float(peak) > 10
         assert float(own) > 10
         assert float(over) == pytest.approx(float(above) - float(size[:2]), abs=1)

@@ -78,7 +78,7 @@ def test_a_run_that_is_killed_goes_on_with_what_is_missing(hub, tmp_path, start,
     same_sums(far, analyze(tmp_path / "run", tmp_path / "local.wsa"))
     undisturbed = analyze(on_hub(), tmp_path / "undisturbed.wsa", fetch=fetch)
     assert [event.text for event in far.events] == [event.text for event in undisturbed.events]
-    assert {event.checkpoint for event in far.events if event.kind == "impostor"} == {4, 15}
+    assert [event.evidence["swapped"] for event in far.events if event.kind == "impostor"] == [[4, 15]]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")

@@ -116,7 +116,7 @@ def test_weights_that_belong_elsewhere_are_told_as_on_disk(hub, tmp_path, form, 
     publish(hub, tmp_path / "run", states, form)
     far = analyze(on_hub(), tmp_path / "far.wsa", fetch=fetch)
     local = analyze(tmp_path / "run", tmp_path / "local.wsa")
-    assert {event.checkpoint for event in far.events if event.kind == "impostor"} == {3, 9}
+    assert [event.evidence["swapped"] for event in far.events if event.kind == "impostor"] == [[3, 9]]
     assert [event.text for event in far.events] == [event.text for event in local.events]
     assert hub.log.bytes_sent() < 1.03 * weigh(tmp_path / "run")
     again = analyze(on_hub(), tmp_path / "far.wsa", fetch=fetch)
