@@ -12,6 +12,7 @@ from wsanalyze.run import REPORT_SUFFIXES, Run, write_report
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.trends import find as find_module
 from wsanalyze.trends.base import TrendOptions
+from wsanalyze.trends.stored import to_json
 
 
 @pytest.fixture
@@ -66,6 +67,15 @@ def test_trends_that_cannot_be_read_are_found_again(run, count_finds, monkeypatc
         monkeypatch.setattr(RunFile, "find_trends", lambda _self, _key, stored=stored: stored)
         Run.open(run.path).trends()
     assert len(count_finds) == 4
+
+
+def test_trends_that_were_stored_under_the_key_of_others_are_found_again(run, count_finds, monkeypatch):
+    other = to_json(run.trends(metric="l2"))
+    unknown = {**other, "options": {**other["options"], "group": "../.."}}
+    for stored in (other, unknown):
+        monkeypatch.setattr(RunFile, "find_trends", lambda _self, _key, stored=stored: stored)
+        assert Run.open(run.path).trends().options == TrendOptions()
+    assert len(count_finds) == 3
 
 
 def test_a_run_file_that_went_away_does_not_matter_to_an_open_run(run, count_finds):

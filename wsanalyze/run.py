@@ -168,9 +168,11 @@ class Run:
         if self.path is None:
             return None
         # A run file that went away, or trends that another version stored: they are found again.
-        with suppress(StoreError, TrendsError), RunFile.open(self.path) as store:
+        with suppress(StoreError, TrendsError, UsageError), RunFile.open(self.path) as store:
             found = store.find_trends(trends_key(self.series, options))
-            return None if found is None else from_json(found, self.series)
+            trends = None if found is None else from_json(found, self.series)
+            # A file from elsewhere may hold anything under that key.
+            return trends if trends is not None and trends.options == options else None
         return None
 
     def _find_and_store(self, options: TrendOptions) -> Trends:

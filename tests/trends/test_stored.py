@@ -45,6 +45,15 @@ def test_the_key_tells_spans_apart_where_the_metric_needs_them():
     assert trends_key(series, TrendOptions()) == trends_key(without, TrendOptions())
 
 
+@pytest.mark.parametrize("member", [-1, 10_000])
+def test_members_that_are_no_layers_are_refused(make_series, plant, member):
+    series = make_series(plant()[0])
+    data = to_json(find_trends(series))
+    data["clusters"][0]["members"] = [member]
+    with pytest.raises(TrendsError, match="find them again"):
+        from_json(data, series)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_round_trip_is_exact(make_series, plant, method):
     values, _ = plant()

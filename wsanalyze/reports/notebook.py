@@ -75,7 +75,10 @@ def _find_level(median: tuple[float | None, ...]) -> float | None:
 
 def _show_figure(trends: Trends) -> str:
     name = "curves" if trends.clusters else "heatmap"
-    image = base64.b64encode(render_svg(trends, name, _WIDTH)).decode()
+    try:
+        image = base64.b64encode(render_svg(trends, name, _WIDTH)).decode()
+    except (ValueError, OverflowError):
+        return ""  # numbers near the ends of floats, where an axis of matplotlib ends
     words = f"{name.capitalize()}: {describe_size(trends)}"
     return f'<img style="max-width:100%" alt="{_text(words)}" src="data:image/svg+xml;base64,{image}">'
 

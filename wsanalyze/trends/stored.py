@@ -145,6 +145,9 @@ def from_json(data: Mapping[str, Any], series: ChangeSeries) -> Trends:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrendsError("the stored trends cannot be read: find them again") from error
+    inside = range(len(grouped.rows))
+    if not all(member in inside for cluster in trends.clusters for member in cluster.members):
+        raise TrendsError("the stored trends name layers that there are not: find them again")
     if len(trends.labels) != len(grouped.rows):
         raise TrendsError(
             f"the stored trends are of {len(trends.labels)} layers, not of these {len(grouped.rows)}: find them again"

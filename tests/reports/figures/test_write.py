@@ -1,5 +1,7 @@
+import contextlib
 import io
 import re
+import warnings
 import xml.etree.ElementTree as ET
 
 import matplotlib as mpl
@@ -8,6 +10,8 @@ from PIL import Image
 
 from wsanalyze.errors import ReportError
 from wsanalyze.reports.figures.write import FIGURES, FORMATS, WIDTHS, FiguresReporter, render_svg, write_figures
+from wsanalyze.table import read_table
+from wsanalyze.trends.find import find_trends
 
 ALLOWED = {
     "svg", "g", "path", "defs", "use", "clipPath", "rect", "image", "style", "metadata", "title", "text",
@@ -96,3 +100,12 @@ def test_ten_thousand_rows_are_files_of_bounded_size(make_trends):
     trends = make_trends(10_000, 300)
     assert len(render_svg(trends, "heatmap", 3.3)) < 2_000_000
     assert len(render_svg(trends, "scatter", 3.3)) < 2_000_000
+
+
+def test_numbers_near_the_ends_of_floats_are_drawn_or_refused_in_one_line(tmp_path):
+    table = tmp_path / "table.csv"
+    for number in ("5e-324", "1e300", "1.7e308"):
+        table.write_text(f"layer,1,2,3\na,{number},{number},{number}\nb,{number},{number},{number}\n")
+        with warnings.catch_warnings(), contextlib.suppress(ReportError):
+            warnings.simplefilter("ignore", RuntimeWarning)
+            assert len(write_figures(find_trends(read_table(table)), tmp_path / "figures")) == 24

@@ -22,6 +22,8 @@ _ENOUGH_TICKS: Final = 3
 _SMALLEST_PLAIN: Final = 1e-4
 _LARGEST_PLAIN: Final = 1e5
 _AIR: Final = 0.04
+_LOG_ENDS: Final = (-295.0, 295.0)  # so that an axis may look for ticks some decades further
+_LINEAR_ENDS: Final = (-1e295, 1e295)
 _LEAST_SPAN: Final = 1e-9
 
 
@@ -77,7 +79,7 @@ class ValueScale:
             ax.set_yscale("log")
             ends = np.log10(ends)
         air = _AIR * max(float(ends[1] - ends[0]), 1e-3)
-        ends += np.array([-air, air])
+        ends = np.clip(ends + np.array([-air, air]), *(_LINEAR_ENDS if self.linear else _LOG_ENDS))
         low, high = (ends if self.linear else 10.0**ends).tolist()
         ax.set_ylim(low, high)
         ax.yaxis.set_major_locator(ValueScale(self.title, self.linear, low, high).make_locator())
@@ -118,7 +120,9 @@ def find_scale(trends: Trends, values: NDArray[np.float64]) -> ValueScale:
     numbers = numbers if linear else numbers[numbers > 0]
     if not numbers.size:
         return ValueScale(words, linear, 0.1, 1.0)
-    low, high = float(numbers.min()), float(numbers.max())
+    low, high = np.clip(
+        (numbers.min(), numbers.max()), *(_LINEAR_ENDS if linear else 10.0 ** np.array(_LOG_ENDS))
+    ).tolist()
     if high - low <= _LEAST_SPAN * abs(high):
         low, high = (low - 0.5, high + 0.5) if linear else (low / 2, high * 2)
     return ValueScale(words, linear, low, high)
@@ -126,6 +130,8 @@ def find_scale(trends: Trends, values: NDArray[np.float64]) -> ValueScale:
 
 def format_tick(value: float) -> str:
     """A number of an axis, no longer than need be: `0.001`, `20`, `5e-5`."""
+    if not np.isfinite(value):
+        return ""  # beyond what floats hold, where an axis looks for its next tick
     if value != 0 and not _SMALLEST_PLAIN <= abs(value) < _LARGEST_PLAIN:
         mantissa, _, power = f"{value:.3e}".partition("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(power)}"

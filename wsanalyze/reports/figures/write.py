@@ -91,10 +91,16 @@ class FiguresReporter:
         except OSError as error:
             raise ReportError(f"cannot make the folder {folder} for figures: {error.strerror or error}") from error
         written = []
-        for name, content in self.render(trends):
-            path = folder / name
-            write_bytes((content,), path)
-            written.append(path)
+        try:
+            for name, content in self.render(trends):
+                path = folder / name
+                write_bytes((content,), path)
+                written.append(path)
+        except (ValueError, OverflowError) as error:
+            # An axis of matplotlib ends where floats do.
+            raise ReportError(
+                f"cannot draw the figures for {folder}: numbers near the ends of floats ({error})"
+            ) from error
         return tuple(written)
 
     def render(self, trends: Trends) -> Iterator[tuple[str, bytes]]:
