@@ -12,6 +12,7 @@ from wsanalyze.trends.words import (
     count_noun,
     count_of,
     describe_cluster,
+    describe_level,
     is_speed,
     row_levels,
     say_course,
@@ -127,3 +128,9 @@ def test_levels_do_not_overflow():
     top = sys.float_info.max
     levels = row_levels(np.array([[top, top], [5e-324, 5e-324], [1.0, 3.0], [np.nan, np.nan], [np.nan, -top]]))
     np.testing.assert_array_equal(levels, [top, 5e-324, 2.0, np.nan, -top])
+
+
+def test_an_unsteady_course_that_ends_elsewhere_is_told_by_its_ends():
+    medians = (0.37, 0.07, 0.2, 0.06, 0.1, 0.064)
+    cluster = Cluster(0, (0,), "unsteady until step 6, then steady", medians, medians, medians)
+    assert describe_level(cluster) == "from 0.37 to 0.064"

@@ -39,7 +39,7 @@ def say_lone(trends: Trends, values: FloatArray) -> str:
     also = np.flatnonzero(np.minimum(side * off[:, change], side * lone[:, change]) >= _ALSO_DECADES)
     also = also[also != row]
     end = name_checkpoint(trends.series.checkpoints[trends.series.pairs[change + 1][1]])
-    how = f"{say_times(abs(most))} {'more' if most > 0 else 'less'}"
+    how = f"{_say_at_least(abs(most))} {'more' if most > 0 else 'less'}"
     names = trends.series.names
     when = f"on the way to {end} than just before and after"
     if not len(also):
@@ -47,6 +47,12 @@ def say_lone(trends: Trends, values: FloatArray) -> str:
     if len(also) == 1:
         return f"{names[row]} changed {how} {when}, and {names[also[0]]} {say_times(abs(float(off[also[0], change])))}"
     return f"{names[row]} changed {how} {when}, and {count_noun(len(also), f'other {trends.options.noun}')} {_ALSO}"
+
+
+def _say_at_least(decades: float) -> str:
+    """How many times, of the nearer of both sides: of the other one it is more."""
+    times = say_times(decades)
+    return times if times.startswith("more than") else f"at least {times}"
 
 
 def _measure_off(values: FloatArray) -> FloatArray:

@@ -155,7 +155,7 @@ def describe_level(cluster: Cluster) -> str:
     if cluster.summary.startswith(_TURNS):
         peaks = cluster.summary.startswith(_TURNS[0])
         return f"up to {say_number(max(numbers))}" if peaks else f"down to {say_number(min(numbers))}"
-    if _MOVES.search(cluster.summary):
+    if _MOVES.search(cluster.summary) or max(start, end) > _TURN_RATIO * min(start, end):
         # Where a curve turns on its way, its ends alone would tell of another course.
         top, bottom = max(numbers), min(numbers)
         turn = f" over {say_number(top)}" if top > _TURN_RATIO * max(start, end) else ""
