@@ -26,13 +26,16 @@ class Boundary:
         change: The first change after it, at least 1.
         rows: The rows that have it.
         size: The median of their jumps, or of how far they go on the lesser side of their turns, decades; below 0
-            where they fall after it.
+            where they fall after it. On a slope a jump is what comes on top of it.
+        step: The median of how far they go from the few values just before a jump to those just after it, the slope
+            included, decades: what one sees. The size of a turn.
         turns: Whether it is a turn.
     """
 
     change: int
     rows: tuple[int, ...]
     size: float
+    step: float
     turns: bool = False
 
 
@@ -112,10 +115,10 @@ def make_event(series: ChangeSeries, options: TrendOptions, found: Boundary, num
 
 def _say_jump(found: Boundary, count: str, options: TrendOptions) -> str:
     if options.linear:
-        more = f"{say_number(abs(found.size))} {'lower' if found.size < 0 else 'higher'}"
+        more = f"{say_number(abs(found.step))} {'lower' if found.step < 0 else 'higher'}"
         return f"the {METRICS[options.metric].title} of {count} is {more} in the median"
     verb = "changes" if len(found.rows) == 1 else "change"
-    return f"{count} {verb} {say_times(found.size)} as much as before in the median"
+    return f"{count} {verb} {say_times(found.step)} as much as just before in the median"
 
 
 def _say_turn(found: Boundary, count: str, options: TrendOptions) -> str:

@@ -27,6 +27,7 @@ _LEAST_SHARE: Final = 0.5
 _LEAST_COMMON: Final = _LEAST_SHARE * FLAT_DECADES
 _STILL_STEP: Final = 1.0
 _ROW_WINDOW: Final = 8
+_NEAR: Final = 2
 _TRIMMED: Final = (10, 90)
 _EXPONENTS: Final = (0.0, 0.5, 1.0)
 
@@ -139,7 +140,12 @@ def _ask_about_jump(curves: FloatArray, rows: LabelArray, first: int, place: int
     if shared.mean() < _LEAST_SHARE:
         return None
     size = float(np.median(jumps[shared]))
-    return Boundary(place, tuple(rows[shared].tolist()), size) if abs(size) >= FLAT_DECADES else None
+    near = min(_NEAR, half)
+    before, after = (curves[shared, begin : begin + near].mean(axis=1) for begin in (place - near, place))
+    step = float(np.median(after - before))
+    if step * np.sign(size) < abs(size) / 2:
+        step = size  # a steep slope against the jump hides it within a few values
+    return Boundary(place, tuple(rows[shared].tolist()), size, step) if abs(size) >= FLAT_DECADES else None
 
 
 def _ask_about_turn(curves: FloatArray, rows: LabelArray, turn: Turn) -> Boundary | None:
@@ -151,4 +157,4 @@ def _ask_about_turn(curves: FloatArray, rows: LabelArray, turn: Turn) -> Boundar
     if shared.mean() < _LEAST_SHARE:
         return None
     size = float(np.sign(turn.size) * np.median(sizes[shared]))
-    return Boundary(turn.change, tuple(rows[shared].tolist()), size, turns=True)
+    return Boundary(turn.change, tuple(rows[shared].tolist()), size, size, turns=True)
