@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from wsanalyze.errors import ReportError
 from wsanalyze.reports.html import _SCRIPTS, HtmlReporter
-from wsanalyze.reports.html_data import collect_plot_data, metric_words, order_layers
+from wsanalyze.reports.html_data import collect_plot_data
 from wsanalyze.reports.html_lines import sign_of
+from wsanalyze.reports.html_numbers import LARGEST_ERROR
 from wsanalyze.reports.html_page import describe_page
 from wsanalyze.reports.html_time import list_events
 from wsanalyze.reports.palette import COLOURS, MARKS
@@ -79,19 +80,6 @@ class Document(HTMLParser):
     @property
     def data(self):
         return json.loads(self.by_id("report-data").text)
-
-
-def unpack(packed):
-    """The numbers that `pack_numbers` packed, by the words of its docstring."""
-    raw = base64.b64decode(packed["data"])
-    if packed["as"] == "f32":
-        return np.frombuffer(raw, dtype="<f4").astype(np.float64)
-    codes = np.frombuffer(raw, dtype="<u2").astype(np.float64)
-    ends = np.array([packed["low"], packed["high"]])
-    low, high = ends if packed["linear"] else np.log(ends)
-    share = (codes - 2) / 65_533
-    levels = low * (1 - share) + high * share
-    return np.select([codes == 0, codes == 1], [np.nan, 0.0], levels if packed["linear"] else np.exp(levels))
 
 
 def render(trends) -> str:
@@ -186,7 +174,7 @@ def test_the_table_of_layers_has_a_line_for_each(trends):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("change", ["as it is", "without clusters", "only states"])
-def test_degenerate_trends_still_make_a_page(make_trends, example_module, size, change):
+def test_degenerate_trends_still_make_a_page(make_trends, example_module, unpack, size, change):
     trends = make_trends(*size)
     if change == "without clusters":
         trends = example_module.without_clusters(trends)
@@ -294,7 +282,7 @@ def test_the_data_are_json_without_characters_that_html_reads(hostile_trends):
     assert json.loads(block)["layers"]["name"] == [printable(name) for name in hostile_trends.series.names]
 
 
-def test_numbers_keep_their_digits(trends):
+def test_numbers_keep_their_digits(trends, unpack):
     data = collect_plot_data(trends)
     np.testing.assert_allclose(unpack(data["values"]), trends.values.ravel(), rtol=1e-6)
     json.dumps(data, allow_nan=False)
@@ -313,21 +301,6 @@ def test_every_cell_with_a_state_is_listed_with_its_word(trends):
         state = states[cell]
         assert words[codes[cell]] == [None if state is None else str(state), touched.get(cell)]
     assert data["absolute"] == [[7, 0, pytest.approx(trends.series.absolute("rwc")[7, 0], rel=1e-4)]]
-
-
-def test_orders_are_permutations_and_keep_groups_together(trends):
-    orders = order_layers(trends)
-    assert all(sorted(order) == list(range(40)) for order in orders.values())
-    assert orders["depth"] == list(range(40))
-    labels = [int(trends.labels[i]) for i in orders["cluster"]]
-    assert labels == sorted(labels, key=lambda label: (label < 0, label))
-    kinds = [str(trends.series.rows[i].kind) for i in orders["kind"]]
-    assert kinds == sorted(kinds)
-
-
-def test_a_metric_of_a_table_goes_by_its_name():
-    assert metric_words("rwc") == ("relative weight change", "ratio")
-    assert metric_words("their\nmetric")[0] == r"their\nmetric"
 
 
 def test_events_have_their_places_among_the_changes(trends):
@@ -453,7 +426,7 @@ def test_kinds_have_titles_a_table_and_a_map_each(kind_trends, trends):
     assert plain.data["kinds"] == []
 
 
-def test_depth_phases_and_windows_are_there_or_missed(trends, make_trends):
+def test_depth_phases_and_windows_are_there_or_missed(trends, make_trends, unpack):
     document = Document(render(trends))
     depth = document.data["depth"]
     assert depth["first"] == depth["last"] == list(trends.depth.depths)
@@ -478,6 +451,12 @@ def test_400_layers_by_150_changes_stay_small(make_trends):
     page = render(make_trends(400, 150))
     assert len(page.encode()) < 8e6
     assert len(Document(page).data["metrics"]) > 3
+
+
+def test_other_metrics_are_off_by_no_more_than_is_promised(trends, unpack):
+    for its in collect_plot_data(trends)["metrics"]:
+        exact = trends.series.metric(its["name"]).ravel()
+        np.testing.assert_allclose(unpack(its["values"]), exact, rtol=LARGEST_ERROR, atol=0)
 
 
 def test_more_cells_leave_the_other_metrics_out(trends, monkeypatch):

@@ -9,6 +9,7 @@ from wsanalyze.metrics import METRICS
 from wsanalyze.reports.html_lines import write_shape
 from wsanalyze.reports.html_numbers import encode, pack_numbers, rounded
 from wsanalyze.reports.html_time import list_changes, list_events
+from wsanalyze.reports.plotted import condense_depths, metric_words, order_layers
 from wsanalyze.reports.text import printable
 from wsanalyze.reports.training_log import collect_log
 from wsanalyze.series import State
@@ -54,7 +55,7 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
             "confidence": rounded(trends.confidence),
         },
         "orders": order_layers(trends),
-        "values": pack_numbers(values, linear=trends.options.linear),
+        "values": pack_numbers(values),
         **_list_marks(trends),
         "clusters": [
             {
@@ -77,30 +78,6 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
         "events": list_events(trends),
         "metrics": _list_metrics(trends),
     }
-
-
-def metric_words(name: str) -> tuple[str, str]:
-    """Title and unit of a metric; its name and no unit where it was given by a table."""
-    metric = METRICS.get(name)
-    return (printable(name), "as given") if metric is None else (metric.title, metric.unit)
-
-
-def order_layers(trends: Trends) -> dict[str, list[int]]:
-    """Orders in which the layers can be shown, each a permutation of 0..L-1; layers in no cluster come last."""
-    depth = np.array([row.depth for row in trends.series.rows], dtype=np.int64)
-    kind = np.array([str(row.kind) for row in trends.series.rows], dtype=str)
-    alone = trends.labels < 0
-    return {
-        "depth": np.argsort(depth, kind="stable").tolist(),
-        "cluster": np.lexsort((depth, trends.labels, alone)).tolist(),
-        "kind": np.lexsort((depth, kind)).tolist(),
-    }
-
-
-def bound_groups(count: int, most: int) -> list[tuple[int, int]]:
-    """Bounds [start, end) of at most `most` groups of as many neighbours each, but perhaps the last."""
-    size = max(1, -(-count // most))
-    return [(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def _list_marks(trends: Trends) -> dict[str, Any]:
@@ -127,16 +104,10 @@ def _list_marks(trends: Trends) -> dict[str, Any]:
 
 
 def _describe_depth(profile: DepthProfile) -> dict[str, Any]:
-    """The profile, with neighbouring depths put together where there are too many to see."""
-    groups = bound_groups(len(profile.depths), _MAX_DEPTHS)
-    values = np.full((len(groups), profile.values.shape[1]), np.nan)
-    for index, (start, end) in enumerate(groups):
-        part = profile.values[start:end]
-        known = np.isfinite(part).any(axis=0)
-        values[index, known] = np.nanmedian(part[:, known], axis=0)
+    groups, values = condense_depths(profile, _MAX_DEPTHS)
     return {
-        "first": [profile.depths[start] for start, _ in groups],
-        "last": [profile.depths[end - 1] for _, end in groups],
+        "first": [first for first, _ in groups],
+        "last": [last for _, last in groups],
         "values": pack_numbers(values),
         "centre": rounded(profile.centre),
     }
@@ -156,5 +127,5 @@ def _list_metrics(trends: Trends) -> list[dict[str, Any]]:
             continue
         if np.isfinite(values).any():
             words = {"name": metric.name, "title": metric.title, "unit": metric.unit, "linear": metric.linear}
-            found.append({**words, "values": pack_numbers(values, linear=metric.linear, exact=False)})
+            found.append({**words, "values": pack_numbers(values, exact=False)})
     return found

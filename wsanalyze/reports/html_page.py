@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from wsanalyze.reports.course import SURE
 from wsanalyze.reports.html_course import describe_cluster, describe_phases, describe_unsure, describe_windows
-from wsanalyze.reports.html_data import metric_words
 from wsanalyze.reports.html_lines import (
     MAX_LINES,
     MAX_NAMES,
@@ -24,6 +23,7 @@ from wsanalyze.reports.html_lines import (
     sign_of,
     write_shape,
 )
+from wsanalyze.reports.plotted import metric_words
 from wsanalyze.reports.summary import count_rows, explain_nothing, name_row
 from wsanalyze.reports.text import format_bytes, format_count, format_number, sparkline
 from wsanalyze.reports.training_log import collect_log, describe_log

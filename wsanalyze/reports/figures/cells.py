@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsanalyze.errors import UsageError
-from wsanalyze.reports.html_data import order_layers
+from wsanalyze.reports.plotted import order_layers
 from wsanalyze.series import State
 from wsanalyze.trends.base import Trends
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsanalyze.reports.figures.labels import INERT, drawable
-from wsanalyze.reports.html_data import metric_words
+from wsanalyze.reports.plotted import metric_words
 from wsanalyze.trends.base import Trends
 
 if TYPE_CHECKING:

@@ -79,11 +79,14 @@ const report = {};
   function unpack(packed) {
     const bytes = unpackBytes(packed.data);
     if (packed.as === "f32") return new Float32Array(bytes.buffer);
-    const [low, high] = packed.linear ? [packed.low, packed.high] : [Math.log(packed.low), Math.log(packed.high)];
+    if (packed.as === "f64") return new Float64Array(bytes.buffer);
+    const [low, high] = [Math.log(packed.low), Math.log(packed.high)];
+    const numLevels = packed.signed ? 32767 : 65534;
     const levels = new Float64Array(65536);
-    for (let code = 2; code < 65536; code += 1) {
-      const level = low * (1 - (code - 2) / 65533) + high * ((code - 2) / 65533);
-      levels[code] = packed.linear ? level : Math.exp(level);
+    for (let level = 0; level < numLevels; level += 1) {
+      const share = level / (numLevels - 1);
+      levels[2 + level] = Math.exp(low * (1 - share) + high * share);
+      if (packed.signed) levels[2 + numLevels + level] = -levels[2 + level];
     }
     levels[0] = NaN;
     const found = new Uint16Array(bytes.buffer);
