@@ -101,7 +101,7 @@ def test_analyze_tells_what_measuring_took_until_all_is_stored(wsanalyze, source
     first = wsanalyze("analyze", source, "--run", run_path, "--json", tmp_path / "first.json")[2].splitlines()
     again = wsanalyze("analyze", source, "--run", run_path, "--json", "-")[2].splitlines()
     assert re.fullmatch(MEASURED, f"{first[0]}\n")[1] == "4.80 kB"  # 5 checkpoints of 8 rows of 30 numbers
-    assert again == ["measured nothing: all of it was stored already"]
+    assert again == ["measured nothing: all of it was stored already", f"run kept in {run_path}"]
     assert wsanalyze("analyze", source, "--run", run_path, "--quiet") == (0, "", "")
     for report in ("--json", "--markdown"):
         assert "measured nothing" not in wsanalyze("report", run_path, report, "-")[1]
@@ -450,7 +450,7 @@ def test_ctrl_c_in_the_middle_of_an_import_is_an_interrupt(wsanalyze, monkeypatc
     def interrupted(*_arguments, **_options):
         raise ImportError("numpy could not be imported") from KeyboardInterrupt()
 
-    monkeypatch.setattr("wsanalyze.cli._read_options", interrupted)
+    monkeypatch.setattr("wsanalyze.cli.read_trend_options", interrupted)
     status, out, err = wsanalyze("report", "x.wsa")
     assert (status, out) == (130, "")
     assert "interrupted" in err
@@ -507,7 +507,8 @@ def with_bad_files(source):
 def test_bad_files_among_good_ones(wsanalyze, with_bad_files, run_path):
     status, out, err = wsanalyze("analyze", with_bad_files, "--run", run_path, "--json", "-")
     assert status == 3
-    assert re.fullmatch(f"{MEASURED}wsanalyze: 3 checkpoints could not be read\\.\n", err)
+    kept = re.escape(f"run kept in {run_path}\n")
+    assert re.fullmatch(f"{MEASURED}{kept}wsanalyze: 3 checkpoints could not be read\\.\n", err)
     document = json.loads(out)
     states = {checkpoint["label"]: checkpoint["status"] for checkpoint in document["checkpoints"]}
     assert {label for label, status in states.items() if status == "unreadable"} == {"step_50", "step_60", "step_15"}
@@ -848,7 +849,7 @@ def test_ctrl_c_and_sigterm_are_told_apart_in_the_middle_of_an_import(wsanalyze,
             signal.raise_signal(signal.SIGTERM)  # another does not hit what is cleared up
             raise ImportError("numpy could not be imported") from error
 
-    monkeypatch.setattr("wsanalyze.cli._read_options", interrupted)
+    monkeypatch.setattr("wsanalyze.cli.read_trend_options", interrupted)
     status, out, err = wsanalyze("report", "x.wsa")
     assert (status, out) == (143, "")
     assert "interrupted" in err

@@ -1,15 +1,19 @@
 """Where the reports of a command line go: folders, the browser, and the lines that say where everything is."""
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import webbrowser
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wsanalyze.cli import main
-from wsanalyze.cli_reports import open_page
+from wsanalyze.cli_reports import describe_command, open_page
 
 COMMAND = [sys.executable, "-W", "error", "-m", "wsanalyze"]
 SCREENS = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
@@ -91,11 +95,45 @@ def test_a_browser_of_the_terminal_is_not_started_unasked(monkeypatch, tmp_path)
     assert not open_page(tmp_path / "page.html")
 
 
+# How it is made again
+
+
+def test_a_page_says_what_asked_for_it_with_the_home_as_one_types_it(wsanalyze, table, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    page = tmp_path / "my page.html"
+    assert wsanalyze("trends", table, "--html", page, "--seed", 3)[0] == 0
+    command = "wsanalyze trends ~/table.csv --html ~/&#39;my page.html&#39; --seed 3"
+    assert f"<code>{command}</code>" in page.read_text()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX")
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text("ab ~/$'\"\\*\n#=-", min_size=1), min_size=1), st.sampled_from(["/", "/a", "/a b/~", "~"]))
+def test_a_shell_reads_the_arguments_back(arguments, home):
+    arguments += [home, f"{home}/a b", f"{home}/", f"{home}x"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", home)
+        command = describe_command(arguments)
+    script = command.replace("wsanalyze", "printf '%s\\0'", 1)
+    done = subprocess.run(["/bin/sh", "-c", script], env={"HOME": home}, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\0")[:-1] == arguments
+    assert f"~/{shlex.quote('a b')}" in command or home in ("/", "~")
+
+
+# What was written
+
+
+def test_beside_a_report_on_standard_output_lines_on_standard_error_say_what_was_written(wsanalyze, table, tmp_path):
+    status, out, err = wsanalyze("trends", table, "--json", "-", "--html", tmp_path / "a.html")
+    assert (status, err) == (0, f"wrote {tmp_path / 'a.html'}\n")
+    assert json.loads(out)
+    assert wsanalyze("trends", table, "--json", "-", "--html", tmp_path / "a.html", "--quiet")[2] == ""
+
+
 # Folders
 
 
 def test_scalars_for_tensorboard_are_written_and_named_on_the_last_lines(wsanalyze, table, tmp_path):
-    pytest.importorskip("tensorboard")
     status, out, err = wsanalyze("trends", table, "--tensorboard", tmp_path / "tb", "--csv", tmp_path / "a.csv")
     assert status == 0
     assert "6 layers over 3 changes" in out

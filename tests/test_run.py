@@ -2,6 +2,7 @@ import dataclasses
 import html
 import io
 import json
+import platform
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from wsanalyze.errors import ReportError, StoreError, UsageError
 from wsanalyze.pipeline import measure_run
 from wsanalyze.run import REPORT_SUFFIXES, Run, write_report
 from wsanalyze.store.run_file import RunFile
+from wsanalyze.store.series_tables import _provenance_from_json
 from wsanalyze.trends import find as find_module
 from wsanalyze.trends.base import TrendOptions
 from wsanalyze.trends.stored import to_json
+from wsanalyze.version import __version__
 
 
 @pytest.fixture
@@ -35,6 +38,18 @@ def test_a_run_opened_again_is_the_run_that_was_measured(run):
     assert again.series.names == run.series.names
     assert again.series.sums.values.tobytes() == run.series.sums.values.tobytes()
     assert repr(again) == f"<Run of 6 layers x 4 changes in {run.path}>"
+
+
+def test_a_run_file_says_what_it_was_measured_with_and_older_ones_do_not(run):
+    for series in (run.series, Run.open(run.path).series):
+        assert dict(series.provenance.versions) | {"torch": ""} == {
+            "Python": platform.python_version(),
+            "wsanalyze": __version__,
+            "numpy": np.__version__,
+            "torch": "",
+        }
+    older = {"source": [], "command": "", "weights": "model", "params": "all", "notes": []}
+    assert _provenance_from_json(older).versions == ()
 
 
 def test_trends_are_found_once_for_each_set_of_options(run, count_finds):

@@ -9,10 +9,9 @@ from __future__ import annotations
 import gc
 import io
 import os
-import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
@@ -34,18 +33,15 @@ from wsanalyze.cli_options import (
     fetch_options,
     hub_options,
     measuring_options,
+    read_plan_options,
+    read_sequence_options,
+    read_trend_options,
     report_options,
     sequence_options,
     trend_options,
 )
-from wsanalyze.cli_reports import check_destinations, report_run
-from wsanalyze.errors import UsageError
+from wsanalyze.cli_reports import check_destinations, describe_command, report_run
 from wsanalyze.version import __version__
-
-if TYPE_CHECKING:
-    from wsanalyze.choosing import SequenceOptions
-    from wsanalyze.listing import PlanOptions
-    from wsanalyze.trends.base import TrendOptions
 
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 100_000
 
@@ -84,14 +80,15 @@ def analyze(
     named like steps) or hf://org/repo@revision (one, or a quoted glob of them); several make one sequence, ordered by
     step. What was measured before is not measured again.
     """
-    trend_options = _read_options(options)
+    check_destinations(options)
+    trend_options = read_trend_options(options)
     from wsanalyze.console import ProgressDisplay, describe_effort
     from wsanalyze.files.local import allow_many_files
     from wsanalyze.hub.session import HubOptions
     from wsanalyze.options import parse_memory
     from wsanalyze.pipeline import AnalyzeOptions, measure_run
 
-    sequence = _read_sequence_options(options)
+    sequence = read_sequence_options(options)
     wanted = AnalyzeOptions(
         sequence,
         options["params"] or "auto",
@@ -103,13 +100,12 @@ def analyze(
         (trend_options.metric,),
     )
     allow_many_files()
-    command = shlex.join(["wsanalyze", *context.obj])
     path = None if run_path is None else Path(run_path)
     with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"], warm_up=True) as progress:
-        run = measure_run(source, path, wanted, command=command, progress=progress)
+        run = measure_run(source, path, wanted, command=describe_command(context.obj), progress=progress)
     if run.effort is not None and run.series.pairs and not options["quiet"]:
         click.echo(describe_effort(run.effort), err=True)
-    return report_run(run, trend_options, options, keeps=True)
+    return report_run(run, trend_options, options, context.obj, keeps=True)
 
 
 @cli.command("list")
@@ -136,12 +132,12 @@ def list_checkpoints(source: tuple[str, ...], **options: Any) -> int:  # noqa: A
     from wsanalyze.reports.listing_page import write_terminal
 
     wanted = ListOptions(
-        _read_sequence_options(options),
+        read_sequence_options(options),
         options["params"] or "auto",
         options["layers"],
         options["architecture"],
         HubOptions(options["repo_type"], options["commits"]),
-        _read_plan_options(options),
+        read_plan_options(options),
     )
     with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"]) as progress:
         found = list_sequence(source, wanted, progress=progress, cache=default_cache_path())
@@ -193,12 +189,14 @@ def pull(repo: str, folder: str, **options: Any) -> int:  # noqa: ANN401 - click
 @report_options
 @trend_options
 @common_options
-def report(run_path: str, **options: Any) -> int:  # noqa: ANN401 - click's values
+@click.pass_context
+def report(context: click.Context, /, run_path: str, **options: Any) -> int:  # noqa: ANN401 - click's values
     """Report a stored run (a .wsa file) again, in any form and with any metric; reads no weights."""
-    trend_options = _read_options(options)
+    check_destinations(options)
+    trend_options = read_trend_options(options)
     from wsanalyze.run import Run
 
-    return report_run(Run.open(run_path), trend_options, options)
+    return report_run(Run.open(run_path), trend_options, options, context.obj)
 
 
 @cli.command()
@@ -206,12 +204,14 @@ def report(run_path: str, **options: Any) -> int:  # noqa: ANN401 - click's valu
 @report_options
 @trend_options
 @common_options
-def trends(table: str, **options: Any) -> int:  # noqa: ANN401 - click's values
+@click.pass_context
+def trends(context: click.Context, /, table: str, **options: Any) -> int:  # noqa: ANN401 - click's values
     """Find trends in a table that someone else measured: first column `layer`, then one column a step."""
-    trend_options = _read_options(options)
+    check_destinations(options)
+    trend_options = read_trend_options(options)
     from wsanalyze.run import Run
 
-    return report_run(Run.from_table(table), trend_options, options)
+    return report_run(Run.from_table(table), trend_options, options, context.obj)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -257,52 +257,3 @@ def _run(arguments: list[str]) -> int:
             raise
         return tell(*told)
     return status if isinstance(status, int) else 0
-
-
-def _read_options(options: dict[str, Any]) -> TrendOptions:
-    """Refuse wrong usage before any work is done, and gather the options that trends depend on."""
-    check_destinations(options)
-    from wsanalyze.metrics import find_metric
-    from wsanalyze.options import parse_clusters
-    from wsanalyze.series import check_grouping
-    from wsanalyze.trends.base import TrendOptions
-    from wsanalyze.trends.find import check_options
-
-    clusters = parse_clusters(options["clusters"])
-    names = ("metric", "method", "features", "group", "seed", "by_kind", "window")
-    wanted = TrendOptions(clusters=clusters, **{name: options[name] for name in names})
-    find_metric(wanted.metric)
-    if wanted.group is not None:
-        check_grouping(wanted.group, wanted.metric)
-    check_options(wanted)
-    return wanted
-
-
-def _read_sequence_options(options: dict[str, Any]) -> SequenceOptions:
-    """Gather the options that say which checkpoints, weights and names there are."""
-    from wsanalyze.choosing import SequenceOptions
-    from wsanalyze.options import parse_rename, parse_steps
-
-    return SequenceOptions(
-        options["weights"],
-        parse_steps(options["steps"]),
-        options["every"],
-        given_order=options["order"] == "given",
-        base=options["base"],
-        renames=tuple(parse_rename(text) for text in options["rename"]),
-        merge_lora=options["merge_lora"],
-        split_qkv=options["split_qkv"],
-    )
-
-
-def _read_plan_options(options: dict[str, Any]) -> PlanOptions | None:
-    """Gather the options that say how measuring is planned; None where it is not."""
-    from wsanalyze.listing import PlanOptions
-    from wsanalyze.options import parse_memory
-
-    for name in ("device", "memory"):
-        if options[name] is not None and not options["plan"]:
-            raise UsageError(f"--{name} changes what --plan shows, and nothing else of a list: give both")
-    if not options["plan"]:
-        return None
-    return PlanOptions(options["device"] or DEFAULT_DEVICE, parse_memory(options["memory"] or DEFAULT_MEMORY))

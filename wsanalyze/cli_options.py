@@ -1,10 +1,23 @@
-"""The options of the command line, those that several commands share together; docs/cli.md says what they mean."""
+"""The options of the command line, those that several commands share together, and what becomes of them.
+
+References:
+    docs/cli.md says what they mean.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+
+from wsanalyze.errors import UsageError
+
+if TYPE_CHECKING:
+    from wsanalyze.choosing import SequenceOptions
+    from wsanalyze.listing import PlanOptions
+    from wsanalyze.trends.base import TrendOptions
 
 DEFAULT_DEVICE: Final = "auto"
 DEFAULT_MEMORY: Final = "128MB"
@@ -105,3 +118,51 @@ common_options = _options(
     click.option("--no-color", is_flag=True, help="No colour (as does NO_COLOR)."),
     click.option("--debug", is_flag=True, help="Show the traceback of an error."),
 )
+
+
+def read_trend_options(options: dict[str, Any]) -> TrendOptions:
+    """Gather the options that trends depend on, and refuse wrong ones before any work is done."""
+    from wsanalyze.metrics import find_metric
+    from wsanalyze.options import parse_clusters
+    from wsanalyze.series import check_grouping
+    from wsanalyze.trends.base import TrendOptions
+    from wsanalyze.trends.find import check_options
+
+    clusters = parse_clusters(options["clusters"])
+    names = ("metric", "method", "features", "group", "seed", "by_kind", "window")
+    wanted = TrendOptions(clusters=clusters, **{name: options[name] for name in names})
+    find_metric(wanted.metric)
+    if wanted.group is not None:
+        check_grouping(wanted.group, wanted.metric)
+    check_options(wanted)
+    return wanted
+
+
+def read_sequence_options(options: dict[str, Any]) -> SequenceOptions:
+    """Gather the options that say which checkpoints, weights and names there are."""
+    from wsanalyze.choosing import SequenceOptions
+    from wsanalyze.options import parse_rename, parse_steps
+
+    return SequenceOptions(
+        options["weights"],
+        parse_steps(options["steps"]),
+        options["every"],
+        given_order=options["order"] == "given",
+        base=options["base"],
+        renames=tuple(parse_rename(text) for text in options["rename"]),
+        merge_lora=options["merge_lora"],
+        split_qkv=options["split_qkv"],
+    )
+
+
+def read_plan_options(options: dict[str, Any]) -> PlanOptions | None:
+    """Gather the options that say how measuring is planned; None where it is not."""
+    from wsanalyze.listing import PlanOptions
+    from wsanalyze.options import parse_memory
+
+    for name in ("device", "memory"):
+        if options[name] is not None and not options["plan"]:
+            raise UsageError(f"--{name} changes what --plan shows, and nothing else of a list: give both")
+    if not options["plan"]:
+        return None
+    return PlanOptions(options["device"] or DEFAULT_DEVICE, parse_memory(options["memory"] or DEFAULT_MEMORY))

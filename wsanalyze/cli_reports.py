@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,8 @@ from wsanalyze.version import __version__
 from wsanalyze.waiting import Waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wsanalyze.run import Run
     from wsanalyze.trends.base import TrendOptions, Trends
 
@@ -44,8 +47,37 @@ def check_destinations(options: dict[str, Any]) -> None:
         check_tensorboard()
 
 
-def report_run(run: Run, trend_options: TrendOptions, options: dict[str, Any], *, keeps: bool = False) -> int:
-    """Find the trends and write every report that was asked for; say where the run is kept if it was just measured."""
+def describe_command(arguments: Sequence[str]) -> str:
+    """The command line as one types it, for reports: with `~` again where the shell had put the user's home."""
+    return " ".join(["wsanalyze", *map(_quote, arguments)])
+
+
+def _quote(argument: str) -> str:
+    home = os.path.expanduser("~")  # noqa: PTH111 - pathlib raises where there is none
+    lead, rest = argument[: len(home) + 1], argument[len(home) + 1 :]
+    if os.name == "posix" and len(home) > 1 and rest and lead == f"{home}/":
+        return f"~/{shlex.quote(rest)}"
+    return shlex.quote(argument)
+
+
+def report_run(
+    run: Run, trend_options: TrendOptions, options: dict[str, Any], arguments: Sequence[str], *, keeps: bool = False
+) -> int:
+    """Find the trends and write every report that was asked for.
+
+    Args:
+        run: What was measured.
+        trend_options: How trends are found.
+        options: The other options, click's values by their names.
+        arguments: The command line.
+        keeps: Whether to say where the run is kept: it was just measured.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ReportError: If one could not be written, once the others are; those after it are told of as well.
+    """
     from wsanalyze.run import write_report
 
     look = {"quiet": options["quiet"], "no_color": options["no_color"]}
@@ -58,7 +90,7 @@ def report_run(run: Run, trend_options: TrendOptions, options: dict[str, Any], *
             continue
         try:
             with Waiting(f"writing {name}", **look):
-                write_report(found, name, Path(options[name]))
+                write_report(found, name, Path(options[name]), command=describe_command(arguments))
             written.append(name)
         except ReportError as error:  # the others are written none the less
             failures.append(error)
@@ -66,6 +98,7 @@ def report_run(run: Run, trend_options: TrendOptions, options: dict[str, Any], *
         write_report(found, streamed, sys.stdout)
     elif not options["quiet"]:
         _print_terminal(found, no_color=options["no_color"])
+    if not options["quiet"]:
         _print_lines([f"wrote {options[name]}" for name in written] + [f"run kept in {run.path}"] * keeps)
     if options["open_page"] and "html" in written and not open_page(Path(options["html"])):
         _print_lines([f"there is no browser here to open the page with: {options['html']}"])

@@ -34,6 +34,7 @@ from wsanalyze.sources import Located, locate_checkpoints
 from wsanalyze.spans import Changes
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.sums import Sums
+from wsanalyze.version import loaded_versions
 
 _NUM_SLUG_CHARS: Final = 40
 
@@ -125,7 +126,9 @@ def measure_run(
             notes = (*sequence.notes, *told, *measured.match.notes, *(hub.notes() if hub else ()))
             if options.params == "auto" and measured.params == "all":
                 notes = (*notes, "no matrix compares, so all parameters are taken in, as with --params all")
-            provenance = Provenance(tuple(sources), command, sequence.weights, measured.params, notes)
+            provenance = Provenance(
+                tuple(sources), command, sequence.weights, measured.params, notes, loaded_versions()
+            )
             series = assemble_series(sequence, alive, measured, provenance)
             takes_part = {alive[index] for index in measured.alive}
             identities = [m.identity if i in takes_part else None for i, m in enumerate(sequence.members)]

@@ -186,13 +186,14 @@ class Run:
         return trends
 
 
-def write_report(trends: Trends, kind: str, destination: Destination) -> None:
+def write_report(trends: Trends, kind: str, destination: Destination, *, command: str = "") -> None:
     """Write one of the reports of `wsanalyze.reports` with today's date and this version.
 
     Args:
         trends: What to report.
         kind: Its name in `REPORTERS`, or in `FOLDER_REPORTERS`.
         destination: A file or a stream, or, for one of the latter, the path of a folder.
+        command: The command line that asks for it, for those that say how to make them again.
 
     Raises:
         ReportError: If it cannot be written.
@@ -208,4 +209,4 @@ def write_report(trends: Trends, kind: str, destination: Destination) -> None:
             raise UsageError(f"{kind} are files in a folder: name one")
         FOLDER_REPORTERS[kind](clock, __version__).write(trends, destination)
     else:
-        REPORTERS[kind](clock, __version__).write(trends, destination)
+        REPORTERS[kind](clock, __version__, command).write(trends, destination)

@@ -152,6 +152,7 @@ class Provenance:
         weights: Which weights of the checkpoints were read ("model", "ema").
         params: Which parameters are rows ("matrices", "all").
         notes: Sentences on choices that the program made and a reader should know of.
+        versions: Of what it was last measured with, each with its name; empty where that is not known.
     """
 
     source: tuple[str, ...] = ()
@@ -159,6 +160,7 @@ class Provenance:
     weights: str = "model"
     params: str = "matrices"
     notes: tuple[str, ...] = ()
+    versions: tuple[tuple[str, str], ...] = ()
 
 
 LOG_NAMES: Final = ("loss", "train_loss", "eval_loss", "learning_rate", "grad_norm")

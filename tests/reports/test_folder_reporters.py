@@ -13,8 +13,6 @@ NAMES = sorted(FOLDER_REPORTERS)
 
 @pytest.fixture(params=NAMES)
 def reporter(request):
-    if request.param == "tensorboard":
-        pytest.importorskip("tensorboard")
     return FOLDER_REPORTERS[request.param](lambda: datetime(2024, 5, 17, 12, 0, tzinfo=UTC), "1.2.3")
 
 

@@ -6,9 +6,10 @@ import datetime as dt
 import hashlib
 import io
 import json
+import platform
 import re
 from html.parser import HTMLParser
-from importlib import resources
+from importlib import metadata, resources
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from wsanalyze.reports.html_page import describe_page
 from wsanalyze.reports.html_time import list_events
 from wsanalyze.reports.palette import COLOURS, MARKS
 from wsanalyze.reports.text import printable
-from wsanalyze.series import Kind
+from wsanalyze.series import Kind, Provenance
 
 NOON = dt.datetime(2025, 1, 2, 12, 0, tzinfo=dt.UTC)
 VOID = {"meta", "link", "input", "img", "br", "hr"}
@@ -82,8 +83,8 @@ class Document(HTMLParser):
         return json.loads(self.by_id("report-data").text)
 
 
-def render(trends) -> str:
-    return HtmlReporter(clock=lambda: NOON, version="1.2.3").render(trends)
+def render(trends, command="") -> str:
+    return HtmlReporter(clock=lambda: NOON, version="1.2.3", command=command).render(trends)
 
 
 @pytest.fixture(params=["friendly", "hostile"])
@@ -442,6 +443,33 @@ def test_depth_phases_and_windows_are_there_or_missed(trends, make_trends, unpac
     for words in ("too few depths", "No change of course", "too few changes"):
         assert words in small.visible
         assert words not in document.visible
+
+
+def test_the_commands_that_measured_and_reported_are_there_with_their_versions(trends):
+    measured = trends.series.provenance.command
+    again = "wsanalyze report x.wsa --html '<b>.html'"
+    provenance = dataclasses.replace(trends.series.provenance, versions=(("numpy", "0.0.<1>"), ("torch", "0.0.2")))
+    trends = dataclasses.replace(trends, series=dataclasses.replace(trends.series, provenance=provenance))
+    commands = [e.text for e in Document(render(trends, again)).all("pre")]
+    assert commands == [measured, again]
+    visible = Document(render(trends, measured)).visible
+    assert visible.count(measured) == 1
+    assert "Measured and reported by" in visible
+    assert "numpy 0.0.<1>, torch 0.0.2" in visible
+    packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "scikit-learn"))
+    assert f"Python {platform.python_version()}, wsanalyze 1.2.3, {packages}, plotly.js 4.1.1" in visible
+
+
+def test_a_package_that_is_gone_and_a_command_that_never_was_are_left_out(trends, monkeypatch):
+    def version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("wsanalyze.reports.making.version", version)
+    nothing = dataclasses.replace(trends.series, provenance=Provenance())
+    document = Document(render(dataclasses.replace(trends, series=nothing)))
+    assert f"Python {platform.python_version()}, wsanalyze 1.2.3, plotly.js" in document.visible
+    assert document.all("pre") == []
+    assert "Measured" not in document.by_id("again").text
 
 
 # --- writing

@@ -16,7 +16,7 @@ DARK = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2066-\u2069\
 
 
 def make(name):
-    return REPORTERS[name](lambda: datetime(2024, 5, 17, 12, 0, tzinfo=UTC), "1.2.3")
+    return REPORTERS[name](lambda: datetime(2024, 5, 17, 12, 0, tzinfo=UTC), "1.2.3", "wsanalyze report x.wsa")
 
 
 def render(name, trends):

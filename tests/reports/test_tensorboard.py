@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsanalyze.errors import ReportError
-from wsanalyze.reports.tensorboard import TensorboardReporter, check_tensorboard, find_places, make_tags
+from wsanalyze.reports.tensorboard import TensorboardReporter, check_tensorboard, find_places, make_tags, name_run
 from wsanalyze.series import TrainingLog
 from wsanalyze.table import read_table
 
@@ -22,7 +22,6 @@ SAFE = re.compile(r"[-./\w]+")
 @pytest.fixture
 def write(tmp_path):
     """Write trends for TensorBoard; returns the folder of the run."""
-    pytest.importorskip("tensorboard")
 
     def write(trends, folder=tmp_path):
         (path,) = TensorboardReporter(clock=lambda: NOON, version="1.2.3").write(trends, folder)
@@ -90,6 +89,14 @@ def test_a_report_that_is_written_again_doubles_nothing(write, trends, make_tren
 def test_each_metric_is_a_run_of_its_own(write, trends):
     other = dataclasses.replace(trends, options=dataclasses.replace(trends.options, metric="angle"))
     assert [write(each).name for each in (trends, other)] == ["wsanalyze-rwc", "wsanalyze-angle"]
+
+
+@given(st.text() | st.sampled_from(["../../up", "a/b", "..", "", "x" * 999, "\0", "rwc"]))
+def test_a_run_is_one_folder_whatever_the_metric_is_called(metric):
+    name = name_run(metric)
+    assert re.fullmatch(r"wsanalyze-[-_A-Za-z0-9]*", name)
+    assert len(name) < 250
+    assert name_run("from-first") == "wsanalyze-from-first"
 
 
 def test_grouped_rows_have_their_noun(write, trends):

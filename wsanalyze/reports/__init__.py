@@ -13,35 +13,35 @@ if TYPE_CHECKING:
     from wsanalyze.reports.base import FolderReporter, Reporter
 
     Clock = Callable[[], datetime]
-    ReporterFactory = Callable[[Clock, str], Reporter]
+    ReporterFactory = Callable[[Clock, str, str], Reporter]
     FolderReporterFactory = Callable[[Clock, str], FolderReporter]
 
 
-def _make_terminal(_clock: "Clock", version: str) -> "Reporter":
+def _make_terminal(_clock: "Clock", version: str, _command: str) -> "Reporter":
     from wsanalyze.reports.terminal import TerminalReporter
 
     return TerminalReporter(version=version)
 
 
-def _make_html(clock: "Clock", version: str) -> "Reporter":
+def _make_html(clock: "Clock", version: str, command: str) -> "Reporter":
     from wsanalyze.reports.html import HtmlReporter
 
-    return HtmlReporter(clock=clock, version=version)
+    return HtmlReporter(clock=clock, version=version, command=command)
 
 
-def _make_json(_clock: "Clock", version: str) -> "Reporter":
+def _make_json(_clock: "Clock", version: str, _command: str) -> "Reporter":
     from wsanalyze.reports.json_file import JsonReporter
 
     return JsonReporter(version=version)
 
 
-def _make_csv(_clock: "Clock", _version: str) -> "Reporter":
+def _make_csv(_clock: "Clock", _version: str, _command: str) -> "Reporter":
     from wsanalyze.reports.csv_file import CsvReporter
 
     return CsvReporter()
 
 
-def _make_markdown(_clock: "Clock", version: str) -> "Reporter":
+def _make_markdown(_clock: "Clock", version: str, _command: str) -> "Reporter":
     from wsanalyze.reports.markdown import MarkdownReporter
 
     return MarkdownReporter(version=version)
@@ -66,10 +66,10 @@ REPORTERS: "Final[dict[str, ReporterFactory]]" = {
     "csv": _make_csv,
     "markdown": _make_markdown,
 }
-"""Makes each report from the clock and the version of wsanalyze, with the options that it has by default."""
+"""Makes each report from the clock, the version of wsanalyze and the command line that asks for it."""
 
 FOLDER_REPORTERS: "Final[dict[str, FolderReporterFactory]]" = {
     "figures": _make_figures,
     "tensorboard": _make_tensorboard,
 }
-"""Likewise for reports that are a folder of files."""
+"""Makes each report that is a folder of files from the clock and the version."""

@@ -10,6 +10,7 @@ from wsanalyze.reports.base import Destination
 from wsanalyze.reports.files import write_text
 from wsanalyze.reports.html_data import collect_plot_data
 from wsanalyze.reports.html_page import describe_page
+from wsanalyze.reports.making import describe_making
 from wsanalyze.reports.text import format_bytes, format_count, format_number, format_share, printable
 from wsanalyze.trends.base import Trends
 
@@ -43,6 +44,7 @@ class HtmlReporter:
     Args:
         clock: The present time, for the date of the report.
         version: The version of wsanalyze.
+        command: The command line that asked for the report; empty where there was none.
 
     References:
         docs/decisions/0004-charts-in-the-report.md.
@@ -50,9 +52,10 @@ class HtmlReporter:
 
     suffix: ClassVar[str] = ".html"
 
-    def __init__(self, *, clock: Callable[[], datetime], version: str) -> None:
+    def __init__(self, *, clock: Callable[[], datetime], version: str, command: str = "") -> None:
         self.clock = clock
         self.version = version
+        self.command = command
 
     def write(self, trends: Trends, destination: Destination) -> None:
         """Write the report; see `wsanalyze.reports.base.Reporter.write`.
@@ -73,6 +76,7 @@ class HtmlReporter:
             page=describe_page(trends),
             date=self.clock(),
             version=self.version,
+            making=describe_making(self.command, self.version, scripts[0]),
             policy=_content_policy(scripts, [style, _PLOTLY_STYLE]),
             style=style,
             scripts=scripts,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _FILE_NAME: Final = "events.out.tfevents.0000000000.wsanalyze"
 _FILE_VERSION: Final = "brain.Event:2"
 _ACTIVE: Final = re.compile(r"[^-./\w]")
+_NOT_OF_A_FOLDER: Final = re.compile(r"[^-\w]", re.ASCII)
 _TAG_WIDTH: Final = 200
 _BAND: Final = ("median", "low", "high")
 _LARGEST_STEP: Final = 2**63 - 1
@@ -72,7 +73,7 @@ class TensorboardReporter:
             ReportError: Also if tensorboard is not installed, or cannot be imported.
         """
         check_tensorboard()
-        run = folder / make_tags("wsanalyze-", [trends.options.metric])[0]
+        run = folder / name_run(trends.options.metric)
         try:
             run.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -83,6 +84,11 @@ class TensorboardReporter:
         except ImportError as error:
             raise ReportError(f"cannot write the report {run}: tensorboard cannot be imported ({error})") from error
         return (run / _FILE_NAME,)
+
+
+def name_run(metric: str) -> str:
+    """The folder of a metric's run: what its name has of A to Z, digits and `-`, one folder everywhere."""
+    return _NOT_OF_A_FOLDER.sub("_", make_tags("wsanalyze-", [metric])[0])
 
 
 def make_tags(lead: str, names: Sequence[str]) -> list[str]:

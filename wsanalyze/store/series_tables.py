@@ -265,8 +265,11 @@ def _spans_to_json(spans: Mapping[Span, Changes], digest: str) -> dict[str, Any]
 
 
 def _provenance_to_json(provenance: Provenance) -> dict[str, Any]:
-    return {name: getattr(provenance, name) for name in ("source", "command", "weights", "params", "notes")}
+    names = ("source", "command", "weights", "params", "notes", "versions")
+    return {name: getattr(provenance, name) for name in names}
 
 
 def _provenance_from_json(data: dict[str, Any]) -> Provenance:
-    return Provenance(tuple(data["source"]), data["command"], data["weights"], data["params"], tuple(data["notes"]))
+    source, notes = tuple(data["source"]), tuple(data["notes"])
+    versions = tuple((str(name), str(version)) for name, version in data.get("versions", ()))  # older files have none
+    return Provenance(source, data["command"], data["weights"], data["params"], notes, versions)
