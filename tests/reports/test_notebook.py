@@ -35,7 +35,7 @@ def test_a_run_is_shown_by_its_headline_its_clusters_and_their_curves(trends):
         assert words in outline.words
     for cluster in trends.clusters:
         assert cluster.summary in outline.words
-    assert "2 layers like no other" in outline.words
+    assert "2 layers unlike the others" in outline.words
     (source,) = [value for name, value in outline.attributes if name == "src"]
     kind, _, image = source.partition(",")
     assert kind == "data:image/svg+xml;base64"

@@ -50,8 +50,8 @@ def test_courses(logs, words):
 @pytest.mark.parametrize(
     ("logs", "words", "step"),
     [
-        (-FALL, "falls at step ", 250),
-        (FALL, "rises at step ", 250),
+        (-FALL, "falls after step ", 240),
+        (FALL, "rises after step ", 240),
         (np.exp(-(((X - 0.5) / 0.15) ** 2)), "hump at step ", 210),
         (-np.exp(-(((X - 0.5) / 0.15) ** 2)), "dip at step ", 210),
         (np.exp(-(((X - 0.5) / 0.15) ** 2)) + 0.1 * NOISE, "hump at step ", 210),
@@ -65,6 +65,9 @@ def test_courses(logs, words):
         (0.4 * np.exp(-9 * X) * (-1.0) ** np.arange(41), "unsteady until step X, then steady", 90),
         (1.2 * (np.arange(41) == 12) + 0.03 * NOISE, "steady, but for a jump at step ", 130),
         (-X - 1.2 * (np.arange(41) == 30), "falls steadily, but for a drop at step ", 310),
+        (-X + 1.2 * (np.arange(41) == 0) + 0.03 * NOISE, "drops after step X, then falls steadily", 10),
+        (-X + 1.2 * (np.arange(41) == 40) + 0.03 * NOISE, "falls steadily, then jumps up after step ", 400),
+        (-1.2 * (np.arange(41) == 40) + 0.03 * NOISE, "steady, then drops after step ", 400),
     ],
 )
 def test_courses_that_turn_somewhere(logs, words, step):
@@ -80,11 +83,11 @@ def test_courses_that_turn_somewhere(logs, words, step):
     [
         ([0, -0.5, -0.75, -0.9, -1], "falls ever more slowly"),
         ([0, -0.25, -0.5, -0.75, -1], "falls steadily"),
-        ([0, 0, 0, -1, -1], "falls at step 40"),
+        ([0, 0, 0, -1, -1], "falls after step 30"),
         ([0, 0.05, 1, 0.05, 0], "hump at step 30"),
-        ([0, 0, 0, -2, -2.1], "falls at step 40"),
+        ([0, 0, 0, -2, -2.1], "falls after step 30"),
         ([0, 0, 0, -2, -2.1, -2.1], "steady, then nearly frozen from step 30"),
-        ([-0.43, -1.1, -0.68, -1.17, -0.94, -1.24, -1.12, -1.2, -1.18], "unsteady until step 50, then steady"),
+        ([-0.43, -1.1, -0.68, -1.17, -0.94, -1.24, -1.12, -1.2, -1.18], "falls unsteadily until step 50, then steady"),
         ([0, 0.1, -0.1, 0.5, 1, 0.4, 0, -0.15, 0.1], "hump at step 50"),
     ],
 )
@@ -103,9 +106,9 @@ CLIFF = np.log10([0.28, 0.28, 0.26, 0.16, 0.18, 0.15, 0.14, 0.13, 0.017, 0.013])
     ("logs", "pattern"),
     [
         (WARM_COSINE, r"rises until step [345]0, then falls( ever faster| steadily)"),
-        (-1.0 * (T > 0.5) - 1.0 * (T > 0.75), "falls at step 130 and at step 190"),
+        (-1.0 * (T > 0.5) - 1.0 * (T > 0.75), "falls after step 120 and after step 180"),
         (HUMP, r"hump at step [23]0|rises until step [23]0, then falls( steadily)?"),
-        (CLIFF, "falls at step 90"),
+        (CLIFF, "falls after step 80"),
     ],
 )
 def test_courses_of_learning_rates(logs, pattern, noise):
@@ -158,13 +161,13 @@ def test_any_curve_has_a_description(curve):
         ([0.3, 0.3, 0.0], "steady, then 0 from c"),
         ([0.0, 0.3, 0.0], "above 0 only from b to c"),
         ([1.0, 0.1, 0.1, 0.1, 0.1, 0.1], "high, then low"),
-        ([1.0, 1.0, 1.0, 1.0, 1e-3, 1e-3], "falls at e"),
+        ([1.0, 1.0, 1.0, 1.0, 1e-3, 1e-3], "falls after e"),
     ],
 )
 def test_what_is_no_speed_is_high_or_low(curve, words):
     names = list("abcdefg")[: len(curve) + 1]
     found = describe_curve(np.array(curve), names[:-1], names[1:], speed=False)
-    assert found.replace(" at f", " at e") == words
+    assert found == words
 
 
 @pytest.mark.parametrize(

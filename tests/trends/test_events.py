@@ -56,6 +56,14 @@ def test_a_layer_that_never_moves_is_frozen_from_the_start(measure_series):
     assert events[0].text == "block1.weight never changes."
 
 
+def test_a_layer_that_was_lost_for_a_while_has_not_stood_still(measure_series):
+    weights = walk()
+    weights[1] = weights[1, 0]
+    weights[1, 3] = np.nan
+    events = find_events(measure_series(weights), "rwc")
+    assert kinds(events) == [("nonfinite", "block1.weight", 3)]
+
+
 def test_a_layer_that_starts_late_wakes(measure_series):
     weights = walk()
     weights[0, :3] = weights[0, 3]

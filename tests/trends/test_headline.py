@@ -23,7 +23,7 @@ def test_says_what_moved_most_and_how_many_trends_there_are(make_series, plant):
     )
     assert headline[1].startswith("16 layers follow 2 trends, well apart and stable (silhouette 0.")
     assert re.search(r"8 \(.*\) fall steadily", headline[1])
-    assert re.search(r"8 \(.*\) rise at step \d+", headline[1])
+    assert re.search(r"8 \(.*\) rise after step \d+", headline[1])
 
 
 def test_tells_clusters_with_the_same_course_apart_by_level(make_series):
@@ -50,7 +50,7 @@ def test_says_when_there_is_nothing_to_say(make_series, values, headline):
 def test_does_not_make_much_of_layers_that_change_alike(make_series):
     values = np.full((9, 6), 0.1)
     values[4] = 0.11
-    assert "hardly more than the others" in find_trends(make_series(values)).headline[0]
+    assert "hardly more than the median layer" in find_trends(make_series(values)).headline[0]
 
 
 @pytest.mark.parametrize(

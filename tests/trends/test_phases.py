@@ -9,6 +9,7 @@ from wsanalyze.series import CheckpointRecord, TrainingLog
 from wsanalyze.trends.base import TrendOptions
 from wsanalyze.trends.find import find_trends
 from wsanalyze.trends.phases import find_phases
+from wsanalyze.trends.words import say_times
 
 
 def draw(rows=40, changes=40, noise=0.08, seed=0):
@@ -49,6 +50,16 @@ def test_a_training_is_divided_where_most_rows_jump(dropped):
     assert 28 <= event.evidence["layers"] <= 34
     assert event.evidence["of"] == 40
     assert event.evidence["decades"] == pytest.approx(-0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("slope", [-0.02, 0.0, 0.02])
+def test_a_jump_on_a_slope_is_told_as_it_is_seen(make_series, slope):
+    logs = draw(noise=0.01) + slope * np.arange(40)
+    logs[:, 15:] -= 0.5
+    _, (event,) = look(make_series(10**logs))
+    # Two values before and two after are two steps apart.
+    assert f"change {say_times(-0.5 + 2 * slope)} as much as just before in the median" in event.text
+    assert event.evidence["decades"] == pytest.approx(-0.5, abs=0.05)
 
 
 def test_phases_and_their_events_are_part_of_the_trends(dropped):

@@ -59,7 +59,7 @@ def test_spikes_are_tamed_and_listed(make_series, plant):
     trends = find_trends(make_series(values))
     assert agreement(trends.labels, answer) == 1.0
     assert set(trends.touched["spike"]) == spikes
-    assert any("4 spikes" in note for note in trends.notes)
+    assert "4 cells off their layer's course, in 4 layers, took values that fit it." in trends.notes
 
 
 @pytest.mark.parametrize("number", [3, 10, 15, 20])

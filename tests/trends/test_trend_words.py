@@ -43,7 +43,7 @@ def test_a_course_falls_with_the_learning_rate_each_time_or_not(make_series, rat
     noted = np.concatenate([[rates[0]], np.repeat(rates, 8)])
     series = replace(series, log=TrainingLog(100 * places, places, {"learning_rate": noted}))
     trends = replace(find_trends(series, TrendOptions(clusters=1)), events=())
-    times = " and ".join(f"at step {800 * time + 100}" for time in range(1, falls))
+    times = " and ".join(f"after step {800 * time}" for time in range(1, falls))
     assert say_trends(trends) == f"All 7 layers follow one trend: they fall {times}, from 1 to {levels[-1]:g}{said}."
 
 
@@ -61,8 +61,40 @@ def test_layers_that_go_elsewhere_are_named(make_series):
     values[2] = values[2, ::-1]
     values[5] = 0.3 * 10 ** (0.01 * np.resize([1, -1], 12))
     said = say_trends(replace(trends, series=make_series(values)))
-    assert said.startswith("All 7 layers follow one trend: most fall")
+    assert said.startswith("No second trend stands apart among the 7 layers: most fall")
     assert said.endswith(", but not block2.weight and block5.weight.")
+
+
+def test_layers_that_go_elsewhere_than_their_kind_are_named(make_series):
+    values = falling(8)
+    values[2] = values[2, ::-1]
+    series = make_series(values)
+    kinds = [Kind.CONV] * 5 + [Kind.HEAD] * 3
+    series = replace(series, rows=tuple(replace(row, kind=kind) for row, kind in zip(series.rows, kinds, strict=True)))
+    said = say_trends(find_trends(series, TrendOptions(method="kmeans", by_kind=True, clusters=1)))
+    assert said.endswith(": 5 conv fall steadily, but not block2.weight; 3 head fall steadily.")
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ([0.3], "."),
+        (
+            np.full(9, 0.3),
+            ", and no levels that stand apart among the 9 layers: near 0.3 in the median.",
+        ),
+        (
+            [0.2, 0.41, 0.32, 0.25, 0.3, 2e-4, 3e-4, 4e-4],
+            (
+                ", but 2 levels, well apart and stable (silhouette 0.94, stability 1.00): 5 (depths 0 to 4) near 0.3; "
+                "3 (depths 5 to 7) near 0.0003."
+            ),
+        ),
+    ],
+)
+def test_a_single_change_is_no_trend(make_series, column, said):
+    begin = "There is one change only, which makes no trend"
+    assert say_trends(find_trends(make_series(np.array(column)[:, None]))) == f"{begin}{said}"
 
 
 def test_layers_may_go_as_they_like_where_the_median_goes_nowhere(make_series):

@@ -116,7 +116,8 @@ def test_numbers_in_sentences_have_no_exponent_and_two_digits(number):
         (0.5, "half"),
         (0.066, "0.066 times"),
         (0.16, "a sixth"),
-        (0.14, "0.14 times"),
+        (0.14, "a seventh"),
+        (0.15, "0.15 times"),
         (2e4, "more than 10,000 times"),
     ],
 )

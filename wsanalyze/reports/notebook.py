@@ -58,7 +58,9 @@ def _list_clusters(trends: Trends) -> str:
     alone = int((trends.labels < 0).sum())
     if alone:
         outliers = int((trends.outliers & (trends.labels < 0)).sum())
-        lines.append(_line(OUTLIER_MARK, -1, "none", str(alone), f"{count_rows(trends, outliers)} like no other", ""))
+        lines.append(
+            _line(OUTLIER_MARK, -1, "none", str(alone), f"{count_rows(trends, outliers)} unlike the others", "")
+        )
     titles = "".join(f"<th>{title}</th>" for title in ("", "cluster", f"{trends.options.noun}s", "trend", "median"))
     return f"<table><thead><tr>{titles}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 

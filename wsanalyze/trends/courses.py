@@ -14,6 +14,8 @@ from wsanalyze.sentences import list_names
 from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.jaggedness import (
     find_cliffs,
+    find_deep_tail,
+    find_end_jumps,
     find_lone_jumps,
     find_quiet_tail,
     find_turns,
@@ -30,8 +32,6 @@ _NOISE_SPREAD: Final = 4.5
 _TURN_SHARE: Final = 0.35
 _CLEAR_TURN: Final = 0.4
 _CLEAR_ROUGH: Final = 4.5
-_FROZEN_DECADES: Final = 1.5
-_FLATTER: Final = 0.25
 _EDGE: Final = 0.25
 _WARM_SHARE: Final = 0.15
 _WARM_ROUGH: Final = 8.0
@@ -44,6 +44,7 @@ _STRAIGHT: Final = 0.35
 _SHARES: Final = (0.07, 0.2, 0.5, 0.8, 0.93)
 _LEAST_POINTS: Final = 3
 _TREND_DEVIATIONS: Final = 2.3
+_STOPPED_DECADES: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,10 @@ def describe_curve(
         speed: Whether its values say how fast something changes; if not, it is high or low, never fast or frozen.
 
     Returns:
-        Words such as "steady", "falls steadily", "fast, then slow", "hump at step 400", "wakes after step 20,
-        then steady". A curve wakes after the last checkpoint before it moves, and is frozen from the first one that it
-        stays at, as in the events of those kinds.
+        Words such as "steady", "falls steadily", "fast, then slow", "hump at step 400", "falls after step 600", "wakes
+        after step 20, then steady". A curve wakes, or falls at once, after the last checkpoint before it does, and is
+        frozen from the first one that it stays at, as in the events of those kinds; a single change is named by the
+        checkpoint that it leads to.
     """
     known = np.isfinite(curve)
     values = curve[known]
@@ -100,13 +102,21 @@ def _describe_span(curve: _Curve, moving: IndexArray) -> str:
     start, end = curve.starts[first], curve.ends[last]
     if wakes and freezes:
         return f"moves only from {start} to {end}" if curve.speed else f"above 0 only from {start} to {end}"
-    course = _describe_moving(curve.part(first, last + 1))
+    course = _describe_moving(
+        curve.part(first, last if freezes and _stops_within(curve.logs, first, last) else last + 1)
+    )
     if wakes:
         lead = f"wakes after {start}" if curve.speed else f"0 until {start}"
         return f"{lead}, then {course}" if course else lead
     if freezes:
         return f"{course or 'one change'}, then {'frozen' if curve.speed else '0'} from {end}"
     return course
+
+
+def _stops_within(logs: FloatArray, first: int, last: int) -> bool:
+    """Whether the last change that moves is less than those before because the rest began in the middle of it."""
+    before = logs[max(first, last - _LEAST_POINTS) : last]
+    return len(before) == _LEAST_POINTS and bool(np.nanmin(before) - logs[last] > _STOPPED_DECADES)
 
 
 def _describe_moving(curve: _Curve) -> str:
@@ -130,6 +140,12 @@ def _describe_moving(curve: _Curve) -> str:
 
 def _describe_course(curve: _Curve) -> str:
     """Describe values without gaps: single jumps first, then the rest without them."""
+    at_first, at_last = find_end_jumps(curve.logs)
+    if at_first and curve.logs[0] > curve.logs[1]:  # to begin low is to warm up
+        return f"drops after {curve.starts[1]}, then {_describe_course(curve.part(1, len(curve)))}"
+    if at_last:
+        verb = "drops" if curve.logs[-1] < curve.logs[-2] else "jumps up"
+        return f"{_describe_course(curve.part(0, len(curve) - 1))}, then {verb} after {curve.starts[-1]}"
     jumps = find_lone_jumps(curve.logs)
     if not jumps:
         return _describe_rest(curve)
@@ -152,14 +168,14 @@ def _describe_rest(curve: _Curve, height: float = 0.0) -> str:
     """
     calms = _find_calm(curve.logs)
     if calms is not None:
-        return f"unsteady until {curve.ends[calms - 1]}, then steady"
+        return f"{_describe_unrest(curve.logs[:calms])} until {curve.ends[calms - 1]}, then steady"
     rough = measure_roughness(curve.logs)
     logs, width = smooth(curve.logs, 8 if rough >= _ROUGH else 16)
     flat = max(FLAT_DECADES, _SEEN_SHARE * height, _NOISE_SPREAD * rough / np.sqrt(width))
     if float(np.ptp(logs)) < flat:
         return _describe_jagged(curve, rough) if rough >= _UNSTEADY else "steady"
     cliffs = find_cliffs(curve.logs)
-    names = [f"at {curve.ends[index]}" for index in cliffs]
+    names = [f"after {curve.starts[index]}" for index in cliffs]
     drops = f"{'falls' if curve.logs[0] > curve.logs[-1] else 'rises'} {list_names(names)}"
     if len(cliffs) > 1:
         return drops
@@ -216,6 +232,12 @@ def _find_calm(logs: FloatArray) -> int | None:
     return tail if abs(float(np.median(logs[:tail]) - np.median(logs[tail:]))) < 2 * FLAT_DECADES else None
 
 
+def _describe_unrest(logs: FloatArray) -> str:
+    """Say whether a curve that goes up and down goes anywhere thereby."""
+    way = float(np.polyfit(np.arange(len(logs)), logs, 1)[0]) * (len(logs) - 1)
+    return "unsteady" if abs(way) < 2 * FLAT_DECADES else f"{'rises' if way > 0 else 'falls'} unsteadily"
+
+
 def _describe_jagged(curve: _Curve, rough: float) -> str:
     """Describe a curve that goes up and down more than it goes anywhere."""
     height = float(np.ptp(curve.logs))
@@ -234,14 +256,14 @@ def _describe_jagged(curve: _Curve, rough: float) -> str:
 def _describe_nearly_frozen(curve: _Curve, logs: FloatArray, flat: float) -> str:
     """Describe a curve that falls so deep that it nearly rests from then on, or until then; empty for any other."""
     length, height = len(curve), float(np.ptp(logs))
-    found = _find_deep_tail(curve.logs, logs, flat)
+    found = find_deep_tail(curve.logs, logs, flat)
     if found is not None:
         leaves, rests = found
         end = f"nearly frozen from {curve.starts[rests]}"
         if leaves >= max(_LEAST_POINTS, rests / 2):
             return f"{_describe_rest(curve.part(0, leaves), height)}, then {end}"
         return f"{'fast' if rests <= _EARLY * length else 'falls'}, then {end}"
-    found = _find_deep_tail(curve.logs[::-1], logs[::-1], flat)
+    found = find_deep_tail(curve.logs[::-1], logs[::-1], flat)
     if found is None:
         return ""
     leaves, rests = found
@@ -249,37 +271,6 @@ def _describe_nearly_frozen(curve: _Curve, logs: FloatArray, flat: float) -> str
     if leaves >= max(_LEAST_POINTS, rests / 2):
         return f"{end}, then {_describe_rest(curve.part(length - leaves, length), height)}"
     return f"{end}, then {'fast' if rests <= _EARLY * length else 'rises'}"
-
-
-def _find_deep_tail(measured: FloatArray, logs: FloatArray, flat: float) -> tuple[int, int] | None:
-    """Where a curve falls by decades for good, and from where on it hardly falls any more; None where it does not.
-
-    Args:
-        measured: float64 of shape (n,), the curve.
-        logs: The same, smoothed.
-        flat: How far it may go up and down where it is steady.
-    """
-    tail = find_quiet_tail(logs, 2 * flat, share=1 / 5)
-    if tail is None:
-        return None
-    peak, rest = int(np.argmax(logs[:tail])), float(np.median(logs[tail:]))
-    # A running mean lowers the beginning of a steep curve.
-    if max(logs[peak], measured[:tail].max() - flat) - rest < _FROZEN_DECADES:
-        return None
-    # A running mean leaves early and comes down late.
-    while tail > peak + 1 and measured[tail - 1] < rest + 2 * flat:
-        tail -= 1
-    leaves = peak + int(np.argmax(logs[peak:] < logs[peak] - flat))
-    return (leaves, tail) if _is_flat_after(logs, peak, leaves, tail) else None
-
-
-def _is_flat_after(logs: FloatArray, peak: int, leaves: int, tail: int) -> bool:
-    """Whether a tail is long and flat enough, against the fall before it, to be a rest."""
-    length = len(logs) - tail
-    if length < _LEAST_POINTS:
-        return False
-    fall = float(logs[peak] - np.median(logs[tail:])) / max(1, tail - max(peak, leaves - 1))
-    return -float(np.polyfit(np.arange(length), logs[tail:], 1)[0]) < _FLATTER * fall
 
 
 def _describe_slope(curve: _Curve, done: FloatArray, *, falls: bool) -> str:
@@ -290,7 +281,7 @@ def _describe_slope(curve: _Curve, done: FloatArray, *, falls: bool) -> str:
     if falls and ended <= _EARLY * length:
         return "fast, then slow" if curve.speed else "high, then low"
     if length >= 1 / _SUDDEN and ended - begun <= _SUDDEN * length and begun > _START * length:
-        return f"{verb} at {curve.ends[ceil(half)]}"
+        return f"{verb} after {curve.starts[ceil(half)]}"
     if length >= _LEAST_POINTS:
         if last <= (1 - _RESTING) * length and half >= _STRAIGHT * last:
             return f"{verb} until {curve.ends[ceil(last)]}, then steady"

@@ -63,9 +63,10 @@ def find_events(series: ChangeSeries, metric: str, noun: str = "layer") -> tuple
     known = np.isfinite(values)
     reporter = _Reporter(series, noun)
     onsets, spans = find_nonfinite(series)
-    lost, whens, losses = find_lost(series, states) if metric in series.given else ({}, {}, {})
+    gone, whens, losses = find_lost(series, states) if metric in series.given else ({}, {}, {})
     dead = _find_dead(series)
-    frozen = {row: place for row, place in _find_frozen(series, still, known).items() if row not in dead}
+    lost: BoolArray = states == State.NONFINITE
+    frozen = {row: place for row, place in _find_frozen(series, still, known, lost).items() if row not in dead}
     moves = (known & ~rests) | (states == State.FROM_ZERO)
     alive = np.array([row not in dead for row in range(len(series.rows))])
     wakes = _find_wakes(series, rests & alive[:, None], moves)
@@ -74,7 +75,7 @@ def find_events(series: ChangeSeries, metric: str, noun: str = "layer") -> tuple
     rested, when = _find_last_rests(series, still & alive[:, None], known)
     return (
         *reporter.report("nonfinite", NONFINITE, onsets, spans, numbers=count_nonfinite(series, onsets)),
-        *reporter.report("nonfinite", NONFINITE_CHANGES, lost, whens, losses),
+        *reporter.report("nonfinite", NONFINITE_CHANGES, gone, whens, losses),
         *reporter.report("dead", DEAD, dead),
         *reporter.report("frozen", NEVER, {r: p for r, p in frozen.items() if p == start}),
         *reporter.report(
@@ -104,13 +105,17 @@ def _find_dead(series: ChangeSeries) -> Mapping[int, int]:
     return places
 
 
-def _find_frozen(series: ChangeSeries, still: BoolArray, known: BoolArray) -> Mapping[int, int]:
-    """Row: checkpoint from which on its weights are the same; the first one if it never moves."""
+def _find_frozen(series: ChangeSeries, still: BoolArray, known: BoolArray, lost: BoolArray) -> Mapping[int, int]:
+    """Row: checkpoint from which on its weights are the same; the first one if it never moves.
+
+    A row that became NaN and came back did move, and nobody can say from when on it rests.
+    """
     places = {}
     for row in np.flatnonzero(still[:, -1]):
         change = _start_of_tail(still[row], known[row])
         if not (known[row] & ~still[row]).any():
-            places[int(row)] = series.pairs[0][0]
+            if not lost[row].any():
+                places[int(row)] = series.pairs[0][0]
         elif np.count_nonzero(known[row, change:]) >= _LEAST_FROZEN:
             places[int(row)] = series.pairs[change][0]
     return places

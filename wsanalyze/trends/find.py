@@ -9,7 +9,8 @@ from wsanalyze.errors import UsageError
 from wsanalyze.series import ChangeSeries
 from wsanalyze.trends.base import Cluster, Partition, TrendOptions, Trends
 from wsanalyze.trends.by_kind import cluster_by_kind, sum_up_quality
-from wsanalyze.trends.cluster import FloatArray, LabelArray, limit_threads
+from wsanalyze.trends.cluster import FloatArray, limit_threads
+from wsanalyze.trends.common_course import trace_common_course
 from wsanalyze.trends.confounders import find_confounders
 from wsanalyze.trends.courses import describe_curve
 from wsanalyze.trends.depth import find_depth_profile
@@ -60,7 +61,7 @@ def find_trends(series: ChangeSeries, options: TrendOptions | None = None) -> Tr
             partition = replace(partition, labels=number_by_level(partition.labels, values))
             quality = measure_quality(partition, options, values)
         windows = find_windows(series, partition, options, method)
-    clusters = _describe_clusters(series, partition.labels, values, options)
+    clusters = _describe_clusters(series, partition, values, options)
     phases, changes_of_phase = find_phases(series, values, options)
     events = (
         *find_events(series, options.metric, options.noun),
@@ -112,14 +113,17 @@ def check_options(options: TrendOptions) -> None:
 
 
 def _describe_clusters(
-    series: ChangeSeries, labels: LabelArray, values: FloatArray, options: TrendOptions
+    series: ChangeSeries, partition: Partition, values: FloatArray, options: TrendOptions
 ) -> tuple[Cluster, ...]:
     starts, ends = name_changes(series)
-    clusters = []
+    labels, clusters = partition.labels, []
+    spikes = np.zeros(values.shape, dtype=np.bool_)
+    spikes[tuple(np.array(partition.touched.get("spike", ()), dtype=np.intp).reshape(-1, 2).T)] = True
     for label in range(int(labels.max(initial=-1)) + 1):
         members = np.flatnonzero(labels == label)
         low, median, high = _take_percentiles(values[members])
-        summary = describe_curve(median, starts, ends, linear=options.linear, speed=is_speed(options.metric))
+        course = trace_common_course(values[members], median, spikes[members], linear=options.linear)
+        summary = describe_curve(course, starts, ends, linear=options.linear, speed=is_speed(options.metric))
         kind = str(series.rows[members[0]].kind) if options.by_kind else None
         curves = (_list_numbers(median), _list_numbers(low), _list_numbers(high))
         makeup = describe_makeup(series.rows, members.tolist(), kind)

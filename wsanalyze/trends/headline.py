@@ -29,6 +29,7 @@ from wsanalyze.trends.words import (
     say_times,
 )
 
+_PAIR: Final = 2
 _SIMILAR_RATIO: Final = 1.5
 _LARGE_RATIO: Final = 5.0
 _SHORT: Final = 110
@@ -74,7 +75,7 @@ def _say_most(trends: Trends, values: FloatArray) -> str:
     """Say which rows change most, and where in the network."""
     names, noun = trends.series.names, trends.options.noun
     levels = row_levels(values)
-    level, usual = float(np.nanmax(levels)), float(np.nanmedian(levels))
+    level, usual = float(np.nanmax(levels)), float(row_levels(levels[None])[0])
     if level == 0:
         return f"No {noun} changed in more than half of the changes."
     most, known = np.flatnonzero(levels == level), int(np.isfinite(levels).sum())
@@ -85,6 +86,9 @@ def _say_most(trends: Trends, values: FloatArray) -> str:
     if level == usual:
         alike = begin_sentence(count_of(len(most), known, noun))
         return f"{alike} changed by as much: {by}{'' if len(most) == known else ', and none by more'}."
+    if known == _PAIR:
+        (other,) = set(np.flatnonzero(np.isfinite(levels)).tolist()) - set(most.tolist())
+        return f"{named} changed most: {by}, against {say_number(float(levels[other]))} of {names[other]}."
     contrast = find_contrast(trends.series.rows, levels)
     largest = _say_largest(trends, values, most.tolist())
     if contrast is not None:
@@ -145,7 +149,7 @@ def _compare_with_usual(level: float, usual: float, by: str, noun: str) -> str:
     if usual == 0:
         return f", by {by}, against 0 for half of the {noun}s"
     if level < _SIMILAR_RATIO * usual:
-        return f", but hardly more than the others: {by}, against {say_number(usual)}"
+        return f", but hardly more than the median {noun}: {by}, against {say_number(usual)}"
     return f": {by}, {_say_ratio(level, usual)} the {say_number(usual)} of the median {noun}"
 
 
@@ -165,7 +169,8 @@ def _say_special(trends: Trends, values: FloatArray) -> str:
     found += filter(None, (_say_outliers(trends, values), say_lone(trends, values)))
     found += [*_pick(brief, _LATER), *_pick(events, _LAST)]
     if not found and trends.depth is not None and " moves from " in trends.depth.text:
-        found = [trends.depth.text]
+        # Whether levels follow depth is a matter of the first sentence.
+        found = [begin_sentence(trends.depth.text.rpartition(", and ")[2])]
     texts = [text.removesuffix(".") for text in found[:2]]
     if len(texts) > 1 and sum(map(len, texts)) > 2 * _SHORT:
         texts = texts[:1]
@@ -218,9 +223,10 @@ def _say_outliers(trends: Trends, values: FloatArray) -> str:
     )
     said = []
     if own:
-        said.append(
-            f"{list_names(own, SHOWN_NAMES)} {'follows' if len(own) == 1 else 'follow'} no other {noun}'s trend"
-        )
+        if values.shape[1] == 1:
+            return f"{list_names(own, SHOWN_NAMES)} {'has a level' if len(own) == 1 else 'have levels'} like no other"
+        follows = f"follows no other {noun}'s trend" if len(own) == 1 else f"follow none of the other {noun}s' trends"
+        said.append(f"{list_names(own, SHOWN_NAMES)} {follows}")
     if noisy:
         any_trend = "any" if own else "any trend"
         verb = "jumps" if len(noisy) == 1 else "jump"

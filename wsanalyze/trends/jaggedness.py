@@ -14,6 +14,10 @@ _LEAST_LONE: Final = 7
 _LONE_DECADES: Final = 0.5
 _LONE_ROUGH: Final = 5.0
 _MOST_LONE: Final = 2
+_GENTLER: Final = 4.0
+_FROZEN_DECADES: Final = 1.5
+_FLATTER: Final = 0.25
+_LEAST_REST: Final = 3
 _CLIFF_DECADES: Final = 0.35
 _CLIFF_TIMES: Final = 5.0
 _CLIFF_SHARE: Final = 0.6
@@ -64,6 +68,25 @@ def find_lone_jumps(logs: FloatArray) -> list[int]:
     lone = (jumps >= max(_LONE_DECADES, _LONE_ROUGH * _WHITE_NOISE * usual)) & (around <= jumps / 2)
     found: list[int] = (np.flatnonzero(lone) + 1).tolist()
     return found if len(found) <= _MOST_LONE else []
+
+
+def find_end_jumps(logs: FloatArray) -> tuple[bool, bool]:
+    """Whether the first value, and the last, lies far off the one beside it, from which the curve goes on gently.
+
+    Args:
+        logs: float64 of shape (n,), finite.
+
+    Returns:
+        Whether the first does and whether the last does. A course that falls ever more slowly does not jump at first.
+    """
+    if len(logs) < _LEAST_LONE:
+        return False, False
+    steps = abs(np.diff(logs))
+    least = max(_LONE_DECADES, _LONE_ROUGH * _WHITE_NOISE * float(np.sort(steps)[: -_MOST_LONE - 1].mean()))
+    first, last = (
+        bool(way[0] >= least and way[1 : 1 + _MOST_LONE].max() <= way[0] / _GENTLER) for way in (steps, steps[::-1])
+    )
+    return first, last
 
 
 def find_cliffs(logs: FloatArray) -> list[int]:
@@ -125,6 +148,37 @@ def find_quiet_tail(logs: FloatArray, width: float, share: float = _QUIET_SHARE)
     high, low = np.maximum.accumulate(logs[::-1]), np.minimum.accumulate(logs[::-1])
     length = int(np.count_nonzero(high - low < width))
     return len(logs) - length if max(_LEAST_QUIET, share * len(logs)) <= length < len(logs) else None
+
+
+def find_deep_tail(measured: FloatArray, logs: FloatArray, flat: float) -> tuple[int, int] | None:
+    """Where a curve falls by decades for good, and from where on it hardly falls any more; None where it does not.
+
+    Args:
+        measured: float64 of shape (n,), the curve.
+        logs: The same, smoothed.
+        flat: How far it may go up and down where it is steady.
+    """
+    tail = find_quiet_tail(logs, 2 * flat, share=1 / 5)
+    if tail is None:
+        return None
+    peak, rest = int(np.argmax(logs[:tail])), float(np.median(logs[tail:]))
+    # A running mean lowers the beginning of a steep curve.
+    if max(logs[peak], measured[:tail].max() - flat) - rest < _FROZEN_DECADES:
+        return None
+    # A running mean leaves early and comes down late.
+    while tail > peak + 1 and measured[tail - 1] < rest + 2 * flat:
+        tail -= 1
+    leaves = peak + int(np.argmax(logs[peak:] < logs[peak] - flat))
+    return (leaves, tail) if _is_flat_after(logs, peak, leaves, tail) else None
+
+
+def _is_flat_after(logs: FloatArray, peak: int, leaves: int, tail: int) -> bool:
+    """Whether a tail is long and flat enough, against the fall before it, to be a rest."""
+    length = len(logs) - tail
+    if length < _LEAST_REST:
+        return False
+    fall = float(logs[peak] - np.median(logs[tail:])) / max(1, tail - max(peak, leaves - 1))
+    return -float(np.polyfit(np.arange(length), logs[tail:], 1)[0]) < _FLATTER * fall
 
 
 def smooth(logs: FloatArray, parts: int) -> tuple[FloatArray, int]:

@@ -158,10 +158,15 @@ def _describe_curves(moving: Moving, changes: FloatArray, options: TrendOptions)
             "smallest change, since 0 has no logarithm."
         )
     if curves.spikes.any():
-        notes.append(f"{count_cells(curves.spikes, 'spike', noun)} took values that fit their {noun}'s course.")
+        off = count_cells(curves.spikes, "cell", noun, f" off their {noun}'s course")
+        notes.append(f"{off} took values that fit it.")
     alone = int((moving.labels < 0).sum())
     if alone:
-        notes.append(f"{count_noun(alone, noun)} like no other {'was' if alone == 1 else 'were'} set aside.")
+        notes.append(
+            f"{alone} {noun} like no other was set aside."
+            if alone == 1
+            else f"{alone} {noun}s unlike the others were set aside."
+        )
     found = moving.components.num_signals
     notes.append(
         f"{count_noun(found, 'principal component') if found else 'No principal component'} stood out from the noise "

@@ -16,6 +16,7 @@ from wsanalyze.trends.words import (
     count_noun,
     count_of,
     describe_level,
+    is_speed,
     name_changes,
     say_course,
     say_number,
@@ -43,6 +44,8 @@ def say_trends(trends: Trends) -> str:
     number, total = int((trends.labels >= 0).sum()), len(trends.labels)
     if not clusters:
         return ""
+    if trends.values.shape[1] == 1:
+        return _say_levels(trends, number)
     if trends.options.by_kind and len(trends.kinds) > 1:
         return _say_kinds(trends)
     if len(clusters) == 1:
@@ -63,6 +66,25 @@ def say_trends(trends: Trends) -> str:
     return f"{layers} follow {len(clusters)} trends{_say_sure(trends.quality)}: {'; '.join(parts)}."
 
 
+def _say_levels(trends: Trends, number: int) -> str:
+    """What is said of a single change, which has no trend."""
+    clusters, single = trends.clusters, is_speed(trends.options.metric)
+    begin = f"There is one {'change' if single else 'number'} only, which makes no trend"
+    if trends.options.by_kind and len(trends.kinds) > 1:
+        return f"{begin}."
+    if len(clusters) == 1:
+        if number == 1:
+            return f"{begin}."
+        among = f"and no levels that stand apart among the {count_noun(number, trends.options.noun)}"
+        return f"{begin}, {among}: {describe_level(clusters[0])} in the median."
+    said = [
+        f"{cluster.size}{f' ({cluster.makeup})' if cluster.makeup else ''} {describe_level(cluster)}"
+        for cluster in sorted(clusters, key=lambda cluster: -cluster.size)[:SHOWN_TRENDS]
+    ]
+    said += [f"and {len(clusters) - len(said)} more"] if len(clusters) > len(said) else []
+    return f"{begin}, but {len(clusters)} levels{_say_sure(trends.quality)}: {'; '.join(said)}."
+
+
 def _say_kinds(trends: Trends) -> str:
     """What is said of all kinds together, and the courses of the largest clusters, each of another kind."""
     largest: dict[str, Cluster] = {}
@@ -72,7 +94,7 @@ def _say_kinds(trends: Trends) -> str:
     numbers = {part.kind: part.size for part in trends.kinds}
     said = [
         f"{'' if cluster.size == numbers[kind] else f'{cluster.size} of '}{numbers[kind]} {kind} "
-        f"{_say_what(cluster, plural=cluster.size > 1, level=False)}"
+        f"{_say_what(cluster, plural=cluster.size > 1, level=False)}{_say_exceptions(trends, cluster)}"
         for kind, cluster in shown
         if kind in numbers
     ]
@@ -95,10 +117,21 @@ def _say_one(trends: Trends, cluster: Cluster, number: int, total: int) -> str:
     if but:
         who = "in the median they"
     if others:
-        who = "most" if 2 * len(others) < number else "in the median they"
         but = f", but not {list_names([trends.series.rows[row].name for row in others], SHOWN_NAMES)}"
+        if 2 * len(others) < number:
+            # Not all go the same way, and yet no second trend is certain.
+            layers, who = f"No second trend stands apart among the {count_noun(number, noun)}", "most"
+        else:
+            who = "in the median they"
     what = _say_what(cluster, plural=number > 1, level=True)
-    return f"{layers} {verb} one trend: {who} {what}{_say_rate(trends, cluster)}{but}."
+    rate = _say_rate(trends, cluster)
+    return f"{layers}{'' if who == 'most' else f' {verb} one trend'}: {who} {what}{rate}{but}."
+
+
+def _say_exceptions(trends: Trends, cluster: Cluster) -> str:
+    """Name the members that go another way than most, where the others are said to go one."""
+    others = _find_exceptions(cluster, trends.values, linear=trends.options.linear)
+    return f", but not {list_names([trends.series.rows[row].name for row in others], SHOWN_NAMES)}" if others else ""
 
 
 def _find_exceptions(cluster: Cluster, values: FloatArray, *, linear: bool) -> list[int]:
@@ -153,16 +186,16 @@ def _say_what(cluster: Cluster, *, plural: bool, level: bool) -> str:
 
 def _say_rate(trends: Trends, cluster: Cluster) -> str:
     """Say that the learning rate falls or rises when a cluster does at once, each time where there are several."""
-    found = re.search(r"\b(falls|rises) (at .*?)(?=, then|, but|$)", cluster.summary)
-    ends = name_changes(trends.series)[1]
+    found = re.search(r"\b(falls|rises) (after .*?)(?=, then|, but|$)", cluster.summary)
+    starts = name_changes(trends.series)[0]
     # A phase tells of it as well, and for how many rows.
     if found is None or any(event.kind == "phase" for event in trends.events):
         return ""
-    verb, times = found[1], re.split(r"(?:, | and |^)at ", found[2])[1:]
-    if not all(time in ends for time in times):
+    verb, times = found[1], re.split(r"(?:, | and |^)after ", found[2])[1:]
+    if not all(time in starts for time in times):
         return ""
     rates = trends.series.log.at_checkpoints("learning_rate", len(trends.series.checkpoints))
-    steps = [[float(rates[place]) for place in trends.series.pairs[ends.index(time)]] for time in times]
+    steps = [[float(rates[place]) for place in trends.series.pairs[starts.index(time)]] for time in times]
     for before, after in steps:
         low, high = sorted((before, after))
         if not 0 < _RATE_RATIO * low <= high or (after > before) != (verb == "rises"):

@@ -26,6 +26,7 @@ _FRACTIONS: Final = {
     "a quarter": 1 / 4,
     "a fifth": 1 / 5,
     "a sixth": 1 / 6,
+    "a seventh": 1 / 7,
     "an eighth": 1 / 8,
     "a tenth": 1 / 10,
 }
@@ -33,7 +34,7 @@ _NEAR: Final = 0.05
 _TURN_RATIO: Final = 2.0
 _HUGE: Final = 1e300
 _TURNS: Final = ("hump", "dip")
-_MOVES: Final = re.compile(r"\b(falls|rises|fast|high|nearly)\b")
+_MOVES: Final = re.compile(r"\b(falls|rises|drops|jumps|fast|high|nearly)\b")
 _VERBS: Final = {
     "falls": "fall",
     "rises": "rise",
@@ -42,6 +43,8 @@ _VERBS: Final = {
     "goes": "go",
     "wakes": "wake",
     "moves": "move",
+    "drops": "drop",
+    "jumps": "jump",
     "changes": "change",
 }
 _LEADS: Final = (*_VERBS, "hump", "dip", "one")
