@@ -25,6 +25,7 @@ _GAP: Final = 2
 _MAX_PHASES: Final = 8
 _MAX_WINDOWS: Final = 5
 _MAX_EVENTS: Final = 10
+_MAX_LINES: Final = 5
 _MAX_KINDS: Final = 12
 _MAX_NOTES: Final = 6
 
@@ -93,7 +94,7 @@ def add_events(page: Page, trends: Trends) -> None:
 def _add_items(page: Page, places: list[str], texts: list[str], widest: int = _RANGE_WIDTH) -> None:
     width = min(widest, max(map(text_width, places), default=0))
     for place, text in zip(places, texts, strict=True):
-        page.add_item(place, text, label_width=width)
+        page.add_item(place, text, label_width=width, max_lines=_MAX_LINES)
 
 
 def add_quality(page: Page, trends: Trends) -> None:

@@ -124,7 +124,7 @@ def _describe_course(
     if not len(curve):
         return ""
     middle, way = float(np.median(curve)), "of the way through the network"
-    size = max(1, len(curve) // _PART)
+    size = max(1, (len(curve) // _PART - 1) | 1)  # odd, so that a median is a value that was there
     early, late = float(np.median(curve[:size])), float(np.median(curve[-size:]))
     if len(curve) >= _LEAST_CHANGES and _is_move(curve, size):
         arrived = int(np.argmax((_smooth(curve) - early) / (late - early) >= _ARRIVED))
