@@ -80,6 +80,10 @@ def test_layers_that_go_elsewhere_than_their_kind_are_named(make_series):
     [
         ([0.3], "."),
         (
+            [0.0] * 4 + [0.2, 0.24, 0.28, 0.22],
+            ", but 2 levels: 4 (depths 4 to 7) near 0.23; 4 (depths 0 to 3) unchanged.",
+        ),
+        (
             np.full(9, 0.3),
             ", and no levels that stand apart among the 9 layers: near 0.3 in the median.",
         ),

@@ -224,7 +224,8 @@ def _say_outliers(trends: Trends, values: FloatArray) -> str:
     said = []
     if own:
         if values.shape[1] == 1:
-            return f"{list_names(own, SHOWN_NAMES)} {'has a level' if len(own) == 1 else 'have levels'} like no other"
+            level = "has a level like no other" if len(own) == 1 else "have levels unlike the others"
+            return f"{list_names(own, SHOWN_NAMES)} {level}"
         follows = f"follows no other {noun}'s trend" if len(own) == 1 else f"follow none of the other {noun}s' trends"
         said.append(f"{list_names(own, SHOWN_NAMES)} {follows}")
     if noisy:

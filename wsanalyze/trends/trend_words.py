@@ -78,7 +78,7 @@ def _say_levels(trends: Trends, number: int) -> str:
         among = f"and no levels that stand apart among the {count_noun(number, trends.options.noun)}"
         return f"{begin}, {among}: {describe_level(clusters[0])} in the median."
     said = [
-        f"{cluster.size}{f' ({cluster.makeup})' if cluster.makeup else ''} {describe_level(cluster)}"
+        f"{cluster.size}{f' ({cluster.makeup})' if cluster.makeup else ''} {describe_level(cluster) or cluster.summary}"
         for cluster in sorted(clusters, key=lambda cluster: -cluster.size)[:SHOWN_TRENDS]
     ]
     said += [f"and {len(clusters) - len(said)} more"] if len(clusters) > len(said) else []
