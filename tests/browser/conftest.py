@@ -127,6 +127,19 @@ def open_report(open_file, tmp_path):
 
 
 @pytest.fixture
+def settle():
+    """A function that waits until a page has drawn all that follows from what was done to it.
+
+    `Page.wait_for_function` would evaluate text, which the content policy refuses from the second look on.
+    """
+
+    def wait(page):
+        page.evaluate("async () => { while (!report.isSettled()) await new Promise(requestAnimationFrame); }")
+
+    return wait
+
+
+@pytest.fixture
 def example_module():
     return example
 

@@ -86,9 +86,115 @@ def test_hostile_names_go_into_the_address_and_back(open_report, hostile_trends)
         expect(again.locator("#link-note")).to_be_hidden()
 
 
+def test_what_is_zoomed_is_in_the_link(open_report, trends, settle):
+    page = open_report(trends)
+    page.evaluate("report.update({ rows: [10, 19], order: 'cluster' })")
+    for plot in ("cluster-0", "depth-plot"):
+        page.evaluate(f"Plotly.relayout('{plot}', {{ 'yaxis.range[0]': 0.5, 'yaxis.range[1]': -2.25 }})")
+    page.evaluate(
+        """Plotly.relayout('scatter-plot', { 'xaxis.range[0]': -1, 'xaxis.range[1]': 1.5,
+        'yaxis.range[0]': -0.5, 'yaxis.range[1]': 0.25 })"""
+    )
+    fragment, sent = fragment_of(page), page.evaluate(VIEW)
+
+    other = open_report(trends, fragment)
+
+    assert other.evaluate(VIEW) == sent
+    expect(other.locator("#link-note")).to_be_hidden()
+    drawn = "(div) => [...div._fullLayout.xaxis.range, ...div._fullLayout.yaxis.range]"
+    assert other.locator("#heatmap-plot").evaluate(drawn)[2:] == [19.5, 9.5]
+    assert other.locator("#scatter-plot").evaluate(drawn) == [-1, 1.5, -0.5, 0.25]
+    assert other.locator("#cluster-0").evaluate(drawn)[2:] == [0.5, -2.25]
+    assert other.locator("#depth-plot").evaluate(drawn)[2:] == [0.5, -2.25]
+    # Rows are told by the names of their ends, which stay right where others are added.
+    order = other.evaluate("report.data.orders.cluster")
+    assert f"top={trends.series.names[order[10]]}&bottom={trends.series.names[order[19]]}" in fragment
+
+    for plot in ("cluster-0", "scatter-plot"):
+        page.evaluate(f"document.getElementById('{plot}').emit('plotly_doubleclick')")
+    settle(page)
+    left = fragment_of(page)
+    assert "cluster-0" not in left
+    assert "area" not in left
+    assert "zoom=depth-plot" in left
+
+
+def test_the_zoom_of_a_plot_of_a_layer_is_in_the_link_and_goes_with_the_layer(open_report, trends, settle):
+    page = open_report(trends, "#layer=conv1.weight&zoom=layer-curve+-3.5+-0.5&zoom=layer-l2+-3+-1")
+    expect(page.locator("#link-note")).to_be_hidden()
+    drawn = "(div) => div._fullLayout.yaxis.range"
+    assert page.locator("#layer-curve").evaluate(drawn) == [-3.5, -0.5]
+    assert page.locator("#layer-l2").evaluate(drawn) == [-3, -1]
+    page.get_by_role("button", name="Next", exact=True).click()
+    settle(page)
+    assert page.locator("#layer-curve").evaluate(drawn) != [-3.5, -0.5]
+    assert "zoom" not in fragment_of(page)
+
+
+def test_a_link_to_a_layer_shows_its_row_in_the_table(open_report, make_trends):
+    trends = make_trends(1201, 6)
+    page = open_report(trends, f"#layer={trends.series.names[1100]}&sort=name")
+    row = page.locator("#layer-table tr[aria-current]")
+    expect(row.locator("th")).to_have_text(trends.series.names[1100])
+    box, place = page.locator(".scroll.tall").bounding_box(), row.bounding_box()
+    assert box["y"] <= place["y"]
+    assert place["y"] + place["height"] <= box["y"] + box["height"]
+
+
+def test_the_page_of_the_table_is_in_the_link_where_it_is_another_than_that_of_the_layer(open_report, make_trends):
+    trends = make_trends(1201, 6)
+    page = open_report(trends, f"#layer={trends.series.names[600]}")
+    expect(page.locator("#page-text")).to_have_text("Rows 501 to 1,000 of 1,201")
+    assert "tablepage" not in fragment_of(page)
+    page.get_by_role("button", name="Next rows").click()
+    assert "tablepage=3" in fragment_of(page)
+
+    other = open_report(trends, fragment_of(page))
+    expect(other.locator("#page-text")).to_have_text("Rows 1,001 to 1,201 of 1,201")
+    other.evaluate("report.clearSelection()")
+    expect(other.locator("#page-text")).to_have_text("Rows 1,001 to 1,201 of 1,201")
+    assert fragment_of(other) == "#tablepage=3"
+    other.locator("#search").fill("layer")
+    assert fragment_of(other) == "#q=layer"
+
+
+def test_steps_of_many_digits_keep_them_all(open_report, trends):
+    checkpoints = tuple(
+        dataclasses.replace(record, step=record.step and 10**17 + 1000 * record.step + 1)
+        for record in trends.series.checkpoints
+    )
+    long = dataclasses.replace(trends, series=dataclasses.replace(trends.series, checkpoints=checkpoints))
+    page = open_report(long)
+    page.locator("#steps-from").select_option("3")
+    page.locator("#steps-to").select_option("7")
+    steps = [checkpoints[after].step for _, after in trends.series.pairs]
+    expect(page.locator("#steps-text")).to_have_text(f"changes that end at steps {steps[3]} to {steps[7]}")
+    fragment = fragment_of(page)
+    assert fragment == f"#from={steps[3]}&to={steps[7]}"
+    assert open_report(long, fragment).evaluate("report.view.steps") == [3, 7]
+
+
+def test_layers_whose_names_look_alike_are_told_apart(open_report, trends):
+    names = ["a (2)", "a\x00", r"a\x00", "a\x00 (2)", "a", r"a\x00 (3)"]
+    rows = tuple(dataclasses.replace(row, name=name) for row, name in zip(trends.series.rows, names, strict=False))
+    alike = dataclasses.replace(
+        trends, series=dataclasses.replace(trends.series, rows=(*rows, *trends.series.rows[len(names) :]))
+    )
+    fragments = []
+    for layer in range(len(names)):
+        page = open_report(alike)
+        page.locator(f"#layer-table button.pick[data-layer='{layer}']").click()
+        fragments.append(fragment_of(page))
+        assert open_report(alike, fragments[-1]).evaluate("report.view.layer") == layer
+    assert len(set(fragments)) == len(names)
+
+
 @pytest.mark.parametrize(
     ("fragment", "told"),
     [
+        ("zoom=cluster-0+1e999+2", "zoom “cluster-0 1e999 2”"),
+        ("zoom=scatter-plot+1+2&zoom=__proto__+1+2", "zoom “scatter-plot 1 2”, zoom “__proto__ 1 2”"),
+        ("area=1+2+3&tablepage=2&top=nobody", "top “nobody”, area “1 2 3”, tablepage “2”"),
         ("layer=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E", "layer “<img src=x onerror=alert(1)>”"),
         ("layer=</script><script>alert(1)</script>", "layer “</script><script>alert(1)</script>”"),
         ("layer=a%00b%E2%80%AEc%0A", r"layer “a\u0000b\u202ec\u000a”"),
@@ -112,6 +218,12 @@ def test_what_a_link_asks_for_in_vain_is_told_as_text_and_nothing_runs(open_repo
     expect(page.locator("#selected")).to_be_hidden()
     assert page.evaluate("report.view.order + report.view.sort + report.view.kind") == "depth"
     assert page.locator("#layer-table tbody tr").count() == 40
+
+
+def test_a_zoom_beyond_all_numbers_is_not_drawn(open_report, trends):
+    page = open_report(trends, "#zoom=cluster-0+-1e15+1e15&zoom=training-log+1e300+-1e300&area=-1e300+1e300+-1+1")
+    low, high = page.locator("#cluster-0").evaluate("(div) => div._fullLayout.yaxis.range")
+    assert -10 < low < high < 10
 
 
 def test_a_link_that_is_pasted_into_an_open_page_is_followed(open_report, trends):

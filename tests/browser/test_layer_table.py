@@ -69,6 +69,22 @@ def test_the_rows_shown_are_downloaded_in_their_order(open_report, trends, tmp_p
     assert [float(line[6]) for line in lines] == sorted(float(line[6]) for line in lines)
 
 
+def test_no_digit_is_written_that_the_page_does_not_hold(open_report, trends, tmp_path, monkeypatch):
+    monkeypatch.setattr("wsanalyze.reports.html_numbers._MAX_EXACT", 10)
+    page = open_report(trends)
+    head, *lines = read_download(page, tmp_path)
+    expect(page.locator("#said")).to_have_text("Downloaded: 40 layers, numbers to 3 digits (--csv: all).")
+    assert "3 digits" in page.locator("#download-rows").get_attribute("title")
+    assert head[6].endswith("(3 digits)")
+    for line in lines:
+        for text in line[6:8]:
+            mantissa = text.partition("e")[0].replace(".", "").lstrip("0-")
+            assert len(mantissa) <= 3
+    means = [float(line[6]) for line in lines if line[6]]
+    exact = [np.nanmean(curve) for curve in trends.values if np.isfinite(curve).any()]
+    np.testing.assert_allclose(means, exact, rtol=5.1e-3)
+
+
 def test_no_cell_is_a_formula(open_report, hostile_trends, hostile_names, tmp_path):
     page = open_report(hostile_trends, permissions=["clipboard-read", "clipboard-write"])
 
@@ -116,6 +132,16 @@ def test_without_scripts_the_rest_of_the_layers_is_counted(open_report, make_tre
         page.locator("noscript p:visible").all_text_contents()
     )
     assert page.get_by_text("200 more layers: the JSON report (--json) names them").count() > 0
+
+
+def test_a_line_of_one_layer_is_named_like_it(open_report, make_trends):
+    trends = make_trends(401, 6)
+    page = open_report(trends)
+    assert "2 neighbouring layers" in page.locator("#heatmap-note").text_content()
+    assert trends.series.names[400] in page.locator("#heatmap-plot").evaluate("(plot) => plot.data[1].text.at(-1)[0]")
+    labels = page.locator("#heatmap-plot .ytick").all_text_contents()
+    assert len([label for label in labels if " +1 " in label]) == len(labels) - 1
+    assert labels[-1].split()[0] == trends.series.names[400]
 
 
 def test_many_layers_share_lines_until_one_zooms(open_report, make_trends):

@@ -59,7 +59,7 @@ def test_the_pointer_tells_the_state_of_a_cell(open_report, trends):
     page.locator("#heatmap-plot").scroll_into_view_if_needed()
     area = page.locator("#heatmap-plot .xy > .nsewdrag").bounding_box()
 
-    page.mouse.move(area["x"] + area["width"] * 1.0 / 20.5, area["y"] + area["height"] * 7.5 / 40)
+    page.mouse.move(area["x"] + area["width"] * 0.5 / 20, area["y"] + area["height"] * 7.5 / 40)
 
     hover = page.locator("#heatmap-plot .hoverlayer")
     expect(hover).to_contain_text("checkpoint-0 → checkpoint-500")
@@ -149,7 +149,7 @@ def test_the_log_lies_above_the_heatmap_on_its_axis(open_report, trends, width):
     log, heatmap = (
         page.evaluate(f"document.getElementById('{id_}').layout.xaxis") for id_ in ("training-log", "heatmap-plot")
     )
-    assert log["range"] == heatmap["range"] == [-1, 19.5]
+    assert log["range"] == heatmap["range"] == [-0.5, 19.5]
     above, below = (page.locator(f"#{id_} .xy > .nsewdrag").bounding_box() for id_ in ("training-log", "heatmap-plot"))
     assert above["x"] == pytest.approx(below["x"], abs=1)
     assert above["width"] == pytest.approx(below["width"], abs=1)
@@ -158,9 +158,9 @@ def test_the_log_lies_above_the_heatmap_on_its_axis(open_report, trends, width):
     assert names == ["loss", "eval loss", "learning rate"]
     traces = "(plot) => plot.data.map((trace) => [trace.name, trace.x[0], trace.x.at(-1), trace.yaxis])"
     assert page.locator("#training-log").evaluate(traces)[:3] == [
-        ["learning rate", -0.8, 19, "y2"],
+        ["learning rate", -0.4, 19, "y2"],
         ["eval loss", 0, 19, "y"],
-        ["loss", -0.8, 19, "y"],
+        ["loss", -0.4, 19, "y"],
     ]
 
 
@@ -186,6 +186,23 @@ def test_a_log_without_steps_to_scale_is_drawn_between_the_checkpoints(open_repo
     assert page.get_by_label("Horizontal axis").count() == 0
     drawn = page.locator("#training-log").evaluate("(plot) => plot.data.map((trace) => trace.name)")
     assert drawn == ["learning rate", "eval loss", "loss", "events"]
+
+
+def test_numbers_of_a_scale_are_written_in_one_style(open_report, trends):
+    page = open_report(trends)
+    texts = "(ticks) => report.tickTexts(ticks)"
+    assert page.evaluate(texts, [1e-4, 1e-3, 0.5, 1, 2000]) == ["0.0001", "0.001", "0.5", "1", "2000"]
+    assert page.evaluate(texts, [1e-5, 0.001, 0.25, 1, 1.5e7]) == ["1e-5", "1e-3", "2.5e-1", "1", "1.5e7"]
+
+
+def test_no_plot_is_drawn_twice_since_there_is_room_for_what_stands_beside_it(open_report, trends, make_trends):
+    for its in (trends, make_trends(300, 60)):
+        page = open_report(its)
+        # plotly.js counts where labels did not fit, so that it made room and drew again.
+        drawn = "Array.from(document.querySelectorAll('.js-plotly-plot'), (div) => [div.id, div._fullLayout])"
+        assert (
+            page.evaluate(f"{drawn}.filter(([, its]) => '_redrawFromAutoMarginCount' in its).map(([id]) => id)") == []
+        )
 
 
 def test_zooming_brings_labels_that_were_left_out(open_report, make_trends):

@@ -8,8 +8,6 @@ pytestmark = pytest.mark.browser
 
 LAYER = 16
 NUM_CHANGES = 20
-# Where an axis of time begins: at the first checkpoint, since there is a log.
-START = -1
 
 
 def area_of(page, plot):
@@ -20,7 +18,7 @@ def area_of(page, plot):
 
 def click_cell(page, row, change, num_rows=40):
     area = area_of(page, "heatmap-plot")
-    x = area["x"] + area["width"] * (change - START) / (NUM_CHANGES - 0.5 - START)
+    x = area["x"] + area["width"] * (change + 0.5) / NUM_CHANGES
     y = area["y"] + area["height"] * (row + 0.5) / num_rows
     page.mouse.move(x, y)
     page.mouse.click(x, y)
@@ -64,7 +62,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_layer_that_is_clicked_anywhere_is_selected_everywhere(open_report, trends, way):
+def test_a_layer_that_is_clicked_anywhere_is_selected_everywhere(open_report, trends, way, settle):
     page = open_report(trends)
     act, layer = WAYS[way]
 
@@ -76,14 +74,15 @@ def test_a_layer_that_is_clicked_anywhere_is_selected_everywhere(open_report, tr
     expect(page.locator("#layer-table tr[aria-current] th")).to_have_text(name)
     expect(page.locator("#layer-page-title")).to_have_text(name)
     expect(page.locator(".card.selected")).to_have_attribute("data-card", str(cluster))
+    settle(page)
     frames = page.locator("#heatmap-plot").evaluate("(plot) => plot.layout.shapes.map((one) => [one.y0, one.y1])")
     assert frames
     assert all(frame == [layer - 0.5, layer + 0.5] for frame in frames)
-    page.wait_for_function("document.getElementById('scatter-plot').data.at(-1).name === 'selected'")
+    assert page.locator("#scatter-plot").evaluate("(plot) => plot.data.at(-1).name") == "selected"
     ring = page.locator("#scatter-plot").evaluate("(plot) => [plot.data.at(-1).x, plot.data.at(-1).y]")
     np.testing.assert_allclose(np.ravel(ring), trends.points[layer], rtol=1e-4)
-    arrow = "document.getElementById('depth-plot').layout.annotations.some((note) => note.y === %d)"
-    page.wait_for_function(arrow % trends.series.rows[layer].depth)
+    heights = page.locator("#depth-plot").evaluate("(plot) => plot.layout.annotations.map((note) => note.y)")
+    assert trends.series.rows[layer].depth in heights
 
 
 def test_a_row_that_is_selected_moves_into_sight_in_the_table_but_the_page_stays(open_report, trends):
@@ -98,7 +97,7 @@ def test_a_row_that_is_selected_moves_into_sight_in_the_table_but_the_page_stays
     assert page.locator("#heatmap-plot").evaluate("(div) => div.getBoundingClientRect().top < innerHeight")
 
 
-def test_a_cluster_is_selected_by_its_name_and_let_go_again(open_report, trends):
+def test_a_cluster_is_selected_by_its_name_and_let_go_again(open_report, trends, settle):
     page = open_report(trends)
     members = set(trends.clusters[1].members)
 
@@ -110,15 +109,60 @@ def test_a_cluster_is_selected_by_its_name_and_let_go_again(open_report, trends)
         "(rows) => rows.map((row) => +row.dataset.layer)"
     )
     assert set(marked) == members
+    settle(page)
     shapes = page.locator("#heatmap-plot").evaluate("(plot) => plot.layout.shapes.map((one) => [one.y0, one.y1])")
     covered = {row for low, high in shapes for row in range(int(low + 0.5), int(high + 0.5))}
     assert covered == members
-    page.wait_for_function("document.getElementById('scatter-plot').data.at(-1).name === 'selected'")
+    assert page.locator("#scatter-plot").evaluate("(plot) => plot.data.at(-1).name") == "selected"
     assert page.locator("#scatter-plot").evaluate("(plot) => plot.data.at(-1).x.length") == len(members)
 
     page.get_by_role("button", name="Cluster 1").click()
     expect(page.locator("#selected")).to_be_hidden()
     expect(page.locator("#layer-table tr[aria-current]")).to_have_count(0)
+
+
+def test_the_map_follows_to_the_kind_of_what_is_selected(open_report, kind_trends, settle):
+    page = open_report(kind_trends)
+    kinds = [str(row.kind) for row in kind_trends.series.rows]
+    layer = next(row for row, kind in enumerate(kinds) if kind == "linear" and kind_trends.labels[row] >= 0)
+    ring = "document.getElementById('scatter-plot').data.at(-1)"
+    assert page.locator("#map-kind").input_value() == "0"
+
+    click_name(page, layer)
+    expect(page.locator("#map-kind option:checked")).to_have_text("linear")
+    settle(page)
+    assert page.evaluate(f"{ring}.name") == "selected"
+    np.testing.assert_allclose(np.ravel(page.evaluate(f"[{ring}.x, {ring}.y]")), kind_trends.points[layer], rtol=1e-4)
+
+    page.get_by_role("button", name="Cluster 3").click()
+    expect(page.locator("#map-kind option:checked")).to_have_text(kind_trends.clusters[3].kind)
+    settle(page)
+    assert page.evaluate(f"{ring}.x.length") == len(kind_trends.clusters[3].members)
+
+
+def test_a_map_that_was_chosen_beside_a_selection_is_in_the_link(open_report, kind_trends):
+    name = kind_trends.series.names[0]
+    page = open_report(kind_trends, f"#layer={name}")
+    implied = page.locator("#map-kind").input_value()
+    page.keyboard.press("Escape")
+    page.locator("#map-kind").select_option(label="linear")
+    page.wait_for_timeout(300)
+    fragment = page.evaluate("location.hash")
+
+    again = open_report(kind_trends, fragment)
+    expect(again.locator("#map-kind option:checked")).to_have_text("linear")
+    assert again.evaluate("report.view.layer") == 0
+    assert implied != again.locator("#map-kind").input_value()
+
+
+def test_what_was_clicked_is_not_covered_by_the_page_of_the_layer(open_report, trends, settle):
+    page = open_report(trends, viewport={"width": 1440, "height": 700})
+    button = page.locator(f"#layer-table button.pick[data-layer='{LAYER}']")
+    button.evaluate("(one) => one.scrollIntoView({ block: 'end' })")
+    button.click()
+    settle(page)
+    name, panel = button.bounding_box(), page.locator("#layer-page").bounding_box()
+    assert name["y"] + name["height"] < panel["y"]
 
 
 def test_escape_closes_the_layer_page_first_and_then_clears(open_report, trends):
@@ -134,11 +178,12 @@ def test_escape_closes_the_layer_page_first_and_then_clears(open_report, trends)
     expect(page.locator("#announced")).to_have_text("Nothing is selected.")
 
 
-def test_the_selection_is_cleared_by_its_button(open_report, trends):
+def test_the_selection_is_cleared_by_its_button(open_report, trends, settle):
     page = open_report(trends)
     page.get_by_role("button", name="Cluster 0").click()
     page.get_by_role("button", name="Clear selection").click()
     expect(page.locator("#selected")).to_be_hidden()
+    settle(page)
     assert page.locator("#heatmap-plot").evaluate("(plot) => plot.layout.shapes.length") == 0
 
 
@@ -160,11 +205,11 @@ def test_steps_that_one_zooms_to_are_those_of_every_plot(open_report, trends):
     page = open_report(trends)
     before = ranges(page)
     area = area_of(page, "heatmap-plot")
-    column = area["width"] / 20.5
+    column = area["width"] / NUM_CHANGES
 
-    page.mouse.move(area["x"] + 4.3 * column, area["y"] + 100)
+    page.mouse.move(area["x"] + 3.8 * column, area["y"] + 100)
     page.mouse.down()
-    page.mouse.move(area["x"] + 11.2 * column, area["y"] + 101, steps=4)
+    page.mouse.move(area["x"] + 10.7 * column, area["y"] + 101, steps=4)
     page.mouse.up()
 
     expect(page.locator("#steps-text")).to_have_text("changes that end at steps 2500 to 5500")

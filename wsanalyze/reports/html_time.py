@@ -8,19 +8,27 @@ from wsanalyze.series import ChangeSeries
 from wsanalyze.trends.base import Trends
 
 _MAX_EVENTS: Final = 2000
+_LARGEST_EXACT: Final = 2**53
+"""Up to which the numbers of JavaScript are exact."""
 
 
 def list_changes(series: ChangeSeries) -> list[dict[str, Any]]:
-    """Each change with the labels of its checkpoints and the step of the later one."""
+    """Each change with the labels of its checkpoints and the step of the later one, as text too where it is long."""
     checkpoints = series.checkpoints
     return [
         {
             "from": printable(checkpoints[before].label),
             "to": printable(checkpoints[after].label),
-            "step": checkpoints[after].step,
+            **_write_step(checkpoints[after].step),
         }
         for before, after in series.pairs
     ]
+
+
+def _write_step(step: int | None) -> dict[str, Any]:
+    if step is None or abs(step) <= _LARGEST_EXACT:
+        return {"step": step}
+    return {"step": step, "exact": str(step)}
 
 
 def list_events(trends: Trends) -> list[dict[str, Any]]:

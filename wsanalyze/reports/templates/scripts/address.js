@@ -2,23 +2,46 @@
 // The address holds the view, so that a link opens what its sender saw. What an address asks for may be from anybody:
 // it is compared with what the report holds, and what it does not hold is told as text.
 (() => {
-  const { byId, data, layers, numChanges, clusters, steps, canScale, DEFAULTS, view, visible, FILTERS, COLUMNS } = report;
+  const { byId, data, layers, numLayers, numChanges, clusters, stepNames, canScale, DEFAULTS, view, visible, FILTERS, COLUMNS } = report;
   const filters = FILTERS ?? { kind: [], trend: [], state: [] };
-  const stepName = (change) => String(canScale ? steps[change] : change + 1);
+  const stepName = (change) => (canScale ? stepNames[change] : String(change + 1));
+  // A layer has an address that no other has, also where their names look alike: "NAME", "NAME (2)".
+  const layerNames = [];
+  const byName = new Map(layers.name.map((name) => [name, null]));
+  const copies = new Map();
+  layers.name.forEach((name, layer) => {
+    let [free, copy] = [name, copies.get(name) ?? 1];
+    while (copy > 1 && byName.has(free)) free = `${name} (${copy++})`;
+    copies.set(name, Math.max(2, copy));
+    byName.set(free, layer);
+    layerNames.push(free);
+  });
+  // Plots whose axis of values can be zoomed; the other two have rows and an area.
+  const ZOOMED = [...[...document.querySelectorAll("main .plot[id]")].map(({ id }) => id).filter((id) => id !== "heatmap-plot" && id !== "scatter-plot"), "layer-curve", ...report.others.map(({ name }) => `layer-${name}`)];
+  const digits = (value) => String(Number(value.toPrecision(6)));
   const NAMES = { search: "q", kind: "kind", trend: "in", state: "state", sort: "sort", order: "order", spacing: "spacing" };
 
   function write() {
     const parts = new URLSearchParams();
-    if (view.layer !== null) parts.set("layer", layers.name[view.layer]);
+    if (view.layer !== null) parts.set("layer", layerNames[view.layer]);
     if (view.layer !== null && !view.open) parts.set("page", "closed");
     if (view.cluster !== null) parts.set("cluster", view.cluster < 0 ? "none" : String(view.cluster));
     if (view.steps) { parts.set("from", stepName(view.steps[0])); parts.set("to", stepName(view.steps[1])); }
     for (const [name, short] of Object.entries(NAMES)) if (view[name] !== DEFAULTS[name]) parts.set(short, view[name]);
     if (view.members) parts.set("members", "1");
-    if (view.map) parts.set("map", data.kinds[view.map]);
+    if (view.map !== impliedMap(view)) parts.set("map", data.kinds[view.map]);
+    if (view.rows) {
+      const order = data.orders[view.order];
+      parts.set("top", layerNames[order[view.rows[0]]]);
+      parts.set("bottom", layerNames[order[view.rows[1]]]);
+    }
+    for (const [id, range] of Object.entries(view.zooms)) parts.append("zoom", [id, ...range.map(digits)].join(" "));
+    if (view.area) parts.set("area", view.area.map(digits).join(" "));
+    if (view.page !== null && view.page !== report.homePage()) parts.set("tablepage", String(view.page + 1));
     const text = parts.toString();
     return view.at && text ? `at=${encodeURIComponent(view.at)}&${text}` : view.at || text;
   }
+  const impliedMap = (its) => (report.hasMap(its) ? report.mapOf(its) : 0);
   let waiting = 0;
   function save() {
     clearTimeout(waiting);
@@ -44,8 +67,8 @@
       if (text !== null && use(text) === false) missed.push(`${name} “${visible(text)}”`);
     };
     take("layer", (text) => {
-      const layer = layers.name.indexOf(text);
-      if (layer < 0) return false;
+      const layer = layerOf(text);
+      if (layer === null) return false;
       Object.assign(found, { layer, open: parts.get("page") !== "closed" });
     });
     if (found.layer === null) take("cluster", (text) => {
@@ -62,6 +85,23 @@
     take("order", (text) => pick(text, Object.keys(data.orders), "order"));
     take("spacing", (text) => pick(text, canScale ? ["steps", "even"] : ["even"], "spacing"));
     take("members", (text) => pick(text === "1", [true], "members"));
+    found.map = impliedMap(found);
+    const ends = ["top", "bottom"].map((name) => {
+      let layer = null;
+      take(name, (text) => { layer = layerOf(text); return layer !== null; });
+      return layer;
+    });
+    if (ends.some((layer) => layer !== null)) found.rows = rowsOf(ends.map((layer) => layer === null ? null : data.orders[found.order].indexOf(layer)));
+    for (const text of parts.getAll("zoom").slice(0, 500)) if (!readZoom(text, found)) missed.push(`zoom “${visible(text)}”`);
+    take("area", (text) => {
+      const area = text.split(" ").map(numberOf);
+      if (area.length !== 4 || !isRange(area.slice(0, 2)) || !isRange(area.slice(2))) return false;
+      found.area = area;
+    });
+    take("tablepage", (text) => {
+      if (!/^[1-9]\d{0,5}$/.test(text) || (Number(text) - 1) * report.PAGE >= numLayers) return false;
+      found.page = Number(text) - 1;
+    });
     take("map", (text) => pick(data.kinds.indexOf(text), [...data.kinds.keys()], "map"));
     take("q", (text) => { found.search = text.slice(0, 200); });
     for (const [name, short] of [["kind", "kind"], ["trend", "in"], ["state", "state"]]) take(short, (text) => pick(text, filters[name].map(([value]) => value), name));
@@ -75,10 +115,24 @@
     }
   }
   const sectionOf = (text) => (document.getElementById(text)?.matches("main > section") ? text : "");
+  const layerOf = (text) => byName.get(text) ?? null;
   function placeOf(text) {
-    if (!/^-?\d{1,15}$/.test(text)) return null;
-    const place = canScale ? steps.indexOf(Number(text)) : Number(text) - 1;
-    return place >= 0 && place < numChanges ? place : null;
+    for (let change = 0; change < numChanges; change += 1) if (stepName(change) === text) return change;
+    return null;
+  }
+  const numberOf = (text) => (/^-?\d+(\.\d+)?(e[+-]?\d+)?$/.test(text) ? Number(text) : NaN);
+  // From one number to another, as far apart as a plot can show.
+  const isRange = ([from, to]) => Number.isFinite(from) && Number.isFinite(to) && Math.abs(to - from) > 1e-6 * Math.max(Math.abs(from), Math.abs(to));
+  function readZoom(text, found) {
+    const [id, ...range] = text.split(" ");
+    const ends = range.map(numberOf);
+    if (!ZOOMED.includes(id) || ends.length !== 2 || !isRange(ends)) return false;
+    found.zooms = { ...found.zooms, [id]: ends };
+    return true;
+  }
+  function rowsOf(places) {
+    const range = [places[0] ?? 0, places[1] ?? numLayers - 1].sort((a, b) => a - b);
+    return range[0] === 0 && range[1] === numLayers - 1 ? null : range;
   }
   function rangeOf([from, to]) {
     const range = [from ?? 0, to ?? numChanges - 1].sort((a, b) => a - b);
@@ -100,7 +154,7 @@
     const hash = location.hash.slice(1);
     if (hash && !hash.includes("=")) { if (sectionOf(hash)) { view.at = hash; save(); } } else open();
   });
-  report.onChange(Object.keys(DEFAULTS).filter((name) => name !== "rows"), saveSoon);
+  report.onChange(Object.keys(DEFAULTS), saveSoon);
   byId("copy-link").addEventListener("click", () => { save(); report.copy(location.href, "a link to this view"); });
   Object.assign(report, { readAddress: () => read(location.hash.slice(1)), tellMissed: tell });
 })();

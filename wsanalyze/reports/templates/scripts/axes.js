@@ -1,9 +1,9 @@
 "use strict";
 // Axes, and what lies on every axis of time: its range, which all plots share, and marks for events.
 (() => {
-  const { data, changes, numChanges, steps, haveSteps, view, colour, plain, shorten, wrap, number, extent, drawable, isSigned } = report;
+  const { data, changes, numChanges, steps, stepNames, haveSteps, view, colour, plain, shorten, wrap, number, extent, drawable, isSigned } = report;
   const { log } = data;
-  const endLabels = changes.map((change) => (haveSteps ? String(change.step) : change.to));
+  const endLabels = changes.map((change, index) => (haveSteps ? stepNames[index] : change.to));
   function endTitle(width) {
     if (width < 480) return haveSteps ? "step after the change" : "checkpoint after the change";
     return haveSteps ? "training step after the change (evenly spaced)" : "checkpoint after the change (in order)";
@@ -40,9 +40,15 @@
     const { paddingLeft, paddingRight } = getComputedStyle(div.parentElement);
     return div.parentElement.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
   }
+  // The width in which some texts fit. Room that is left for them from the start spares plotly.js to draw all twice.
+  const pen = document.createElement("canvas").getContext("2d");
+  function widthOf(texts, font) {
+    pen.font = font;
+    return Math.ceil(Math.max(0, ...texts.map((text) => pen.measureText(text).width)));
+  }
   function axis(title, more = {}) {
     return { title: { text: title, standoff: 8, font: { size: 12 } }, gridcolor: colour("rule"), linecolor: colour("rule"),
-      zeroline: false, automargin: true, ticks: "outside", ticklen: 4, tickcolor: colour("rule"), ...more };
+      zeroline: false, automargin: true, ticklabeloverflow: "allow", ticks: "outside", ticklen: 4, tickcolor: colour("rule"), ...more };
   }
   function layout(div, more) {
     const narrow = matchMedia("(pointer: coarse)").matches || roomFor(div) < 480;
@@ -53,6 +59,11 @@
       hoverlabel: { align: "left", bgcolor: colour("soft"), bordercolor: colour("rule"), font: { color: colour("text") } }, ...more };
   }
   const valueAxis = (range, signed = isSigned) => ({ tickformat: "~g", nticks: 7, ...(signed ? {} : { type: "log", ...(range ? logTicks(range) : {}) }), ...(range ? { range } : {}) });
+  // Positive numbers beside an axis in one style: all in full, or all with their power of ten.
+  function tickTexts(ticks) {
+    const isPlain = Math.min(...ticks) >= 1e-4 * (1 - 1e-9) && Math.max(...ticks) < 1e6;
+    return ticks.map((tick) => (isPlain ? String(Number(tick.toPrecision(3))) : tick.toExponential(2).replace(/\.?0*e\+?/, "e").replace("e0", "")));
+  }
   // Round numbers on an axis of logarithms, as few as tell the range: plotly.js would let them overlap.
   function logTicks(range) {
     const [low, high] = [Math.min(...range), Math.max(...range)];
@@ -66,7 +77,7 @@
     if (found.length < 2) return {};
     const stride = Math.ceil(found.length / 8);
     const ticks = found.filter((_, index) => index % stride === 0);
-    return { tickmode: "array", tickvals: ticks.map((tick) => 10 ** tick), ticktext: ticks.map((tick) => number(10 ** tick)) };
+    return { tickmode: "array", tickvals: ticks.map((tick) => 10 ** tick), ticktext: tickTexts(ticks.map((tick) => 10 ** tick)) };
   }
   // The range of an axis with some air, in the axis' own numbers (logarithms where it is logarithmic).
   function paddedRange(list, signed = isSigned) {
@@ -85,12 +96,9 @@
     const air = (high - low) * 0.03 || 1;
     return [low - air, high + air];
   }
-  // Where there is a log, an axis starts at the first checkpoint, where the first change does.
-  function evenRange(start = -0.5) {
-    return view.steps ? [view.steps[0] - 0.5, view.steps[1] + 0.5] : [start, numChanges - 0.5];
-  }
+  const evenRange = () => (view.steps ? [view.steps[0] - 0.5, view.steps[1] + 0.5] : [-0.5, numChanges - 0.5]);
   function scaledRange() {
-    if (!view.steps) return spread(log && log.start !== null ? [log.start, ...steps] : steps);
+    if (!view.steps) return spread([...steps, ...data.events.filter((event) => event.place !== null).map((event) => toStep(event.place))]);
     const [first, last] = view.steps;
     if (first < last) return spread([steps[first], steps[last]]);
     const gap = Math.min(...[steps[first] - steps[first - 1], steps[first + 1] - steps[first]].filter(Number.isFinite));
@@ -122,18 +130,22 @@
       const rows = [change["yaxis.range[0]"], change["yaxis.range[1]"]];
       if (rows[0] !== undefined) {
         if (onRows) parts.rows = onRows(rows);
-        else { zoomed.set(div.id, rows); report.redraw(div); }
+        else parts.zooms = { ...view.zooms, [div.id]: rows };
       }
       // The axis shows whole changes, also where they are the ones that it showed.
       if (Object.keys(parts).length && !report.update(parts)) report.redraw(div);
     });
     div.on("plotly_doubleclick", () => {
-      zoomed.delete(div.id);
-      if (!report.update(onRows ? { steps: null, rows: null } : { steps: null })) report.redraw(div);
+      if (!report.update({ steps: null, ...(onRows ? { rows: null } : withoutZoom(div.id)) })) report.redraw(div);
       report.forgetClick(); // last, since drawing takes a while and the second click is told only then
     });
   }
-  const zoomed = new Map();
+  function withoutZoom(...ids) {
+    const kept = Object.entries(view.zooms).filter(([id]) => !ids.includes(id));
+    return kept.length < Object.keys(view.zooms).length ? { zooms: Object.fromEntries(kept) } : {};
+  }
+  // A range of logarithms that someone wrote into an address may be beyond all numbers.
+  const zoomOf = (div, isLog = !isSigned) => (view.zooms[div.id]?.some((end) => isLog && Math.abs(end) > 400) ? undefined : view.zooms[div.id]);
 
   // --- events
   const EVENT_SYMBOLS = { spike: "triangle-up", frozen: "square", wakes: "square-open", dead: "square-cross-open", nonfinite: "cross", dtype: "diamond", duplicate: "circle-open",
@@ -141,7 +153,12 @@
   const STRIP = 18;
   // Marks above a plot: one for each place where there are events, with their texts under the pointer.
   function eventStrip(height, { isScaled, concerns = () => true }) {
-    const byPlace = Map.groupBy(data.events.filter((event) => event.place !== null && concerns(event)), (event) => event.place);
+    const byPlace = new Map();
+    for (const event of data.events) {
+      if (event.place === null || !concerns(event)) continue;
+      if (byPlace.has(event.place)) byPlace.get(event.place).push(event);
+      else byPlace.set(event.place, [event]);
+    }
     const share = byPlace.size ? Math.min(0.2, STRIP / height) : 0;
     if (!share) return { traces: [], domain: [0, 1], axes: {} };
     const groups = [...byPlace].sort(([a], [b]) => a - b);
@@ -153,5 +170,5 @@
     return { traces: [trace], domain: [0, 1 - share], axes: { yaxis9: { domain: [1 - share, 1], range: [-1, 1], visible: false, fixedrange: true } } };
   }
 
-  Object.assign(report, { logTicks, endTitle, endTicks, indexTicks, roomFor, axis, layout, valueAxis, paddedRange, scaled, places, evenRange, stepAxis, phaseLines, followZoom, zoomed, eventStrip });
+  Object.assign(report, { logTicks, tickTexts, widthOf, endTitle, endTicks, indexTicks, roomFor, axis, layout, valueAxis, paddedRange, scaled, places, evenRange, stepAxis, phaseLines, followZoom, withoutZoom, zoomOf, eventStrip });
 })();

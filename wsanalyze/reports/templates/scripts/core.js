@@ -100,7 +100,14 @@ const report = {};
     for (let index = 0; index < binary.length; index += 1) bytes[index] = binary.charCodeAt(index);
     return bytes;
   }
+  // As many digits as packed numbers surely have, 6 at most: half of the last one is not less than their error.
+  function digitsOf({ as, signed, low, high }) {
+    if (as !== "u16") return 6;
+    const error = Math.expm1(Math.log(high / low) / ((signed ? 32767 : 65534) - 1) / 2);
+    return Math.max(1, Math.min(6, Math.floor(-Math.log10(2 * error) + 1e-9)));
+  }
   const values = unpack(data.values);
+  const digits = digitsOf(data.values);
   const codes = unpackBytes(data.marks.codes);
   const words = data.marks.words;
   const absolute = new Map(data.absolute.map(([layer, change, value]) => [layer * numChanges + change, value]));
@@ -147,6 +154,6 @@ const report = {};
   const withAlpha = (hex, alpha) => `rgba(${[1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)).join(",")},${alpha})`;
 
   Object.assign(report, { byId, unpack, NUM_COLOURS, data, layers, changes, clusters, metric, numLayers, numChanges, SYMBOLS, MARKS, CONFIG, plain, shorten, wrap, shortenName,
-    visible, number, aligned, count, unit, withUnit, titleLines, valueTitle, values, codes, words, curve, stateAt, others, otherCurve, extent, isSigned,
+    visible, number, aligned, count, digits, unit, withUnit, titleLines, valueTitle, values, codes, words, curve, stateAt, others, otherCurve, extent, isSigned,
     drawable, spans, idOf, clusterWord, layerText, markOf, cellWord, members, alone, some, colour, clusterColour, withAlpha });
 })();

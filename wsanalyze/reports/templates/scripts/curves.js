@@ -1,8 +1,8 @@
 "use strict";
-// The curves: a card for each cluster, one for what is in none, and what the trainer noted.
+// The curves: a card for each cluster, and one for what is in none.
 (() => {
   const { byId, data, clusters, changes, layers, SYMBOLS, plain, number, unit, curve, extent, drawable, spans, layerText, cellWord, members, alone, some,
-    colour, clusterColour, withAlpha, view, axis, layout, roomFor, valueAxis, valueTitle, paddedRange, scaled, places, stepAxis, phaseLines, followZoom, eventStrip, zoomed } = report;
+    colour, clusterColour, withAlpha, view, axis, layout, roomFor, valueAxis, valueTitle, paddedRange, scaled, places, stepAxis, phaseLines, followZoom, eventStrip, zoomOf } = report;
   const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
   const MOST_CURVES = 200;
   const HEIGHT = 280;
@@ -48,8 +48,8 @@
   }
   function curveLayout(div, range, strip) {
     const x = stepAxis(div, "training step after the change", report.endTitle(roomFor(div)));
-    return layout(div, { height: HEIGHT, margin: { l: 62, r: 10, t: 10, b: 48 }, xaxis: x, shapes: phaseLines(scaled()),
-      yaxis: axis(valueTitle(210), { domain: strip.domain, ...valueAxis(zoomed.get(div.id) ?? range) }), ...strip.axes });
+    return layout(div, { height: HEIGHT, margin: { l: 70, r: 20, t: 14, b: 50 }, xaxis: x, shapes: phaseLines(scaled()),
+      yaxis: axis(valueTitle(210), { domain: strip.domain, ...valueAxis(zoomOf(div) ?? range) }), ...strip.axes });
   }
   const otherMedian = (cluster) => ({ type: "scatter", mode: "lines", x: places(), y: drawable(cluster.median), meta: { cluster: cluster.id }, text: `cluster ${cluster.id}`, hoverinfo: "text", line: { color: colour("faint"), width: 1.2 } });
   function bandAndMedian(cluster) {
@@ -95,7 +95,7 @@
     div.removeAllListeners("plotly_click");
     div.on("plotly_click", ({ points: [{ customdata, data: { meta } }] }) => {
       if (Number.isInteger(customdata)) report.click(() => report.selectLayer(customdata));
-      else if (meta?.cluster !== undefined) report.click(() => report.update({ cluster: meta.cluster, layer: null, open: false }));
+      else if (meta?.cluster !== undefined) report.click(() => report.select({ cluster: meta.cluster }));
     });
   }
   function drawCurves() {

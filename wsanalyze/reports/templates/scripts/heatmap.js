@@ -2,7 +2,7 @@
 // Layers by changes. Where there are more layers than lines, neighbours in the present order share one, until one zooms.
 (() => {
   const { byId, data, layers, changes, numLayers, numChanges, plain, wrap, shortenName, number, count, unit, values, codes, words, spans, markOf, layerText,
-    clusterColour, cellWord, colour, view, axis, layout, roomFor, endTitle, endTicks, indexTicks, evenRange, eventStrip, followZoom } = report;
+    clusterColour, cellWord, colour, view, axis, layout, roomFor, endTitle, endTicks, indexTicks, evenRange, eventStrip, followZoom, widthOf, BAR_ROOM } = report;
   const div = byId("heatmap-plot");
   const MOST_LINES = 400;
   const NAME_FONT = { size: 11, family: "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace" };
@@ -22,7 +22,7 @@
     const lines = [];
     for (let first = top; first <= bottom; first += size) {
       const last = Math.min(bottom, first + size - 1);
-      lines.push({ first, last, ...(size === 1 ? single(order[first]) : together(order.slice(first, last + 1))) });
+      lines.push({ first, last, ...(first === last ? single(order[first]) : together(order.slice(first, last + 1))) });
     }
     known = { key, lines };
     return lines;
@@ -63,10 +63,12 @@
   }
   const describeCell = (line, change) => line.layer !== null ? cellWord(line.layer, change)
     : line.cells[change] === null ? "no number" : `median ${number(line.cells[change])}${unit}`;
+  // A name, and the coloured mark of the cluster.
   function labelOf(line, order, width) {
     const layer = line.layer ?? order[line.first];
     const more = line.layer === null ? ` +${line.last - line.first}` : "";
-    return `${plain(shortenName(layers.name[layer], width - more.length))}${more} <span style="color:${clusterColour(layers.cluster[layer])}">${markOf(layer)}</span>`;
+    const name = `${shortenName(layers.name[layer], width - more.length)}${more}`;
+    return { name, layer, text: `${plain(name)} <span style="color:${clusterColour(layers.cluster[layer])}">${markOf(layer)}</span>` };
   }
 
   // --- what is selected
@@ -116,9 +118,14 @@
     bounds ??= report.shadeBounds(lines[0].layer === null ? lines.flatMap((line) => line.cells) : values);
     const shade = report.shader(bounds);
     const texts = lines.map((line) => { const name = describeLine(line, order); return changes.map((_, change) => `${name}<br>${spans[change]}<br>${describeCell(line, change)}`); });
-    const plotHeight = Math.min(820, Math.max(90, numLayers * Math.min(22, Math.max(14, 240 / numLayers))));
+    // Up to some layers, every line has room for its name.
+    const plotHeight = Math.min(numLayers <= 80 ? 1120 : 820, Math.max(90, numLayers * Math.min(22, Math.max(14, 240 / numLayers))));
     const wide = width >= 640 && plotHeight >= 200; // else the colour bar lies on top
-    const inner = width - nameWidth * 7 - (wide ? 110 : 20);
+    const labels = lines.map((line) => labelOf(line, order, nameWidth));
+    const picked = indexTicks(labels, [0, lines.length - 1], Math.floor(plotHeight / 13));
+    const left = 31 + widthOf(picked.ticktext.map(({ name, layer }) => `${name} ${markOf(layer)}`), `${NAME_FONT.size}px ${NAME_FONT.family}`);
+    const right = wide ? BAR_ROOM : hasRate ? 58 : 18;
+    const inner = width - left - right;
     const strip = eventStrip(plotHeight, { isScaled: false });
     const shared = { type: "heatmap", y: edges(lines), x0: 0, dx: 1, text: texts, hovertemplate: "%{text}<extra></extra>", xgap: numChanges <= width / 12 ? 1 : 0, ygap: plotHeight / lines.length >= 10 ? 1 : 0 };
     const traces = [
@@ -126,18 +133,16 @@
       { ...shared, z: lines.map((line) => line.cells.map((value) => (value === null ? null : shade(value)))), ...report.colouring(bounds, wide, wide ? plotHeight : inner, strip.domain[1]) },
       ...strip.traces,
     ];
-    const x = evenRange(hasLog ? -1 : -0.5);
-    const labels = lines.map((line) => labelOf(line, order, nameWidth));
-    const picked = indexTicks(labels, [0, lines.length - 1], Math.floor(plotHeight / 13));
-    const y = { tickmode: "array", tickvals: picked.tickvals.map((index) => (lines[index].first + lines[index].last) / 2), ticktext: picked.ticktext };
+    const x = evenRange();
+    const y = { tickmode: "array", tickvals: picked.tickvals.map((index) => (lines[index].first + lines[index].last) / 2), ticktext: picked.ticktext.map(({ text }) => text) };
     const barLines = report.barLines(inner);
     const titles = [...report.barTitle(wide, inner), { text: `${plain(data.noun)} (by ${view.order})${wide ? ", with the mark of its cluster" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: wide ? 4 : 46 + barLines, showarrow: false, font: { size: 12 } }];
     drawn = { lines, order, titles, groups: groupShapes(order, top, bottom) };
     const marks = selectionMarks(lines, order, plotHeight);
-    // The title of the axis stands on top: automargin leaves no room for it beside names of any length.
+    // The title of the axis stands on top: there is no room for it beside names of any length.
     Plotly.react(div, traces, layout(div, {
-      height: plotHeight + (wide ? 84 : 134 + barLines), shapes: [...drawn.groups, ...marks.shapes], margin: { l: 40, r: !wide && hasRate ? 58 : 8, t: wide ? 26 : 76 + barLines, b: 52 },
-      xaxis: axis(endTitle(width), { ...endTicks(inner, x), range: x, showgrid: false, minallowed: hasLog ? -1 : -0.5, maxallowed: numChanges - 0.5 }),
+      height: plotHeight + (wide ? 84 : 134 + barLines), shapes: [...drawn.groups, ...marks.shapes], margin: { l: left, r: right, t: wide ? 26 : 76 + barLines, b: 52 },
+      xaxis: axis(endTitle(width), { ...endTicks(inner, x), range: x, showgrid: false, minallowed: -0.5, maxallowed: numChanges - 0.5 }),
       yaxis: axis("", { ...y, domain: strip.domain, range: [bottom + 0.5, top - 0.5], showgrid: false, tickfont: NAME_FONT, ticks: "", minallowed: -0.5, maxallowed: numLayers - 0.5 }),
       ...strip.axes, annotations: [...titles, ...marks.annotations],
     }), report.CONFIG);
@@ -182,7 +187,7 @@
       const first = Math.max(0, Math.min(place - reach, numLayers - 1 - (view.rows[1] - view.rows[0])));
       report.update({ rows: [first, Math.min(numLayers - 1, first + view.rows[1] - view.rows[0])] });
     } else if (["order", "steps", "rows"].some((name) => changed.has(name))) draw();
-    else mark();
+    else report.soon("heatmap", mark);
   }
   report.onChange(["order", "steps", "rows", "layer", "cluster"], follow);
   Object.assign(report, { drawHeatmap: draw, heatmapGeometry: () => (div?._fullLayout ? div._fullLayout._size : null) });

@@ -1,5 +1,5 @@
 "use strict";
-// The page of a layer, beside the report: what it is, its curve against its cluster, the other metrics, states, events.
+// The page of a layer, below the report: what it is, its curve against its cluster, the other metrics, states, events.
 (() => {
   const { byId, data, layers, changes, numLayers, numChanges, clusters, others, otherCurve, curve, stateAt, plain, number, aligned, count, spans, extent, drawable, colour,
     clusterWord, markOf, view, axis, layout, roomFor, valueTitle, valueAxis, paddedRange, scaled, places, stepAxis, phaseLines, followZoom, eventStrip, facts } = report;
@@ -58,9 +58,9 @@
     div.hidden = !range;
     if (!range) return;
     const strip = eventStrip(HEIGHT - 58, { isScaled: scaled(), concerns: (event) => event.layer === null || event.layer === layer });
-    Plotly.react(div, [...context, ...shown, ...strip.traces], layout(div, { height: HEIGHT, margin: { l: 62, r: 10, t: 10, b: 48 }, shapes: phaseLines(scaled()),
+    Plotly.react(div, [...context, ...shown, ...strip.traces], layout(div, { height: HEIGHT, margin: { l: 70, r: 20, t: 14, b: 50 }, shapes: phaseLines(scaled()),
       xaxis: stepAxis(div, "training step after the change", report.endTitle(roomFor(div))), ...strip.axes,
-      yaxis: axis(valueTitle(190), { domain: strip.domain, ...valueAxis(report.zoomed.get(div.id) ?? range) }) }), report.CONFIG);
+      yaxis: axis(valueTitle(190), { domain: strip.domain, ...valueAxis(report.zoomOf(div) ?? range) }) }), report.CONFIG);
     followZoom(div, { isScaled: scaled() });
     div.setAttribute("aria-label", `Curve of ${layers.name[layer]}: ${cluster ? `against the median of cluster ${cluster.id}` : "in no cluster"}.`);
   }
@@ -77,36 +77,52 @@
       title.textContent = `${its.title} (${its.name})${known ? "" : ": no number"}`;
       div.hidden = !range;
       if (!range) return;
+      div.id = `layer-${its.name}`;
       div.setAttribute("role", "img");
       div.setAttribute("aria-label", `${its.title}, from ${number(known[0])} to ${number(known[1])}.`);
       Plotly.react(div, [{ type: "scatter", mode: report.curveMode(), x: places(), y: drawable(list, signed), line: { color: colour("accent"), width: 1.8 }, marker: { size: 5 },
         text: list.map((value, change) => `${spans[change]}<br>${Number.isNaN(value) ? "no number" : number(value)}`), hovertemplate: "%{text}<extra></extra>" }],
-      layout(div, { height: 170, margin: { l: 62, r: 10, t: 6, b: 44 }, xaxis: stepAxis(div, "training step after the change", report.endTitle(400)),
-        yaxis: axis(plain(its.unit || "ratio"), { ...valueAxis(range, signed), nticks: 4 }) }), report.CONFIG);
+      layout(div, { height: 170, margin: { l: 70, r: 20, t: 8, b: 46 }, xaxis: stepAxis(div, "training step after the change", report.endTitle(400)),
+        yaxis: axis(plain(its.unit || "ratio"), { ...valueAxis(report.zoomOf(div, !signed) ?? range, signed), nticks: 4 }) }), report.CONFIG);
       followZoom(div, { isScaled: scaled() });
     });
   }
-  function draw() {
+  function draw({ isNow = false } = {}) {
     if (!panel.open || view.layer === null) return;
-    drawCurve(view.layer);
-    report.soon("others", () => view.layer !== null && panel.open && drawOthers(view.layer));
+    const still = (act) => () => view.layer !== null && panel.open && act(view.layer);
+    for (const [name, act] of [["layer curve", drawCurve], ["others", drawOthers]]) {
+      if (isNow) act(view.layer);
+      else report.soon(name, still(act));
+    }
   }
 
   // --- opening and closing
+  // What was clicked moves above the page of the layer, if that would cover it.
+  let clickedAt = null;
+  document.addEventListener("pointerup", ({ clientY }) => { clickedAt = clientY; }, true);
+  document.addEventListener("keydown", () => { clickedAt = null; }, true);
+  function uncover() {
+    const at = clickedAt ?? opener?.getBoundingClientRect().bottom ?? 0;
+    const beyond = at + 30 - panel.getBoundingClientRect().top;
+    if (beyond > 0 && at <= innerHeight && !panel.contains(opener)) scrollBy(0, beyond);
+  }
   function follow(changed) {
     const wanted = view.open && view.layer !== null;
-    if (changed.has("layer")) report.zoomed.delete("layer-curve");
+    if (changed.has("layer") && !changed.has("zooms")) report.update(report.withoutZoom("layer-curve", ...others.map(({ name }) => `layer-${name}`)));
     if (wanted) fill(view.layer);
     if (wanted && !panel.open) {
       opener = document.activeElement;
       panel.show();
-      panel.scrollTop = 0;
+      document.documentElement.dataset.page = "";
+      report.soon("uncover", uncover);
       byId("layer-page-title").focus({ preventScroll: true });
     } else if (!wanted && panel.open) {
       const inside = panel.contains(document.activeElement);
       panel.close();
+      delete document.documentElement.dataset.page;
       if (inside && opener?.isConnected) opener.focus({ preventScroll: true });
-    } else if (wanted && changed.has("layer")) panel.scrollTop = 0;
+    }
+    if (wanted && changed.has("layer")) for (const box of panel.querySelectorAll(".columns, .columns > div")) box.scrollTop = 0;
     if (wanted) draw();
   }
   report.onChange(["layer", "open", "order", "steps", "spacing"], follow);
@@ -115,7 +131,7 @@
     if (action === "previous") turn(-1);
     else if (action === "next") turn(1);
     else if (action === "close") report.update({ open: false });
-    else if (action === "cluster") report.update({ cluster: layers.cluster[view.layer], layer: null, open: false });
+    else if (action === "cluster") report.select({ cluster: layers.cluster[view.layer] });
   });
   report.drawLayer = draw;
 })();

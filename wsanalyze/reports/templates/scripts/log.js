@@ -1,12 +1,16 @@
 "use strict";
 // What the trainer noted, above the heatmap and on its axis: a change of the heatmap ends in the middle of its column.
+// What was noted during the first has but half a column, so that no column is empty.
 (() => {
   const { byId, data, plain, number, extent, colour, axis, layout, haveSteps, view, endTicks, evenRange, eventStrip, followZoom } = report;
   const div = byId("training-log");
   const { log } = data;
   const HEIGHT = 240;
+  const START = -0.5;
+  const squeeze = (place) => (place < 0 ? place / 2 : place);
   function draw() {
     if (!div) return;
+    const width = report.roomFor(div);
     const rates = log.curves.filter((curve) => curve.name === "learning_rate");
     const losses = log.curves.filter((curve) => curve.name !== "learning_rate");
     const styles = { loss: { line: { color: colour("text"), width: 1.8 } },
@@ -16,22 +20,22 @@
     const strip = eventStrip(HEIGHT - 80, { isScaled: false });
     const traces = [...right, ...left.toReversed()].map((curve) => ({
       type: "scatter", mode: curve.values.length === 1 || (curve.name === "eval_loss" && curve.values.length <= 30) ? "lines+markers" : "lines",
-      x: curve.places, y: curve.values, name: plain(curve.title), yaxis: right.includes(curve) ? "y2" : "y",
+      x: curve.places.map(squeeze), y: curve.values, name: plain(curve.title), yaxis: right.includes(curve) ? "y2" : "y",
       text: curve.values.map((value, index) => `${plain(curve.title)} ${number(value)}<br>step ${curve.steps[index]}`),
       hovertemplate: "%{text}<extra></extra>", ...styles[curve.name] }));
-    const range = evenRange(-1);
-    const ticks = endTicks(div.clientWidth - 160, range);
+    const range = evenRange();
+    const ticks = endTicks(width - 160, range);
     if (!view.steps && log.start !== null && ticks.tickvals[1] === 1) {
-      ticks.tickvals.unshift(-1);
+      ticks.tickvals.unshift(START);
       ticks.ticktext.unshift(String(log.start));
     }
     // As wide as the heatmap below, so that what lies above a column belongs to it.
     const below = report.heatmapGeometry();
     const sides = below ? { l: below.l, r: below.r } : { l: 62, r: 62 };
     const fixed = { automargin: false };
-    Plotly.react(div, [...traces, ...strip.traces], layout(div, { height: HEIGHT, margin: { ...sides, t: 34, b: 48 }, showlegend: true,
+    Plotly.react(div, [...traces, ...strip.traces], layout(div, { height: HEIGHT, margin: { ...sides, t: width < 640 ? 84 : 46, b: 48 }, showlegend: true,
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemclick: false, itemdoubleclick: false, traceorder: "reversed", bgcolor: "rgba(0,0,0,0)" },
-      xaxis: axis(div.clientWidth < 640 ? (haveSteps ? "training step" : "checkpoint") : haveSteps ? "training step (checkpoints evenly spaced)" : "checkpoint (in order)", { ...ticks, ...fixed, range }),
+      xaxis: axis(width < 640 ? (haveSteps ? "training step" : "checkpoint") : haveSteps ? "training step (checkpoints evenly spaced)" : "checkpoint (in order)", { ...ticks, ...fixed, range }),
       yaxis: axis(losses.length ? "loss" : plain(rates[0].title), { ...fixed, domain: strip.domain, nticks: 6, exponentformat: "e", ...lossAxis(extent(left.flatMap((curve) => curve.values))) }),
       ...(right.length ? { yaxis2: axis(plain(rates[0].title), { ...fixed, overlaying: "y", side: "right", showgrid: false, rangemode: "tozero", tickmode: "auto", nticks: 5, exponentformat: "e" }) } : {}),
       ...strip.axes,
@@ -41,8 +45,9 @@
     div.on("plotly_click", ({ points: [point] }) => { if (Number.isInteger(point.customdata)) report.click(() => report.selectLayer(point.customdata)); });
   }
   function lossAxis([low, high]) {
-    const chosen = report.zoomed.get(div.id);
-    if (!(low > 0 && high > 10 * low)) return chosen ? { range: chosen } : {};
+    const isLog = low > 0 && high > 10 * low;
+    const chosen = report.zoomOf(div, isLog);
+    if (!isLog) return chosen ? { range: chosen } : {};
     const air = Math.log10(high / low) * 0.06;
     const range = chosen ?? [Math.log10(low) - air, Math.log10(high) + air];
     return { type: "log", range, ...report.logTicks(range) };

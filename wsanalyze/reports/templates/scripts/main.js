@@ -1,14 +1,22 @@
 "use strict";
 // Draws everything once, and again where the room or the colours change.
 (() => {
-  const { byId, view, update, canScale } = report;
+  const { byId, view, update, soon, DEFAULTS, canScale } = report;
   for (const element of document.querySelectorAll("[data-script]")) element.hidden = false;
   if (!canScale) byId("spacing").closest("label").remove();
   const drawn = new Map([["heatmap-plot", report.drawHeatmap], ["training-log", report.drawLog], ["scatter-plot", report.drawScatter], ["depth-plot", report.drawDepth]]);
   // After a zoom that leaves the state as it was; not at once, since plotly.js is not done with it.
-  report.redraw = (div) => setTimeout(() => {
+  function redraw(div) {
     if (div.closest("dialog")) report.drawLayer();
-    else (drawn.get(div.id) ?? report.drawCurves)();
+    else if (drawn.has(div.id)) soon(div.id, drawn.get(div.id));
+    else soon("curves", report.drawCurves);
+  }
+  // A plot whose range was chosen elsewhere, in an address.
+  let drawnZooms = view.zooms;
+  report.onChange(["zooms"], () => {
+    const before = drawnZooms;
+    drawnZooms = view.zooms;
+    for (const id of new Set([...Object.keys(before), ...Object.keys(drawnZooms)])) if (before[id] !== drawnZooms[id] && byId(id)) redraw(byId(id));
   });
   function drawAll() {
     report.drawHeatmap();
@@ -16,17 +24,20 @@
     report.drawCurves();
     report.drawScatter();
     report.drawDepth();
-    report.drawLayer();
+    report.drawLayer({ isNow: true });
   }
+  Object.assign(report, { redraw });
 
   const { found, missed } = report.readAddress();
-  Object.assign(view, found, { layer: null, cluster: null, open: false });
+  // What the parts follow in a way of their own, once they are drawn.
+  const { layer, cluster, open, zooms, page } = found;
+  Object.assign(view, found, { layer: null, cluster: null, open: false, zooms: DEFAULTS.zooms, page: null });
   report.tellMissed(missed);
   byId("order").value = view.order;
   const controls = { order: "value", spacing: "value", members: "checked" };
   // The steps by keyboard and by finger, where there is no drag.
   function fillSteps() {
-    const names = report.changes.map((change) => report.shorten(report.haveSteps ? String(change.step) : change.to, 24));
+    const names = report.changes.map((change, index) => report.shorten(report.haveSteps ? report.stepNames[index] : change.to, 24));
     const ends = [byId("steps-from"), byId("steps-to")];
     for (const select of ends) {
       select.append(...names.map((name, change) => new Option(name, change)));
@@ -61,14 +72,15 @@
   report.drawLog();
   report.makeButtons();
   report.followBar(new Set());
-  update({ layer: found.layer, cluster: found.cluster, open: found.open });
-  const rest = [() => report.drawTable?.(), report.drawCurves, report.drawScatter, report.drawDepth, () => found.at && byId(found.at).scrollIntoView()];
-  function drawRest() {
-    rest.shift()();
-    if (rest.length) setTimeout(drawRest);
-    else document.documentElement.dataset.ready = "";
-  }
-  setTimeout(drawRest);
+  soon("table", () => report.drawTable?.());
+  soon("curves", report.drawCurves);
+  soon("scatter-plot", report.drawScatter);
+  soon("depth-plot", report.drawDepth);
+  update({ layer, cluster, open, zooms, page });
+  soon("ready", () => {
+    if (found.at) byId(found.at).scrollIntoView();
+    document.documentElement.dataset.ready = "";
+  });
 
   let width = document.documentElement.clientWidth;
   let waiting = 0;
@@ -81,6 +93,6 @@
     }, 150);
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-  window.addEventListener("beforeprint", () => { document.documentElement.dataset.print = ""; drawAll(); });
+  window.addEventListener("beforeprint", () => { report.drawSparks?.(Infinity); document.documentElement.dataset.print = ""; drawAll(); });
   window.addEventListener("afterprint", () => { delete document.documentElement.dataset.print; drawAll(); });
 })();

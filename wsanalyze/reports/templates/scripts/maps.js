@@ -42,16 +42,30 @@
       const said = [...(width < 480 ? [] : ["no unit"]), ...(kind === null ? [`${Math.round(100 * data.explained[index])} % of the variance`] : [])];
       return `component ${index + 1}${said.length ? ` (${said.join("; ")})` : ""}`;
     };
+    const [left, right, bottom, top] = view.area ?? [];
+    const shownPart = (range) => (view.area ? { range } : { autorange: true });
     const legendRows = width < 900 ? traces.length : Math.ceil(traces.length / 3);
     Plotly.react(scatter, [...traces, ...(ringed.length ? [ring] : [])], layout(scatter, {
-      height: 440 + legendRows * 20, showlegend: true, margin: { l: 62, r: 12, t: 16 + legendRows * 20, b: 48 },
+      height: 440 + legendRows * 20, showlegend: true, margin: { l: 68, r: 16, t: 26 + legendRows * 20, b: 52 },
       legend: { orientation: width < 900 ? "v" : "h", x: 0, y: 1.01, yanchor: "bottom", font: { size: 12 } },
-      xaxis: axis(share(0)), yaxis: axis(flat ? `${plain(data.noun)} (place in the order of depth)` : share(1)), uirevision: view.map,
+      xaxis: axis(share(0), shownPart([left, right])), yaxis: axis(flat ? `${plain(data.noun)} (place in the order of depth)` : share(1), { ...(flat ? places(shown) : {}), ...shownPart([bottom, top]) }),
     }), report.CONFIG);
-    for (const name of ["plotly_click", "plotly_doubleclick"]) scatter.removeAllListeners(name);
+    for (const name of ["plotly_click", "plotly_doubleclick", "plotly_relayout"]) scatter.removeAllListeners(name);
+    scatter.on("plotly_relayout", (change) => {
+      if (!Object.keys(change).some((name) => name.includes(".range["))) return;
+      const { xaxis, yaxis } = scatter._fullLayout;
+      report.update({ area: [...xaxis.range, ...yaxis.range] });
+    });
     scatter.on("plotly_click", ({ points: [{ customdata }] }) => { if (Number.isInteger(customdata)) report.click(() => report.selectLayer(customdata)); });
-    scatter.on("plotly_doubleclick", () => { report.forgetClick(); Plotly.relayout(scatter, { "xaxis.autorange": true, "yaxis.autorange": true }); });
+    scatter.on("plotly_doubleclick", () => { if (!report.update({ area: null })) report.redraw(scatter); report.forgetClick(); });
     byId("scatter-note").textContent = shown.length < all.length ? `${count(shown.length, "point")} of ${all.length.toLocaleString("en")} are drawn: every outlier, the others evenly taken.` : "";
+  }
+
+  // Where the place of a layer is an axis: names of few, else whole numbers.
+  function places(shown) {
+    if (shown.length > 20) return { tickformat: "d" };
+    const names = shown.map((layer) => plain(report.shortenName(layers.name[layer], 24)));
+    return { tickmode: "array", tickvals: shown, ticktext: names };
   }
 
   // --- depth
@@ -65,7 +79,8 @@
     const width = roomFor(depth);
     const plotHeight = Math.min(420, Math.max(160, at.length * 14));
     const wide = width >= 640;
-    const inner = width - 70 - (wide ? 110 : 20);
+    const right = wide ? report.BAR_ROOM : 12;
+    const inner = width - 62 - right;
     const bounds = report.shadeBounds(cells);
     const shade = report.shader(bounds);
     const words = (value) => (value === null ? "no number" : `median ${number(value)}${unit}`);
@@ -82,11 +97,11 @@
     const range = [at.at(-1) + (at.at(-1) - at.at(-2)) / 2, at[0] - (at[1] - at[0]) / 2];
     const marks = depthMarks(at, range);
     Plotly.react(depth, [heat, { ...line, line: { color: "#000000", width: 5 }, marker: { color: "#000000", size: 10 } }, { ...line, line: { color: "#ffffff", width: 2.4 }, marker: { color: "#ffffff", size: 7 } }, ...strip.traces], layout(depth, {
-      height: plotHeight + (wide ? 84 : 120 + barLines), margin: { l: 56, r: 8, t: wide ? 12 : 62 + barLines, b: 52 },
+      height: plotHeight + (wide ? 84 : 120 + barLines), margin: { l: 62, r: right, t: wide ? 18 : 68 + barLines, b: 52 },
       annotations: [...report.barTitle(wide, inner), ...marks.annotations],
       shapes: [{ type: "rect", xref: "paper", yref: "paper", x0: 0, x1: 1, y0: 0, y1: strip.domain[1], layer: "below", line: { width: 0 }, fillcolor: colour("state") }, ...marks.shapes],
       xaxis: axis(endTitle(width), { ...endTicks(inner, x), range: x, showgrid: false }),
-      yaxis: axis("depth, first layer on top", { range: report.zoomed.get(depth.id) ?? range, domain: strip.domain, showgrid: false, ticks: "outside" }), ...strip.axes,
+      yaxis: axis("depth, first layer on top", { range: report.zoomOf(depth, false) ?? range, domain: strip.domain, showgrid: false, ticks: "outside" }), ...strip.axes,
     }), report.CONFIG);
     followZoom(depth, { isScaled: false });
     depth.removeAllListeners("plotly_click");
@@ -105,8 +120,8 @@
     const annotations = view.layer === null ? [] : [{ text: "◂", xref: "paper", x: 1, xanchor: "left", xshift: 4, y: layers.depth[view.layer], yanchor: "middle", showarrow: false, font: { size: 16, color: colour("text") } }];
     return { shapes, annotations };
   }
-  report.onChange(["layer", "cluster"], () => { report.soon("scatter", drawScatter); report.soon("depth", drawDepth); });
-  report.onChange(["map"], drawScatter);
+  report.onChange(["layer", "cluster"], () => { report.soon("scatter-plot", drawScatter); report.soon("depth-plot", drawDepth); });
+  report.onChange(["map", "area"], () => report.soon("scatter-plot", drawScatter));
   report.onChange(["steps"], drawDepth);
   Object.assign(report, { drawScatter, drawDepth });
 })();

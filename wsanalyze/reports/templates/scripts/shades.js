@@ -1,9 +1,11 @@
 "use strict";
 // Colours of heatmaps, their bar and its title.
 (() => {
-  const { number, extent, isSigned, titleLines, valueTitle } = report;
+  const { tickTexts, extent, isSigned, titleLines, valueTitle } = report;
   // Viridis and not cividis: the middle of cividis is a grey that could be taken for the grey of a state.
   const COLOURS = "Viridis";
+  // Beside a plot: space, bar, numbers and a title of one line.
+  const BAR_ROOM = 130;
   // Of a range, since the logarithm keeps the order: the smallest positive value and the largest.
   function shadeBounds(list) {
     if (isSigned) return extent(list) ?? [-1, 0];
@@ -32,7 +34,7 @@
     const inside = tickvals.filter((tick) => tick >= low - 1e-9 && tick <= high + 1e-9);
     const stride = Math.ceil(inside.length / most);
     const shown = inside.length ? inside.filter((_, index) => index % stride === 0) : [low, high];
-    return { tickmode: "array", tickvals: shown, ticktext: shown.map((tick) => number(10 ** tick)) };
+    return { tickmode: "array", tickvals: shown, ticktext: tickTexts(shown.map((tick) => 10 ** tick)) };
   }
-  Object.assign(report, { shadeBounds, shader, colouring, barTitle, barLines });
+  Object.assign(report, { BAR_ROOM, shadeBounds, shader, colouring, barTitle, barLines });
 })();

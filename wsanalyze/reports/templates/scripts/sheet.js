@@ -1,17 +1,19 @@
 "use strict";
-// The rows that the table shows, for a spreadsheet: copied, or as a file. And curves as small pictures.
+// The rows that the table shows, for a spreadsheet: copied, or as a file.
 (() => {
-  const { byId, data, layers, facts, withUnit, metric } = report;
+  const { byId, data, layers, facts, withUnit, metric, digits } = report;
   // As csv_file.py: what a spreadsheet would run as a formula gets an apostrophe in front.
   const FORMULA = /^\s*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/u;
   const harmless = (text) => (FORMULA.test(text) ? `'${text}` : text);
-  const precise = (value) => (value === null ? "" : String(Number(value.toPrecision(6))));
+  const precise = (value, most = digits) => (value === null ? "" : String(Number(value.toPrecision(most))));
+  // A page of many numbers holds them to some digits, and says so wherever they leave it.
+  const [inHead, inWords] = digits < 6 ? [` (${digits} digits)`, `, numbers to ${digits} digits (--csv: all)`] : ["", ""];
   function collect() {
     const title = withUnit(metric);
-    const head = [data.noun, "kind", "depth", "shape", "cluster", "confidence", `mean ${title}`, `last ${title}`, "states"].map(harmless);
+    const head = [data.noun, "kind", "depth", "shape", "cluster", "confidence", `mean ${title}${inHead}`, `last ${title}${inHead}`, "states"].map(harmless);
     return [head, ...report.shownLayers().map((layer) => {
       const its = facts(layer);
-      return [harmless(its.name), harmless(its.kind), String(its.depth), harmless(layers.shape[layer]), its.cluster, precise(its.confidence), precise(its.mean), precise(its.last), harmless(its.stateText)];
+      return [harmless(its.name), harmless(its.kind), String(its.depth), harmless(layers.shape[layer]), its.cluster, precise(its.confidence, 6), precise(its.mean), precise(its.last), harmless(its.stateText)];
     })];
   }
   const toTsv = (table) => table.map((line) => line.map((text) => text.replace(/[\t\r\n]/g, " ")).join("\t")).join("\n");
@@ -32,7 +34,7 @@
     const field = document.createElement("textarea");
     field.value = text;
     field.className = "unseen";
-    field.ariaLabel = "text to copy";
+    field.setAttribute("aria-label", "text to copy");
     document.body.append(field);
     const before = document.activeElement;
     field.select();
@@ -48,9 +50,10 @@
     link.download = `wsanalyze-${data.noun}s.csv`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-    report.say(`Downloaded: ${report.describeShown()}.`);
+    report.say(`Downloaded: ${report.describeShown()}${inWords}.`);
   }
-  byId("copy-rows")?.addEventListener("click", () => copy(toTsv(collect()), report.describeShown()));
+  byId("copy-rows")?.addEventListener("click", () => copy(toTsv(collect()), `${report.describeShown()}${inWords}`));
   byId("download-rows")?.addEventListener("click", download);
+  for (const id of inWords ? ["copy-rows", "download-rows"] : []) if (byId(id)) byId(id).title = `Numbers to ${digits} digits, which is what this page holds; the CSV report (--csv) has all.`;
   report.copy = copy;
 })();

@@ -1,8 +1,10 @@
 "use strict";
 // One state of the page that every part follows: what is selected, which steps are shown, how things are ordered.
 (() => {
-  const { data, layers, changes, numChanges, members, alone, clusterWord, count } = report;
+  const { data, layers, changes, clusters, numChanges, members, alone, clusterWord, count } = report;
   const steps = changes.map((change) => change.step);
+  // A step of more digits than a number of this language holds comes as text as well.
+  const stepNames = changes.map((change) => change.exact ?? String(change.step));
   const haveSteps = steps.length > 0 && steps.every((step) => step !== null);
   const canScale = haveSteps && steps.every((step, index) => !index || step > steps[index - 1]);
   function prefersScale() {
@@ -11,9 +13,11 @@
   }
 
   // `cluster` is -1 for the layers that are in none; `steps` holds the first and the last change shown, `rows` the first
-  // and the last place of the heatmap's order.
+  // and the last place of the heatmap's order, `zooms` the ranges of values that were chosen, by plot, in the numbers of
+  // their axes, `area` what is shown of the map (left, right, bottom, top), `page` that of the table, or null for the one
+  // of what is selected.
   const DEFAULTS = Object.freeze({ layer: null, cluster: null, steps: null, rows: null, order: "depth", spacing: prefersScale() ? "steps" : "even", members: false,
-    map: 0, search: "", kind: "", trend: "", state: "", sort: "", open: false, at: "" });
+    map: 0, zooms: Object.freeze({}), area: null, search: "", kind: "", trend: "", state: "", sort: "", page: null, open: false, at: "" });
   const view = { ...DEFAULTS };
   const listeners = [];
   const same = (a, b) => a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((value, index) => value === b[index]));
@@ -26,7 +30,17 @@
     for (const { names, follow } of listeners) if (names.some((name) => changed.has(name))) follow(changed);
     return true;
   }
-  const selectLayer = (layer) => update({ layer, cluster: null, open: true });
+  // Where each kind has a map of its own, the one that shows what is selected; for nothing, the first.
+  function mapOf({ layer = null, cluster = null }) {
+    const kind = layer !== null ? layers.kind[layer] : clusters.find(({ id }) => id === cluster)?.kind;
+    return Math.max(0, data.kinds.indexOf(kind));
+  }
+  const hasMap = (selection) => data.kinds.length > 0 && (selection.layer != null || (selection.cluster ?? -1) >= 0);
+  function select(selection) {
+    const map = hasMap(selection) ? mapOf(selection) : view.map;
+    update({ layer: null, cluster: null, open: false, ...selection, map, ...(map === view.map ? {} : { area: null }) });
+  }
+  const selectLayer = (layer) => select({ layer, open: true });
   // A click on a plot may be the first half of a double click, which zooms out.
   let [pending, deafUntil] = [0, 0];
   function click(act) {
@@ -37,13 +51,30 @@
     clearTimeout(pending);
     deafUntil = performance.now() + 300;
   }
-  // What need not be there at once, so that a click is answered; only the last of a name is done.
-  const delayed = new Map();
+  // What need not be there at once waits until the page has shown what is, and a click has been answered: one thing
+  // after each frame, and only the last of a name.
+  const waiting = new Map();
+  let isAwaited = false;
   function soon(name, act) {
-    clearTimeout(delayed.get(name));
-    delayed.set(name, setTimeout(act));
+    waiting.set(name, act);
+    awaitFrame();
   }
-  const selectCluster = (cluster) => update({ cluster: cluster === view.cluster ? null : cluster, layer: null, open: false });
+  function awaitFrame() {
+    if (isAwaited || !waiting.size) return;
+    isAwaited = true;
+    // A page that nobody sees has no frames.
+    if (document.hidden) setTimeout(doNext);
+    else requestAnimationFrame(() => setTimeout(doNext));
+  }
+  function doNext() {
+    const [name, act] = waiting.entries().next().value;
+    waiting.delete(name);
+    isAwaited = false;
+    awaitFrame();
+    act();
+  }
+  const isSettled = () => !waiting.size;
+  const selectCluster = (cluster) => select(cluster === view.cluster ? {} : { cluster });
   const clearSelection = () => update({ layer: null, cluster: null, open: false });
   // First and last of `length` places that lie in the range of an axis, or null for all of them.
   function placesIn(range, length) {
@@ -73,9 +104,9 @@
   }
   function describeSteps() {
     const [first, last] = view.steps;
-    return haveSteps ? `changes that end at steps ${steps[first]} to ${steps[last]}` : `changes ${first + 1} to ${last + 1}`;
+    return haveSteps ? `changes that end at steps ${stepNames[first]} to ${stepNames[last]}` : `changes ${first + 1} to ${last + 1}`;
   }
 
-  Object.assign(report, { soon, click, forgetClick, steps, haveSteps, canScale, DEFAULTS, view, onChange, update, selectLayer, selectCluster, clearSelection, placesIn, changesIn,
+  Object.assign(report, { soon, isSettled, click, forgetClick, steps, stepNames, mapOf, hasMap, select, haveSteps, canScale, DEFAULTS, view, onChange, update, selectLayer, selectCluster, clearSelection, placesIn, changesIn,
     selectedMembers, clusterName, describe, describeSteps });
 })();

@@ -57,7 +57,7 @@
     chip.className = `chip ${idOf(layer) < 0 ? "alone" : `c${idOf(layer) % report.NUM_COLOURS}`}`;
     const mark = chip.appendChild(document.createElement("span"));
     mark.className = "mark";
-    mark.ariaHidden = "true";
+    mark.setAttribute("aria-hidden", "true");
     mark.textContent = markOf(layer);
     chip.append(` ${its.cluster}`);
     cell(row, its.confidence === null ? "-" : its.confidence.toFixed(2), "num");
@@ -74,9 +74,17 @@
     if (row.dataset.ready) return row;
     row.dataset.ready = "yes";
     report.makeButton(row.cells[0].firstElementChild, { layer });
-    const svg = report.drawSpark(curve(layer), metric.linear);
-    if (svg) row.querySelector(".curve").replaceChildren(svg);
     return row;
+  }
+  // Pictures of curves are made some at a time.
+  function drawSparks(most = 100) {
+    const found = [...body.rows].filter((row) => row.dataset.ready === "yes");
+    for (const row of found.slice(0, most)) {
+      row.dataset.ready = "all";
+      const svg = report.drawSpark(curve(Number(row.dataset.layer)), metric.linear);
+      if (svg) row.querySelector(".curve").replaceChildren(svg);
+    }
+    if (found.length > most) report.soon("sparks", drawSparks);
   }
 
   // --- which rows, in which order
@@ -106,7 +114,11 @@
   function showPage(number) {
     page = Math.max(0, Math.min(number, Math.ceil(shown.length / PAGE) - 1));
     const its = shown.slice(page * PAGE, (page + 1) * PAGE);
-    body.replaceChildren(...its.map(rowOf));
+    const made = its.map(rowOf);
+    const present = [...body.rows];
+    if (made.length !== present.length || made.some((row, place) => row !== present[place])) body.replaceChildren(...made);
+    report.soon("sparks", drawSparks);
+    if (view.page !== null) view.page = page;
     byId("matches").textContent = `${shown.length.toLocaleString("en")} of ${numLayers.toLocaleString("en")}`;
     byId("pager").hidden = shown.length <= PAGE;
     byId("page-text").textContent = `Rows ${(page * PAGE + 1).toLocaleString("en")} to ${(page * PAGE + its.length).toLocaleString("en")} of ${shown.length.toLocaleString("en")}`;
@@ -119,19 +131,21 @@
     for (const row of body.rows) {
       const selected = chosen.has(Number(row.dataset.layer));
       row.classList.toggle("selected", selected);
-      if (selected) row.ariaCurrent = "true";
-      else row.ariaCurrent = null;
+      if (selected) row.setAttribute("aria-current", "true");
+      else row.removeAttribute("aria-current");
     }
   }
-  // The row of the layer that is selected, or the first of a cluster, moves into sight inside of the table.
+  // Where the layer that is selected is among the rows, or the first of a cluster.
+  const selectedPlace = () => view.layer !== null ? shown.indexOf(view.layer) : view.cluster !== null ? shown.findIndex((layer) => Math.max(-1, idOf(layer)) === view.cluster) : -1;
+  // The page that is shown where none was chosen.
+  const homePage = () => Math.max(0, Math.floor(selectedPlace() / PAGE));
+  // The row of what is selected moves into sight inside of the table.
   function bringSelected() {
-    const place = view.layer !== null ? shown.indexOf(view.layer) : view.cluster !== null ? shown.findIndex((layer) => Math.max(-1, idOf(layer)) === view.cluster) : -1;
-    if (place < 0) return mark();
-    if (Math.floor(place / PAGE) !== page) showPage(Math.floor(place / PAGE));
+    const place = selectedPlace();
+    if (place < 0 || Math.floor(place / PAGE) !== page) return;
     const row = rows.get(shown[place]);
     const head = table.tHead.offsetHeight;
     if (row.offsetTop < box.scrollTop + head || row.offsetTop + row.offsetHeight > box.scrollTop + box.clientHeight) box.scrollTop = row.offsetTop - head - box.clientHeight / 3;
-    return mark();
   }
 
   // --- controls
@@ -156,19 +170,35 @@
     byId(`filter-${name}`).addEventListener("change", (event) => update({ [name]: event.target.value }));
   }
   byId("search").addEventListener("input", (event) => update({ search: event.target.value.slice(0, 200) }));
-  byId("page-before").addEventListener("click", () => showPage(page - 1));
-  byId("page-after").addEventListener("click", () => showPage(page + 1));
-  function follow() {
+  byId("page-before").addEventListener("click", () => update({ page: page - 1 }));
+  byId("page-after").addEventListener("click", () => update({ page: page + 1 }));
+  let isDrawn = false;
+  function draw() {
+    isDrawn = true;
     for (const name of ["kind", "trend", "state"]) byId(`filter-${name}`).value = view[name];
     if (byId("search").value !== view.search) byId("search").value = view.search;
     headers.forEach((header, index) => {
       const sorted = COLUMNS[index] !== null && view.sort.replace(/^-/, "") === COLUMNS[index];
-      header.ariaSort = sorted ? (view.sort.startsWith("-") ? "descending" : "ascending") : null;
+      if (sorted) header.setAttribute("aria-sort", view.sort.startsWith("-") ? "descending" : "ascending");
+      else header.removeAttribute("aria-sort");
     });
     findShown();
-    showPage(0);
+    showPage(view.page ?? homePage());
+    report.soon("row", bringSelected);
   }
-  report.onChange(["search", "kind", "trend", "state", "sort"], follow);
-  report.onChange(["layer", "cluster"], bringSelected);
-  Object.assign(report, { FILTERS, COLUMNS, drawTable: follow, shownLayers: () => shown, describeShown: () => count(shown.length, data.noun) });
+  // Other rows, or another selection, begin at their own page; what is no longer selected leaves it as it is.
+  function follow(changed) {
+    if (!isDrawn) return;
+    const others = ["search", "kind", "trend", "state", "sort"].some((name) => changed.has(name));
+    if (!changed.has("page")) view.page = !others && view.layer === null && view.cluster === null ? page : null;
+    if (others) draw();
+    else {
+      const wanted = view.page ?? homePage();
+      if (wanted !== page) showPage(wanted);
+      else mark();
+      if (!changed.has("page")) report.soon("row", bringSelected);
+    }
+  }
+  report.onChange(["search", "kind", "trend", "state", "sort", "layer", "cluster", "page"], follow);
+  Object.assign(report, { PAGE, FILTERS, COLUMNS, homePage, drawTable: draw, drawSparks, shownLayers: () => shown, describeShown: () => count(shown.length, data.noun) });
 })();
