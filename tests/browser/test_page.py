@@ -248,6 +248,14 @@ def test_printing_uses_the_light_colours_and_the_screen_gets_its_own_back(open_r
     assert page.evaluate(background) == dark != light
 
 
+def test_a_printed_table_has_its_heads_and_fits_on_the_paper(open_report, trends):
+    page = open_report(trends, viewport={"width": 718, "height": 1000})  # A4, less its margins
+    page.emulate_media(media="print")
+    heads = page.locator("#layer-table thead th")
+    assert [head.strip() for head in heads.all_inner_texts()][:3] == ["Layer", "Kind", "Depth"]
+    assert page.locator("#layer-table").bounding_box()["width"] <= 718
+
+
 @pytest.mark.parametrize("size", [(0, 0), (0, 5), (3, 0), (1, 1), (1, 20), (40, 1)])
 def test_degenerate_trends_are_quiet(open_report, make_trends, example_module, size):
     trends = make_trends(*size)
@@ -314,16 +322,17 @@ def test_phases_are_parted_where_they_meet(open_report, trends):
     assert page.evaluate(place) == [5000]
 
 
-def test_each_kind_has_a_map_of_its_own(open_report, kind_trends):
+def test_each_kind_has_a_map_of_its_own(open_report, kind_trends, settle):
     page = open_report(kind_trends)
     names = "document.querySelector('#scatter-plot').data.map((trace) => trace.name)"
 
     assert all(name.startswith(("cluster 0", "cluster 1", "outlier")) for name in page.evaluate(names))
     page.locator("#map-kind").select_option("linear")
+    settle(page)
     assert [name[:9] for name in page.evaluate(names)][:2] == ["cluster 6", "cluster 7"]
 
 
-@pytest.mark.parametrize(("share", "title"), [(0.18, "component 2"), (1e-16, "layer (place")])
+@pytest.mark.parametrize(("share", "title"), [(0.18, "component 2"), (1e-16, "layer, first on top")])
 def test_a_component_that_is_but_rounding_is_not_drawn(open_report, trends, share, title):
     page = open_report(dataclasses.replace(trends, explained=np.array([0.8, share])))
 

@@ -1,7 +1,7 @@
 "use strict";
 // The curves: a card for each cluster, and one for what is in none.
 (() => {
-  const { byId, data, clusters, changes, layers, SYMBOLS, plain, number, unit, curve, extent, drawable, spans, layerText, cellWord, members, alone, some,
+  const { byId, data, clusters, changes, layers, SYMBOLS, plain, number, count, unit, curve, extent, drawable, spans, layerText, cellWord, members, alone, some,
     colour, clusterColour, withAlpha, view, axis, layout, roomFor, valueAxis, valueTitle, paddedRange, scaled, places, stepAxis, phaseLines, followZoom, eventStrip, zoomOf } = report;
   const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
   const MOST_CURVES = 200;
@@ -88,7 +88,10 @@
       : [layerCurves(shown, { mode: "lines", line: { color: withAlpha(ink, 0.7), width: 1 } })];
     const chosen = alone.includes(view.layer) ? chosenCurve(view.layer) : [];
     const strip = stripFor(alone);
-    Plotly.react(div, [...clusters.map(otherMedian), ...curves, ...chosen, ...strip.traces], curveLayout(div, range, strip), report.CONFIG);
+    const plot = curveLayout(div, range, strip);
+    const hidden = alone.filter((layer) => !drawable(curve(layer)).some((value) => value !== null)).length;
+    if (hidden) plot.annotations = [{ text: `${count(hidden, plain(data.noun))} without a curve: no value above 0`, xref: "paper", yref: "paper", x: 0.5, y: 0, yanchor: "bottom", showarrow: false, font: { color: colour("muted"), size: 12 } }];
+    Plotly.react(div, [...clusters.map(otherMedian), ...curves, ...chosen, ...strip.traces], plot, report.CONFIG);
   }
   function listen(div) {
     followZoom(div, { isScaled: scaled() });

@@ -123,7 +123,7 @@
     const wide = width >= 640 && plotHeight >= 200; // else the colour bar lies on top
     const labels = lines.map((line) => labelOf(line, order, nameWidth));
     const picked = indexTicks(labels, [0, lines.length - 1], Math.floor(plotHeight / 13));
-    const left = 31 + widthOf(picked.ticktext.map(({ name, layer }) => `${name} ${markOf(layer)}`), `${NAME_FONT.size}px ${NAME_FONT.family}`);
+    const left = 16 + widthOf(picked.ticktext.map(({ name, layer }) => `${name} ${markOf(layer)}`), `${NAME_FONT.size}px ${NAME_FONT.family}`);
     const right = wide ? BAR_ROOM : hasRate ? 58 : 18;
     const inner = width - left - right;
     const strip = eventStrip(plotHeight, { isScaled: false });
@@ -143,7 +143,8 @@
     Plotly.react(div, traces, layout(div, {
       height: plotHeight + (wide ? 84 : 134 + barLines), shapes: [...drawn.groups, ...marks.shapes], margin: { l: left, r: right, t: wide ? 26 : 76 + barLines, b: 52 },
       xaxis: axis(endTitle(width), { ...endTicks(inner, x), range: x, showgrid: false, minallowed: -0.5, maxallowed: numChanges - 0.5 }),
-      yaxis: axis("", { ...y, domain: strip.domain, range: [bottom + 0.5, top - 0.5], showgrid: false, tickfont: NAME_FONT, ticks: "", minallowed: -0.5, maxallowed: numLayers - 0.5 }),
+      yaxis: axis("", { ...y, title: undefined, // plotly.js leaves room for an empty one
+         domain: strip.domain, range: [bottom + 0.5, top - 0.5], showgrid: false, tickfont: NAME_FONT, ticks: "", minallowed: -0.5, maxallowed: numLayers - 0.5 }),
       ...strip.axes, annotations: [...titles, ...marks.annotations],
     }), report.CONFIG);
     listen();

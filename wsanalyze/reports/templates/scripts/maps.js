@@ -43,12 +43,12 @@
       return `component ${index + 1}${said.length ? ` (${said.join("; ")})` : ""}`;
     };
     const [left, right, bottom, top] = view.area ?? [];
-    const shownPart = (range) => (view.area ? { range } : { autorange: true });
+    const shownPart = (range, autorange = true) => (view.area ? { range } : { autorange });
     const legendRows = width < 900 ? traces.length : Math.ceil(traces.length / 3);
     Plotly.react(scatter, [...traces, ...(ringed.length ? [ring] : [])], layout(scatter, {
       height: 440 + legendRows * 20, showlegend: true, margin: { l: 68, r: 16, t: 26 + legendRows * 20, b: 52 },
       legend: { orientation: width < 900 ? "v" : "h", x: 0, y: 1.01, yanchor: "bottom", font: { size: 12 } },
-      xaxis: axis(share(0), shownPart([left, right])), yaxis: axis(flat ? `${plain(data.noun)} (place in the order of depth)` : share(1), { ...(flat ? places(shown) : {}), ...shownPart([bottom, top]) }),
+      xaxis: axis(share(0), shownPart([left, right])), yaxis: axis(flat ? `${plain(data.noun)}, first on top` : share(1), { ...(flat ? places(shown) : {}), ...shownPart([bottom, top], flat ? "reversed" : true) }),
     }), report.CONFIG);
     for (const name of ["plotly_click", "plotly_doubleclick", "plotly_relayout"]) scatter.removeAllListeners(name);
     scatter.on("plotly_relayout", (change) => {
