@@ -1,20 +1,28 @@
 """What every figure promises, whatever there is to draw."""
 
+import dataclasses
 import itertools
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
-from matplotlib.collections import QuadMesh
+from matplotlib.collections import PolyCollection, QuadMesh
 from matplotlib.colors import to_hex
 
 from wsanalyze.errors import UsageError
 from wsanalyze.reports.figures.write import FIGURES, WIDTHS, make_figure, use_style
-from wsanalyze.reports.palette import ALONE, COLOURS, STATE, UNCHANGED
+from wsanalyze.reports.palette import ALONE, COLOURS, STATE, UNCHANGED, colour_of
 
 NAMES = sorted(FIGURES)
-CASES = ["rich", "hostile", "kinds", "one change", "one layer", "no number", "no cluster", "nothing", "no layer"]
+CASES = [
+    *("rich", "hostile", "kinds", "one change", "one layer", "few layers", "many depths", "no number", "no cluster"),
+    *("nothing", "no layer"),
+]
+TITLES = {
+    "short": ("relative weight change", "ratio"),
+    "long": ("cosine of the angle between successive changes of the weights", "their own unit"),
+}
 
 
 @pytest.fixture(params=CASES)
@@ -25,6 +33,8 @@ def case(request, make_trends, example_module):
         "kinds": lambda: example_module.by_kind(make_trends()),
         "one change": lambda: make_trends(30, 1),
         "one layer": lambda: make_trends(1, 9),
+        "few layers": lambda: make_trends(3, 9),
+        "many depths": lambda: make_trends(900, 6),
         "no number": lambda: example_module.only_states(make_trends()),
         "no cluster": lambda: example_module.without_clusters(make_trends()),
         "nothing": lambda: make_trends(0, 0),
@@ -51,23 +61,30 @@ def find_texts(figure):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_axes_have_names_with_units_and_no_text_is_cut_off_or_on_another(case, name):
+@pytest.mark.parametrize("width", sorted(WIDTHS))
+@pytest.mark.parametrize("length", sorted(TITLES))
+def test_axes_have_names_with_units_and_no_text_is_cut_off_or_on_another(case, name, width, length, monkeypatch):
+    monkeypatch.setattr("wsanalyze.reports.figures.scale.metric_words", lambda _: TITLES[length])
+    title = "{} ({})".format(*TITLES[length])
     with use_style():
-        figure = make_figure(case, name, WIDTHS["1col"])
+        figure = make_figure(case, name, WIDTHS[width])
         ax = figure.axes[0]
         assert ax.get_xlabel()
         assert ax.get_ylabel()
         if name != "scatter":
             assert "step" in ax.get_xlabel()
         if name == "curves":
-            assert ax.get_ylabel() == "relative weight change (ratio)"
+            assert ax.get_ylabel().replace("\n", " ") == title
         if len(figure.axes) > 1:
-            assert "relative weight change (ratio)" in figure.axes[1].get_xlabel() + figure.axes[1].get_ylabel()
+            assert title in (figure.axes[1].get_xlabel() + figure.axes[1].get_ylabel()).replace("\n", " ")
         renderer = figure.canvas.get_renderer()
         boxes = [text.get_window_extent(renderer) for text in find_texts(figure)]
         boxes = [box for box in boxes if box.width and box.height]
     whole = figure.bbox.padded(3)
-    assert all(whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0 and box.y1 <= whole.y1 for box in boxes)
+    legend = [ax.get_legend().get_window_extent(renderer)] if ax.get_legend() else []
+    for box in [*boxes, *legend]:
+        assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+        assert whole.y0 <= box.y0 < box.y1 <= whole.y1
     smaller = [box.padded(-0.12 * min(box.width, box.height)) for box in boxes]
     assert not any(one.overlaps(other) for one, other in itertools.combinations(smaller, 2))
 
@@ -145,6 +162,71 @@ def test_depth_shows_the_profile_and_its_centre(trends, axes):
     np.testing.assert_array_equal(mesh.get_array().filled(np.nan), np.maximum(values, values[values > 0].min()))
     first, last = trends.depth.depths[0], trends.depth.depths[-1]
     np.testing.assert_allclose(axes.lines[0].get_ydata(), first + trends.depth.centre * (last - first))
+
+
+def test_many_depths_share_lines_and_the_axis_says_so(make_trends, axes, monkeypatch):
+    monkeypatch.setattr("wsanalyze.reports.figures.depth.MOST_LINES", 20)
+    trends = make_trends(190, 7)
+    FIGURES["depth"](trends, axes)
+    (mesh,) = [found for found in axes.collections if isinstance(found, QuadMesh)]
+    values = trends.depth.values
+    starts = range(0, len(values), 10)
+    assert len(starts) <= 20 < len(values)
+    expected = [np.nanmedian(values[start : start + 10], axis=0) for start in starts]
+    expected = np.maximum(expected, np.min(expected, where=np.array(expected) > 0, initial=1.0))
+    np.testing.assert_allclose(mesh.get_array().filled(np.nan), expected)
+    assert axes.get_ylabel().replace("\n", " ") == "depth (rank, first on top; a line is the median of 10 ranks)"
+    edges = mesh.get_coordinates()[:, 0, 1]
+    assert (np.diff(edges) > 0).all()
+    for start, end in itertools.pairwise([*starts, len(values)]):
+        within = (edges[start // 10], edges[start // 10 + 1])
+        assert all(within[0] < depth < within[1] for depth in trends.depth.depths[start:end])
+
+
+def test_a_cluster_of_every_kind_has_its_band_and_of_many_the_largest(kind_trends, axes):
+    def find_bands():
+        return [found for found in axes.collections if isinstance(found, PolyCollection) and found.get_paths()]
+
+    FIGURES["curves"](kind_trends, axes)
+    assert [to_hex(band.get_facecolor()[0]) for band in find_bands()] == [
+        colour_of(cluster.id) for cluster in kind_trends.clusters
+    ]
+    axes.clear()
+    first = kind_trends.clusters[0]
+    more = [dataclasses.replace(first, id=number, members=tuple(range(30 - number))) for number in range(8, 11)]
+    FIGURES["curves"](dataclasses.replace(kind_trends, clusters=(*kind_trends.clusters, *more)), axes)
+    sizes = {cluster.id: cluster.size for cluster in (*kind_trends.clusters, *more)}
+    assert len(find_bands()) == 8 < len(sizes)
+    colours = {to_hex(band.get_facecolor()[0]) for band in find_bands()}
+    assert {colour_of(cluster.id) for cluster in more} <= colours
+    assert "bands of the 8 largest clusters" in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_a_long_name_in_a_legend_takes_two_lines_before_it_is_shortened(trends, axes):
+    axes.figure.set_size_inches(3.3, 3.3)
+    summary = "rises until step 100, then falls steadily, in steps, and rises again until step 2000"
+    clusters = (dataclasses.replace(trends.clusters[0], summary=summary), *trends.clusters[1:])
+    FIGURES["curves"](dataclasses.replace(trends, clusters=clusters), axes)
+    (label, *_) = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert label.count("\n") == 1
+    assert label.replace("\n", " ") == f"0: {summary} ({trends.clusters[0].size})"
+    longer = (dataclasses.replace(trends.clusters[0], summary=summary * 30), *trends.clusters[1:])
+    FIGURES["curves"](dataclasses.replace(trends, clusters=longer), axes)
+    (label, *_) = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert label.count("\n") == 1
+    assert "…" in label
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (30, 1)], ids=str)
+@pytest.mark.parametrize("name", ["curves", "scatter"])
+def test_places_and_steps_are_whole_numbers(make_trends, name, size, axes):
+    trends = make_trends(*size)
+    FIGURES[name](dataclasses.replace(trends, points=trends.points[:, :1], explained=trends.explained[:1]), axes)
+    axes.figure.canvas.draw()
+    axis = axes.yaxis if name == "scatter" else axes.xaxis
+    shown = [tick for tick in axis.get_ticklocs() if axis.get_view_interval()[0] <= tick <= axis.get_view_interval()[1]]
+    assert shown
+    assert all(tick == int(tick) for tick in shown)
 
 
 @pytest.mark.parametrize("order", ["depth", "kind", "cluster"])

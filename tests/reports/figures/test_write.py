@@ -1,4 +1,3 @@
-import contextlib
 import io
 import re
 import warnings
@@ -102,10 +101,24 @@ def test_ten_thousand_rows_are_files_of_bounded_size(make_trends):
     assert len(render_svg(trends, "scatter", 3.3)) < 2_000_000
 
 
-def test_numbers_near_the_ends_of_floats_are_drawn_or_refused_in_one_line(tmp_path):
+@pytest.mark.parametrize(
+    "numbers", ["5e-324,5e-324,5e-324", "1e-290,1e-290,1e-290", "1.7e308,1.7e308,0", "5e-324,1,1.7e308"]
+)
+@pytest.mark.parametrize("name", FIGURES)
+def test_numbers_near_the_ends_of_floats_are_drawn(tmp_path, name, numbers):
     table = tmp_path / "table.csv"
-    for number in ("5e-324", "1e300", "1.7e308"):
-        table.write_text(f"layer,1,2,3\na,{number},{number},{number}\nb,{number},{number},{number}\n")
-        with warnings.catch_warnings(), contextlib.suppress(ReportError):
-            warnings.simplefilter("ignore", RuntimeWarning)
-            assert len(write_figures(find_trends(read_table(table)), tmp_path / "figures")) == 24
+    table.write_text(f"layer,1,2,3\na,{numbers}\nb,{numbers}\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        assert render_svg(find_trends(read_table(table)), name, 3.3)
+
+
+@pytest.mark.parametrize("error", [ValueError("Invalid vmin or vmax"), OverflowError("too large")], ids=repr)
+def test_what_matplotlib_cannot_draw_is_refused_in_one_line(trends, tmp_path, monkeypatch, error):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setitem(FIGURES, "heatmap", refuse)
+    with pytest.raises(ReportError) as caught:
+        write_figures(trends, tmp_path)
+    assert str(caught.value) == f"cannot draw the figures for {tmp_path}: numbers near the ends of floats ({error})"

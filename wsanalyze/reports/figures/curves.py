@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_BANDS: Final = 8  # more of them would hide each other
+_FEW_BANDS: Final = 4
+_SHADES: Final = (0.18, 0.1)  # of few bands, and of more
 _MOST_NAMES: Final = 16
 _MOST_MARKS: Final = 12  # on one line
 _MOST_OUTLIERS: Final = 200
@@ -43,7 +45,7 @@ def draw_curves(
         outliers: Whether to draw the rows that are in no cluster as well.
 
     Returns:
-        The axes. There are no bands for more than eight clusters, or for those of several kinds.
+        The axes. Of more than eight clusters, the eight largest have bands.
 
     Raises:
         UsageError: If `spacing` is none of those, or the steps cannot be drawn to scale and are to be.
@@ -52,10 +54,10 @@ def draw_curves(
     ax = open_axes(ax)
     clusters = [cluster for cluster in trends.clusters if kind is None or cluster.kind == kind]
     alone = _list_alone(trends) if outliers else []
-    # Those of several kinds are not made to lie apart.
-    banded = len(clusters) <= _MOST_BANDS and not (trends.kinds and kind is None)
-    names = ("low", "median", "high") if banded else ("median",)
-    drawn = [_curve(cluster, name) for cluster in clusters for name in names] + [trends.values[row] for row in alone]
+    banded = {cluster.id for cluster in sorted(clusters, key=lambda cluster: -cluster.size)[:_MOST_BANDS]}
+    drawn = [_curve(cluster, "median") for cluster in clusters]
+    drawn += [_curve(cluster, name) for cluster in clusters if cluster.id in banded for name in ("low", "high")]
+    drawn += [trends.values[row] for row in alone]
     scale = find_scale(trends, np.array(drawn, dtype=np.float64))
     scale.set_axis(ax)
     time.set_on(ax, share=0.85)
@@ -84,16 +86,19 @@ def _curve(cluster: Cluster, name: str) -> NDArray[np.float64]:
     return np.array(getattr(cluster, name), dtype=np.float64)
 
 
-def _draw_clusters(ax: "Axes", clusters: Sequence[Cluster], scale: ValueScale, time: TimeAxis, *, banded: bool) -> None:
+def _draw_clusters(
+    ax: "Axes", clusters: Sequence[Cluster], scale: ValueScale, time: TimeAxis, *, banded: set[int]
+) -> None:
     size = 0.6 * font_points("font.size")
+    shade = _SHADES[len(banded) > _FEW_BANDS]
     stride = max(1, -(-len(time.places) // _MOST_MARKS))
     for place, cluster in enumerate(clusters):
         low, median, high = (scale.shown(_curve(cluster, name)) for name in ("low", "median", "high"))
-        if banded:
+        if cluster.id in banded:
             colour = colour_of(cluster.id)
             # A low end of 0 has no place on a logarithmic scale: the band then reaches the edge.
             low = np.where(np.isnan(low) & np.isfinite(high), ax.get_ylim()[0], low)
-            ax.fill_between(time.places, low, high, where=np.isfinite(high), color=colour, alpha=0.18, lw=0, zorder=1)
+            ax.fill_between(time.places, low, high, where=np.isfinite(high), color=colour, alpha=shade, lw=0, zorder=1)
         ax.plot(
             time.places,
             median,
@@ -116,6 +121,8 @@ def _explain(ax: "Axes", clusters: Sequence[Cluster], num_alone: int) -> None:
         Line2D([], [], lw=1.3, ls=dash_of(cluster.id), label=name_cluster(cluster), **mark_style(cluster.id, size))
         for cluster in named
     ]
+    if len(clusters) > _MOST_BANDS:
+        handles.append(Line2D([], [], ls="none", label=f"bands of the {_MOST_BANDS} largest clusters"))
     if len(named) < len(clusters):
         handles.append(Line2D([], [], ls="none", label=f"and {len(clusters) - len(named)} smaller clusters"))
     if num_alone:

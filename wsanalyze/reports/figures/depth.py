@@ -1,21 +1,26 @@
 """The plot over depth: where in the network change lies, at each change."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from wsanalyze.reports.figures.heatmap import NARROW_POINTS
-from wsanalyze.reports.figures.labels import INERT, room_of, write_note
+from wsanalyze.reports.figures.heatmap import MOST_LINES, NARROW_POINTS
+from wsanalyze.reports.figures.labels import name_axes, room_of, write_note
 from wsanalyze.reports.figures.marks import add_legend
 from wsanalyze.reports.figures.scale import find_scale
 from wsanalyze.reports.figures.time_axis import find_time_axis
 from wsanalyze.reports.figures.window import open_axes
 from wsanalyze.reports.palette import CELL_COLOURS, STATE
+from wsanalyze.reports.plotted import condense_depths
 from wsanalyze.reports.summary import explain_nothing
 from wsanalyze.trends.base import DepthProfile, Trends
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_TITLE: Final = "depth (rank, first on top)"
 
 
 def draw_depth(trends: Trends, ax: "Axes | None" = None) -> "Axes":
@@ -26,25 +31,27 @@ def draw_depth(trends: Trends, ax: "Axes | None" = None) -> "Axes":
         ax: Axes to draw into; None for new ones of pyplot.
 
     Returns:
-        The axes; grey where no row has a number.
+        The axes; grey where no row has a number. Of more than 800 depths, neighbours share a line, which shows their
+        median.
     """
     from matplotlib.ticker import MaxNLocator
 
     ax = open_axes(ax)
     find_time_axis(trends.series).set_on(ax, share=0.75)
-    ax.set_ylabel("depth (rank, first on top)", **INERT)
     profile = trends.depth
     if profile is None or not np.isfinite(profile.values).any():
         ax.set_xticks([])
         ax.set_yticks([])
+        name_axes(ax, vertical=_TITLE)
         few = "There are too few depths or numbers to say how change lies over the network."
         write_note(ax, explain_nothing(trends) or few)
         return ax
-    scale = find_scale(trends, profile.values)
-    values = np.maximum(profile.values, scale.low)  # 0 has the lowest colour, and NaN stays
-    depths = np.array(profile.depths, dtype=np.float64)
-    middle = (depths[1:] + depths[:-1]) / 2
-    edges = np.concatenate([[2 * depths[0] - middle[0]], middle, [2 * depths[-1] - middle[-1]]])
+    groups, medians = condense_depths(profile, MOST_LINES)
+    largest = -(-len(profile.depths) // len(groups))
+    name_axes(ax, vertical=f"{_TITLE[:-1]}; a line is the median of {largest} ranks)" if largest > 1 else _TITLE)
+    scale = find_scale(trends, medians)
+    values = np.maximum(medians, scale.low)  # 0 has the lowest colour, and NaN stays
+    edges = _find_edges(groups)
     mesh = ax.pcolormesh(
         np.arange(values.shape[1] + 1) - 0.5,
         edges,
@@ -60,6 +67,14 @@ def draw_depth(trends: Trends, ax: "Axes | None" = None) -> "Axes":
     ax.spines[:].set_visible(False)
     _draw_centre(ax, profile, empty=bool(np.isnan(values).any()))
     return ax
+
+
+def _find_edges(groups: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
+    """Where each group of depths begins, and where the last one ends: half-way between the depths on both sides."""
+    first, last = np.array(groups, dtype=np.float64).T
+    middle = (last[:-1] + first[1:]) / 2
+    top, bottom = (middle[0] - last[0], first[-1] - middle[-1]) if len(middle) else (0.5, 0.5)
+    return np.concatenate([[first[0] - top], middle, [last[-1] + bottom]])
 
 
 def _draw_centre(ax: "Axes", profile: DepthProfile, *, empty: bool) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from wsanalyze.reports.figures.cells import Cells, Order, arrange_cells, find_line_cluster
-from wsanalyze.reports.figures.labels import INERT, drawable, font_points, letters_in, room_of, write_note
+from wsanalyze.reports.figures.labels import INERT, drawable, font_points, letters_in, name_axes, room_of, write_note
 from wsanalyze.reports.figures.marks import add_legend, make_mark, mark_style
 from wsanalyze.reports.figures.scale import ValueScale, find_scale
 from wsanalyze.reports.figures.time_axis import find_time_axis, nice_stride
@@ -51,7 +51,7 @@ def draw_heatmap(trends: Trends, ax: "Axes | None" = None, *, order: Order = "de
     ax = open_axes(ax)
     width, height = room_of(ax)
     find_time_axis(trends.series).set_on(ax, share=1 - _NAME_SHARE)
-    ax.set_ylabel(_describe_rows(trends, cells, order), **INERT)
+    name_axes(ax, vertical=_describe_rows(trends, cells, order))
     nothing = explain_nothing(trends)
     if not cells.values.size:
         ax.set_xticks([])

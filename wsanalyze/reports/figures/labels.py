@@ -1,6 +1,6 @@
 """Text that comes from files, made safe to draw: no formula, no TeX, no character that the font has not."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from wsanalyze.reports.text import printable
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 INERT: Final[dict[str, Any]] = {"parse_math": False, "usetex": False}
 """Options of every text that is drawn: its dollars and backslashes are what they look like."""
 
+_EXACT_SIZE: Final = 200  # at which letters are no wider or narrower than they are drawn
+_SHARES: Final = (0.5, 0.6, 0.7, 0.8, 0.9)  # of a line, that may do for all of them
+_AXIS_SHARE: Final = 0.84  # of the room, for the name of an axis: it is centred on less than all of it
 _LETTER_WIDTH: Final = 0.62  # of the size of the font, for letters of DejaVu Sans at large
 
 
@@ -34,7 +37,9 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def font_points(name: Literal["font.size", "legend.fontsize", "xtick.labelsize", "ytick.labelsize"]) -> float:
+def font_points(
+    name: Literal["font.size", "axes.labelsize", "legend.fontsize", "xtick.labelsize", "ytick.labelsize"],
+) -> float:
     """Size of a font in points, by the name of its entry in rcParams."""
     from matplotlib import rcParams
     from matplotlib.font_manager import FontProperties
@@ -45,6 +50,51 @@ def font_points(name: Literal["font.size", "legend.fontsize", "xtick.labelsize",
 def letters_in(points: float, size: float) -> int:
     """How many letters of a font of that size fit into a width in points."""
     return int(points / (_LETTER_WIDTH * size))
+
+
+def text_points(text: str, size: float) -> float:
+    """Width in points of a text in the user's font, of that size."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    font.set_size(_EXACT_SIZE, 72)
+    font.set_text(text, 0.0)
+    return float(font.get_width_height()[0]) / 64 * size / _EXACT_SIZE
+
+
+def wrap_label(text: str, points: float, size: float) -> str:
+    """A text in as many lines as it takes where each may be so many points wide, as even as may be; words are whole."""
+    words = [(word, text_points(word, size)) for word in text.split(" ")]
+    space = text_points("n n", size) - text_points("nn", size)
+    lines = _break_words(words, points, space)
+    for share in _SHARES:
+        tighter = _break_words(words, share * points, space)
+        if len(tighter) == len(lines):
+            return "\n".join(tighter)
+    return "\n".join(lines)
+
+
+def _break_words(words: Sequence[tuple[str, float]], points: float, space: float) -> list[str]:
+    """Lines of words of given widths."""
+    lines, left = [words[0][0]], points - words[0][1]
+    for word, width in words[1:]:
+        if space + width <= left:
+            lines[-1] += f" {word}"
+            left -= space + width
+        else:
+            lines.append(word)
+            left = points - width
+    return lines
+
+
+def name_axes(ax: "Axes", horizontal: str | None = None, vertical: str | None = None) -> None:
+    """Name axes, in several lines where one would not fit beside what stands around them."""
+    width, height = room_of(ax)
+    size = font_points("axes.labelsize")
+    if horizontal is not None:
+        ax.set_xlabel(wrap_label(horizontal, _AXIS_SHARE * width, size), **INERT)
+    if vertical is not None:
+        ax.set_ylabel(wrap_label(vertical, _AXIS_SHARE * height, size), **INERT)
 
 
 def room_of(ax: "Axes") -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from wsanalyze.reports.figures.labels import drawable, font_points, letters_in, quieten
+from wsanalyze.reports.figures.labels import drawable, font_points, quieten, text_points, wrap_label
 from wsanalyze.reports.palette import colour_of
 from wsanalyze.reports.text import shorten
 from wsanalyze.trends.base import Cluster
@@ -17,7 +17,10 @@ MARKERS: Final = ("o", "s", "D", "^", "v", "P", "X", "*")
 OUTLIER_MARKER: Final = (6, 2, 0)  # an asterisk of six strokes
 DASHES: Final[tuple[Any, ...]] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)))
 _SMALLER: Final = {"D": 0.85, "s": 0.9, "*": 1.4, "P": 1.15, "X": 1.15}  # so that all look as large
-_HANDLE_LETTERS: Final = 6
+_HANDLE_EMS: Final = 3.8  # what stands beside the text of an entry: its mark, and the space around both
+_AXIS_EMS: Final = 6  # what stands beside the axes, above which there is no legend
+_MOST_LETTERS: Final = 200  # of an entry
+_MOST_LINES: Final = 2
 
 
 def mark_style(cluster: int, size: float, *, outlier: bool = False) -> dict[str, Any]:
@@ -63,17 +66,19 @@ def add_legend(
 
     Args:
         ax: The axes.
-        handles: Its entries, whose labels may be any text; what is too long for its column loses its middle.
+        handles: Its entries, whose labels may be any text; what is too long for two lines loses its middle.
         points: The width that there is, in points.
         right: Whether it ends where the axes end; else it begins where they begin.
         most_columns: Columns at most.
     """
     if not handles:
         return
-    room = max(12, letters_in(points, font_points("legend.fontsize")) - _HANDLE_LETTERS)
-    labels = [shorten(text, room) for text in drawable(str(handle.get_label()) for handle in handles)]
-    longest = max(map(len, labels)) + _HANDLE_LETTERS
-    columns = min(max(1, (room + _HANDLE_LETTERS) // longest), most_columns, len(labels))
+    size = font_points("legend.fontsize")
+    beside = _HANDLE_EMS * size
+    points -= _AXIS_EMS * size
+    labels = [_fit(text, points - beside, size) for text in drawable(str(handle.get_label()) for handle in handles)]
+    longest = max(text_points(line, size) for text in labels for line in text.split("\n")) + beside
+    columns = min(max(1, int(points / longest)), most_columns, len(labels))
     legend = ax.legend(
         handles,
         labels,
@@ -89,3 +94,12 @@ def add_legend(
         labelspacing=0.3,
     )
     quieten(legend)
+
+
+def _fit(text: str, points: float, size: float) -> str:
+    """A text in two lines of so many points at most, without its middle where it is too long for them."""
+    for width in range(min(len(text), _MOST_LETTERS), 8, -1):
+        lines = wrap_label(shorten(text, width), points, size)
+        if lines.count("\n") < _MOST_LINES and all(text_points(line, size) <= points for line in lines.split("\n")):
+            return lines
+    return shorten(text, 8)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from wsanalyze.reports.figures.labels import INERT, drawable
+from wsanalyze.reports.figures.labels import INERT, drawable, font_points, name_axes, room_of, wrap_label
 from wsanalyze.reports.plotted import metric_words
 from wsanalyze.trends.base import Trends
 
@@ -22,9 +22,12 @@ _ENOUGH_TICKS: Final = 3
 _SMALLEST_PLAIN: Final = 1e-4
 _LARGEST_PLAIN: Final = 1e5
 _AIR: Final = 0.04
-_LOG_ENDS: Final = (-295.0, 295.0)  # so that an axis may look for ticks some decades further
+_LOG_ENDS: Final = (-286.0, 295.0)  # an axis looks for ticks some decades further, and a colour bar ends at 2e-287
 _LINEAR_ENDS: Final = (-1e295, 1e295)
 _LEAST_SPAN: Final = 1e-9
+_MOST_BELOW: Final = 5  # ticks of a bar below narrow axes
+_BELOW_SHARE: Final = 0.55  # of the width, for the name of a bar below: beside names of rows it has no more
+_BESIDE_SHARE: Final = 0.7  # of the height, for that of a bar beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,8 @@ class ValueScale:
 
         return Normalize(self.low, self.high) if self.linear else LogNorm(self.low, self.high)
 
-    def make_locator(self) -> "Locator":
-        """Round numbers: powers of ten, with others between them where the range is short."""
+    def make_locator(self, most: int = 7) -> "Locator":
+        """Round numbers, no more than so many: powers of ten, with others between them where the range is short."""
         from matplotlib.ticker import LogLocator, MaxNLocator
 
         if not self.linear:
@@ -62,7 +65,7 @@ class ValueScale:
             for digits in _DIGITS:
                 ticks = np.multiply.outer(powers, digits)
                 if np.count_nonzero((ticks >= self.low) & (ticks <= self.high)) >= _ENOUGH_TICKS:
-                    return LogLocator(10.0, digits, numticks=7)
+                    return LogLocator(10.0, digits, numticks=most)
         return MaxNLocator(5)
 
     def set_axis(self, ax: "Axes", span: tuple[float, float] | None = None) -> None:
@@ -85,24 +88,26 @@ class ValueScale:
         ax.yaxis.set_major_locator(ValueScale(self.title, self.linear, low, high).make_locator())
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: format_tick(value)))
         ax.yaxis.set_minor_locator(NullLocator())
-        ax.set_ylabel(self.title, **INERT)
+        name_axes(ax, vertical=self.title)
 
     def add_colorbar(self, ax: "Axes", mappable: "ScalarMappable", *, below: bool) -> "Colorbar":
         """Put a bar of the colours beside axes, or below them."""
         from matplotlib.ticker import FuncFormatter
 
+        room = room_of(ax)
         bar = ax.figure.colorbar(
             mappable,
             ax=ax,
             location="bottom" if below else "right",
-            ticks=self.make_locator(),
+            ticks=self.make_locator(_MOST_BELOW) if below else self.make_locator(),
             format=FuncFormatter(lambda value, _place: format_tick(value)),
             aspect=30,
             pad=0.015 if below else 0.02,
         )
         bar.minorticks_off()
         bar.outline.set_visible(False)
-        bar.set_label(self.title, **INERT)
+        points = _BELOW_SHARE * room[0] if below else _BESIDE_SHARE * room[1]
+        bar.set_label(wrap_label(self.title, points, font_points("axes.labelsize")), **INERT)
         return bar
 
 

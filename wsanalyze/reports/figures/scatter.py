@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsanalyze.errors import UsageError
-from wsanalyze.reports.figures.labels import INERT, font_points, room_of, write_note
+from wsanalyze.reports.figures.labels import font_points, name_axes, room_of, write_note
 from wsanalyze.reports.figures.marks import add_legend, make_mark, mark_style, name_cluster
 from wsanalyze.reports.figures.window import open_axes
 from wsanalyze.reports.summary import explain_nothing
@@ -46,17 +46,18 @@ def draw_scatter(trends: Trends, ax: "Axes | None" = None, *, kind: str | None =
     shown = np.flatnonzero(placed)
     ax = open_axes(ax)
     places, flat = _place_rows(trends, shown)
-    own = f"of {kind}s by themselves; " if trends.kinds and kind is not None else ""
-    ax.set_xlabel(f"component 1 ({own}no unit{_share(trends, 0)})", **INERT)
-    ax.set_ylabel(f"{trends.options.noun} (place in the order of depth)" if flat else
-                  f"component 2 (no unit{_share(trends, 1)})", **INERT)  # fmt: skip
+    own = f"of {kind} {trends.options.noun}s by themselves; " if trends.kinds and kind is not None else ""
+    by_depth = f"{trends.options.noun} (place in the order of depth)"
+    second = by_depth if flat else f"component 2 (no unit{_share(trends, 1)})"
+    name_axes(ax, f"component 1 ({own}no unit{_share(trends, 0)})", second)
     if not len(shown):
         ax.set_xticks([])
         ax.set_yticks([])
         write_note(ax, explain_nothing(trends) or f"No {trends.options.noun} could be placed.")
         return ax
     if flat:
-        ax.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        ax.set_ylim(places[:, 1].min() - 0.5, places[:, 1].max() + 0.5)
+        ax.yaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     _draw_groups(ax, trends, shown, places)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
@@ -73,7 +74,7 @@ def _place_rows(trends: Trends, shown: NDArray[np.int64]) -> tuple[NDArray[np.fl
 def _share(trends: Trends, component: int) -> str:
     if trends.kinds or component >= len(trends.explained) or not np.isfinite(trends.explained[component]):
         return ""
-    return f"; {100 * trends.explained[component]:.0f} % of the variance"
+    return f"; {100 * trends.explained[component]:.0f}\N{NO-BREAK SPACE}% of the variance"
 
 
 def _draw_groups(ax: "Axes", trends: Trends, shown: NDArray[np.int64], places: NDArray[np.float64]) -> None:

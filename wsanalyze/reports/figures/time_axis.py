@@ -56,7 +56,7 @@ class TimeAxis:
         if self.scaled:
             longest = len(f"{self.places.max(initial=0):.0f}")
             most = max(_LEAST_TICKS, letters_in(width, font_points("xtick.labelsize")) // (longest + 2))
-            ax.xaxis.set_major_locator(MaxNLocator(min(most, 9), integer=True, steps=[1, 2, 2.5, 5, 10]))
+            ax.xaxis.set_major_locator(MaxNLocator(min(most, 9), integer=True, steps=[1, 2, 2.5, 5, 10], min_n_ticks=1))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:.0f}"))
             return
         longest = max(map(len, self.labels), default=1)

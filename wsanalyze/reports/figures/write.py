@@ -10,6 +10,7 @@ from wsanalyze.errors import ReportError
 from wsanalyze.reports.figures.curves import draw_curves
 from wsanalyze.reports.figures.depth import draw_depth
 from wsanalyze.reports.figures.heatmap import draw_heatmap
+from wsanalyze.reports.figures.marks import name_cluster
 from wsanalyze.reports.figures.scatter import draw_scatter
 from wsanalyze.reports.files import write_bytes
 from wsanalyze.reports.palette import MUTED, RULE, TEXT
@@ -38,6 +39,7 @@ _SMALL_POINTS: Final = 6.0
 _ROW_INCHES: Final = 0.1
 _MOST_ROWS: Final = 64  # that are named one by one; a page is not taller
 _LEAST_ROWS: Final = 6
+_LINE_LETTERS: Final = 58  # that a legend of one column takes in a line
 
 STYLE: Final[dict[str, Any]] = {
     # TrueType, whole glyphs as outlines: a PDF that journals take, an SVG that looks the same where the font is not.
@@ -161,7 +163,9 @@ def _height_of(trends: Trends, name: str, width: float) -> float:
     if name == "heatmap":
         rows = min(max(len(trends.series.rows), _LEAST_ROWS), _MOST_ROWS)
         return rows * _ROW_INCHES + (1.35 if narrow else 0.9)
-    legend = 0.12 * -(-min(len(trends.clusters), 16) // (1 if narrow else 2))
+    names = [name_cluster(cluster) for cluster in trends.clusters[:16]]
+    lines = sum(1 + (len(name) > _LINE_LETTERS) for name in names) if narrow else -(-len(names) // 2)
+    legend = 0.12 * lines
     return {"curves": 0.62, "scatter": 0.75, "depth": 0.75}[name] * (width if narrow else 0.6 * width) + legend
 
 
