@@ -206,3 +206,43 @@ def test_numbers_are_read_to_the_last_bit(tmp_path_factory, values, separator):
     lines += [separator.join([f"layer{i}", *map(repr, row)]) for i, row in enumerate(values)]
     path.write_text("\n".join(lines))
     np.testing.assert_array_equal(read_table(path).metric(), values)
+
+
+_CELLS = st.sampled_from(
+    [
+        "0.5",
+        "1e-3",
+        "",
+        "0",
+        "-0.0",
+        "1e999",
+        "-1",
+        "1e",
+        "1-2",
+        ".",
+        "nan",
+        "-inf",
+        " 2 ",
+        "1_0",
+        "+.5e+1",
+        "\u0667",
+        "a b",
+    ]
+)
+
+
+@given(st.lists(st.tuples(_CELLS, _CELLS, _CELLS), min_size=1, max_size=4), st.sampled_from(",;\t|"))
+@settings(deadline=None)
+def test_lines_are_read_alike_with_and_without_quotes_about(tmp_path_factory, lines, separator):
+    path = tmp_path_factory.mktemp("quotes") / "changes.csv"
+    found = []
+    for heading in ("layer", '"layer"'):  # one quote anywhere, and lines are taken apart by the rules of CSV
+        rows = [(heading, "1", "2", "3"), *((f"row {index}", *cells) for index, cells in enumerate(lines))]
+        path.write_text("".join(f"{separator.join(row)}\r\n" for row in rows), encoding="utf-8", newline="")
+        try:
+            series = read_table(path)
+        except TableError as error:
+            found.append(str(error))
+        else:
+            found.append((series.names, str(series.metric().tolist()), series.metric_states().tolist()))
+    assert found[0] == found[1]

@@ -300,7 +300,7 @@ class ChangeSeries:
         Raises:
             UsageError: If there is no such metric, or the series does not hold what it needs.
         """
-        return self._values_and_states(name)[0]
+        return self.given[name].copy() if name in self.given else self._values_and_states(name)[0]
 
     def metric_states(self, name: str = "rwc") -> StateArray:
         """States of the cells under a metric: object array of shape (L, P) of `State` or None.
@@ -308,7 +308,7 @@ class ChangeSeries:
         Raises:
             UsageError: As `metric`.
         """
-        return self._values_and_states(name)[1]
+        return self.states.copy() if name in self.given else self._values_and_states(name)[1]
 
     def absolute(self, name: str = "rwc") -> NDArray[np.float64]:
         """The change itself, not divided by anything: L1 norm of the change, or its L2 norm for L2 metrics.
@@ -399,8 +399,6 @@ class ChangeSeries:
         return Changes(self.sums, self.states)
 
     def _values_and_states(self, name: str) -> tuple[NDArray[np.float64], StateArray]:
-        if name in self.given:
-            return self.given[name].copy(), self.states.copy()
         metric = find_metric(name)
         if self.given:
             raise UsageError(f"a table holds no sums for {name!r}: it can only be shown as {', '.join(self.given)}")

@@ -2,8 +2,8 @@
 
 import csv
 import io
-import math
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from wsanalyze.errors import TableError
 from wsanalyze.series import ChangeSeries, CheckpointRecord, Kind, Provenance, Row, State, StateArray
 from wsanalyze.sums import Sums
+from wsanalyze.table_cells import PlainRow, is_plain, parse_cells, read_plain_row, shorten
 
 TABLE_METRIC: Final = "rwc"
 MAX_TABLE_BYTES: Final = 512 << 20
 _SEPARATORS: Final = ",;\t|"
 _MAX_STEP: Final = 2**63 - 1
-_SHOWN_CHARACTERS: Final = 40
 
 
 def read_table(path: Path | str) -> ChangeSeries:
@@ -82,12 +82,12 @@ def _read_bytes(path: Path) -> bytes:
     return data
 
 
-Record = tuple[int, list[str]]
+Record = tuple[int, list[str] | PlainRow]
 
 
 def _split_records(data: bytes, path: Path | str) -> tuple[list[str], Iterator[Record]]:
     """Split into the heading and an iterator of (line number, cells), with the separator that the heading shows."""
-    best: tuple[list[str], Iterator[Record]] | None = None
+    best: tuple[list[str], str, Iterator[tuple[int, list[str]]]] | None = None
     failed: TableError | None = None
     for separator in _SEPARATORS:
         records = _iterate_records(data, separator, path)
@@ -97,28 +97,42 @@ def _split_records(data: bytes, path: Path | str) -> tuple[list[str], Iterator[R
             failed = failed or error
             continue
         if best is None or len(heading) > len(best[0]):
-            best = heading, records
+            best = heading, separator, records
     if failed is not None and (best is None or len(best[0]) == 1):
         raise failed
     if best is None or not best[0]:
         raise TableError(f"{path}: an empty file: give a table with the column 'layer', then one column a step")
-    if len(best[0]) == 1:
+    heading, separator, others = best
+    if len(heading) == 1:
         raise TableError(f"{path}, line 1: one column only: give the column 'layer', then one column a step")
-    return best
+    return heading, islice(_iterate_plain(data, separator, path), 1, None) if is_plain(data) else others
 
 
-def _iterate_records(data: bytes, separator: str, path: Path | str) -> Iterator[Record]:
+def _iterate_plain(data: bytes, separator: str, path: Path | str) -> Iterator[Record]:
+    """Records of a table without quotes, its heading among them: each line is one, or blank."""
+    for line, text in enumerate(io.BytesIO(data), 1):
+        row = read_plain_row(text, separator.encode())
+        if row is None:
+            yield from _iterate_records(text, separator, path, line - 1)
+        else:
+            yield line, row
+
+
+def _iterate_records(data: bytes, separator: str, path: Path | str, before: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """Records as CSV has them, where there are some lines before the data."""
     # Text is decoded line by line: as a whole it would take four times its bytes.
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline=""), delimiter=separator, strict=True)
+    encoding = "utf-8" if before else "utf-8-sig"
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding, newline=""), delimiter=separator, strict=True)
     while True:
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            raise TableError(f"{path}, line {reader.line_num}: no CSV ({error}): mend its quotes") from error
+            line = before + reader.line_num
+            raise TableError(f"{path}, line {line}: no CSV ({error}): mend its quotes") from error
         if any(cell.strip() for cell in cells):
-            yield reader.line_num, [cell.strip() for cell in cells]
+            yield before + reader.line_num, [cell.strip() for cell in cells]
 
 
 def _read_records(
@@ -126,23 +140,31 @@ def _read_records(
 ) -> tuple[list[str], NDArray[np.float64], StateArray]:
     """Names, and values and states of shape (L, P), of all columns that have a heading."""
     lines: dict[str, int] = {}
-    values: list[NDArray[np.float64]] = []
-    states: list[StateArray] = []
+    found: list[NDArray[np.float64]] = []
     for line, record in records:
-        name = record[0]
+        name = record.name if isinstance(record, PlainRow) else record[0]
         if len(record) != len(heading):
             raise TableError(f"{path}, line {line}: {len(record)} cells, but the heading has {len(heading)}")
         if not name:
             raise TableError(f"{path}, line {line}: no name in the first column: name the layer")
         if name in lines:
-            raise TableError(f"{path}, line {line}: layer {_shorten(name)} again, first on line {lines[name]}")
+            raise TableError(f"{path}, line {line}: layer {shorten(name)} again, first on line {lines[name]}")
         lines[name] = line
-        row, why = _parse_cells(record[1:], line, path)
-        values.append(row)
-        states.append(why)
-    if not values:
+        found.append(record.values if isinstance(record, PlainRow) else parse_cells(record[1:], line, path))
+    if not found:
         raise TableError(f"{path}: a heading, but no layer below it")
-    return list(lines), np.stack(values), np.stack(states)
+    values = np.stack(found)
+    return list(lines), values, _take_states(values)
+
+
+def _take_states(values: NDArray[np.float64]) -> StateArray:
+    """States of cells, object of shape (L, P); what is infinite becomes NaN in place."""
+    states: StateArray = np.full(values.shape, None, dtype=object)
+    states[values == 0] = State.UNCHANGED
+    states[np.isnan(values)] = State.MISSING
+    infinite = np.isinf(values)
+    states[infinite], values[infinite] = State.NONFINITE, np.nan
+    return states
 
 
 def _count_columns(heading: list[str], states: StateArray, path: Path | str) -> int:
@@ -153,41 +175,6 @@ def _count_columns(heading: list[str], states: StateArray, path: Path | str) -> 
     if width == 0:
         raise TableError(f"{path}, line 1: no column of changes: give the column 'layer', then one column a step")
     return width
-
-
-def _parse_cells(cells: list[str], line: int, path: Path | str) -> tuple[NDArray[np.float64], StateArray]:
-    """Values and states of one line, float64 and object of shape (P,)."""
-    states: StateArray = np.full(len(cells), None, dtype=object)
-    try:
-        # float() also takes digits of other scripts and 1_000, which no program writes into a table.
-        plain = "".join(cells)
-        values = np.array([float(cell or "nan") for cell in cells]) if plain.isascii() and "_" not in plain else None
-    except ValueError:
-        values = None
-    if values is None or (np.isfinite(values) & (values < 0)).any():
-        for column, cell in enumerate(cells):
-            _check_cell(cell, line, column + 2, path)
-        raise AssertionError("a cell that is wrong was found right")  # pragma: no cover
-    if not (np.isfinite(values) & (values > 0)).all():
-        states[values == 0] = State.UNCHANGED
-        states[~np.isfinite(values)] = State.NONFINITE
-        states[[not cell for cell in cells]] = State.MISSING
-        values[~np.isfinite(values)] = np.nan
-    return np.abs(values), states  # -0 is 0
-
-
-def _check_cell(cell: str, line: int, column: int, path: Path | str) -> None:
-    """Refuse a cell that is no number, or a negative one, by its place."""
-    try:
-        value = float(cell or "nan") if cell.isascii() and "_" not in cell else None
-    except ValueError:
-        value = None
-    if value is None:
-        raise TableError(f"{path}, line {line}: {_shorten(cell)} in column {column} is no number (such as 0.5)")
-    if value < 0 and math.isfinite(value):
-        raise TableError(
-            f"{path}, line {line}: {_shorten(cell)} in column {column} is negative, and a relative change cannot be"
-        )
 
 
 def _make_row(name: str, depth: int) -> Row:
@@ -206,9 +193,3 @@ def _parse_step(heading: str) -> int | None:
         return None
     step = int(digits)
     return step if step <= _MAX_STEP else None
-
-
-def _shorten(text: str) -> str:
-    """Quote text of the file so that it stays on one short line, whatever it holds."""
-    shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
-    return repr(shown) if shown.isprintable() else ascii(shown)

@@ -1,6 +1,7 @@
 """JSON as reports write it: plain ASCII values, one line for each thing that a person may look for."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -21,10 +22,10 @@ def plain_json(value: object) -> Any:  # noqa: ANN401 - any JSON value
         return _plain_array(value)
     if isinstance(value, np.generic):
         value = value.item()
+    if value is None or isinstance(value, int | float):
+        return value if value is None or math.isfinite(value) else None
     if isinstance(value, str):
-        return value.encode(errors="backslashreplace").decode()
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
+        return value if value.isascii() else value.encode(errors="backslashreplace").decode()
     if isinstance(value, Mapping):
         return {plain_json(str(key)): plain_json(item) for key, item in value.items()}
     if isinstance(value, Iterable):

@@ -98,21 +98,25 @@ def measure_separation(points: FloatArray, labels: LabelArray, noise: FloatArray
     pooled = spread_within(points, labels, float(np.sqrt(floor)), weights) ** 2
     # What the places of centres are worth: that of noisy rows alone is not known well.
     doubts = floor / np.bincount(labels, weights)
-    least = np.inf
-    for first in range(len(centres)):
-        for second in range(first + 1, len(centres)):
-            line = centres[second] - centres[first]
-            distance = float(np.linalg.norm(line))
-            pair = (labels == first) | (labels == second)
-            along = (points[pair] - centres[labels[pair]]) @ line / max(distance, np.finfo(float).tiny)
-            number = np.count_nonzero(pair)
-            squares = np.sum(weights[pair] * along**2)
-            variance = (squares + _POOLED_WEIGHT * pooled) / (number - 2 + _POOLED_WEIGHT)
-            # k-means pulls few points further apart by chance than many.
-            by_chance = 1 + _CHANCE_WEIGHT / number
-            widest = max(variance, floor, doubts[first] + doubts[second], np.finfo(float).tiny)
-            least = min(least, distance / (by_chance * np.sqrt(widest)))
-    return float(least)
+    scatter, sizes = _scatter_within(points - centres[labels], labels, weights), np.bincount(labels)
+    first, second = np.triu_indices(len(centres), 1)
+    lines = centres[second] - centres[first]
+    distances = np.sqrt(np.sum(lines**2, axis=1))
+    lines /= np.maximum(distances, np.finfo(float).tiny)[:, None]
+    squares = np.einsum("pi,pij,pj->p", lines, scatter[first] + scatter[second], lines)
+    numbers = sizes[first] + sizes[second]
+    variances = (squares + _POOLED_WEIGHT * pooled) / (numbers - 2 + _POOLED_WEIGHT)
+    widest = np.maximum(variances, max(floor, np.finfo(float).tiny))
+    widest = np.maximum(widest, doubts[first] + doubts[second])
+    # k-means pulls few points further apart by chance than many.
+    return float(np.min(distances / ((1 + _CHANCE_WEIGHT / numbers) * np.sqrt(widest)), initial=np.inf))
+
+
+def _scatter_within(off: FloatArray, labels: LabelArray, weights: FloatArray) -> FloatArray:
+    """Weighted sums of products of coordinates within each cluster, float64 of shape (k, K, K)."""
+    off = off * np.sqrt(weights)[:, None]
+    parts = [off[labels == label] for label in range(int(labels.max()) + 1)]
+    return np.array([part.T @ part for part in parts])
 
 
 def compare_with_one_trend(points: FloatArray, labels: LabelArray, noise: FloatArray, seed: int) -> float:

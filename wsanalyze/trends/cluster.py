@@ -23,10 +23,12 @@ def limit_threads() -> Iterator[None]:
     A layer is a point and there are hundreds, so threads cost more than they save: 20 times more where cores are busy.
     One thread also gives the same bits on every machine with the same libraries.
     """
-    import sklearn.cluster  # noqa: F401 - only libraries that are loaded can be limited
+    import sklearn
+    import sklearn.cluster  # only libraries that are loaded can be limited
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it ships no types
 
-    with threadpool_limits(1):
+    # What is clustered here is finite: to look again in each of hundreds of fits takes a good part of their time.
+    with threadpool_limits(1), sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         yield
 
 
@@ -70,7 +72,10 @@ def fit_kmeans(points: FloatArray, k: int, seed: int, starts: int = 10, weights:
     """
     from sklearn.cluster import KMeans
 
-    distinct = len(np.unique(points, axis=0))
+    # Points that differ in one coordinate are distinct: that of all is found only where it decides.
+    distinct = len(np.unique(points[:, :1]))
+    if distinct < k:
+        distinct = len(np.unique(points, axis=0))
     model = KMeans(min(k, distinct), init="k-means++", n_init=starts, max_iter=300, random_state=seed)
     with warnings.catch_warnings():
         # Points that differ by less than rounding end up in one cluster; the ids are closed up below.
@@ -140,9 +145,10 @@ def spread_within(
 
 def mean_by_label(points: FloatArray, labels: LabelArray, weights: FloatArray | None = None) -> FloatArray:
     """Centres of clusters, float64 of shape (k, K)."""
-    weights = np.ones(len(points)) if weights is None else weights
-    members = [labels == label for label in range(int(labels.max()) + 1)]
-    return np.array([np.average(points[inside], axis=0, weights=weights[inside]) for inside in members])
+    shares = np.zeros((int(labels.max()) + 1, len(points)))
+    shares[labels, np.arange(len(points))] = 1.0 if weights is None else weights
+    centres: FloatArray = shares @ points / shares.sum(axis=1, keepdims=True)
+    return centres
 
 
 def measure_confidence(points: FloatArray, labels: LabelArray, noise: FloatArray | None = None) -> FloatArray:

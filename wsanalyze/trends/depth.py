@@ -4,7 +4,9 @@ References:
     docs/method.md, "Depth".
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Final
 
 import numpy as np
@@ -88,9 +90,9 @@ def _find_centre(profile: FloatArray, places: FloatArray, weights: FloatArray) -
 def _list_sizes(series: ChangeSeries, rows_at: Sequence[tuple[int, Sequence[int]]]) -> Mapping[str, FloatArray]:
     """Median size and, where it is known, fan-in of the rows at each depth, in the order of depths."""
     rows = [[series.rows[row] for row in at] for _, at in sorted(rows_at)]
-    sizes = {"size": np.array([np.median([row.numel for row in at]) for at in rows])}
+    sizes = {"size": np.array([float(median(row.numel for row in at)) for at in rows])}
     if series.ungrouped is None:
-        fans = [np.median([np.prod(row.shape[1:], dtype=np.float64) for row in at]) for at in rows]
+        fans = [median(math.prod(map(float, row.shape[1:])) for row in at) for at in rows]
         sizes["fan-in"] = np.array(fans)
     return sizes
 

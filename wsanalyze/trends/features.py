@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from wsanalyze.trends.blocks import cut_blocks, find_medians
 from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.noise import BoolArray, measure_noise
 
@@ -63,8 +64,8 @@ def make_curves(changes: FloatArray, *, linear: bool = False) -> Curves:
     still = (changes == 0) & (not linear)
     known = np.isfinite(changes) & ~still
     logs = changes if linear else np.log10(changes, where=known, out=np.full(changes.shape, np.nan))
-    level: FloatArray = np.nanmedian(logs, axis=1)
-    logs = np.where(still, np.nanmin(logs, axis=1, keepdims=True) - _STILL_STEP, logs)
+    level = find_medians(logs)
+    logs = np.where(still, np.fmin.reduce(logs, axis=1, keepdims=True) - _STILL_STEP, logs)
     gaps = np.isnan(logs)
     filled = interpolate(logs)
     noise = measure_noise(filled, gaps | still, shared=True)
@@ -84,11 +85,27 @@ def interpolate(curves: FloatArray) -> FloatArray:
         A filled copy.
     """
     filled = curves.copy()
-    changes = np.arange(curves.shape[1])
-    for row in np.flatnonzero(np.isnan(curves).any(axis=1)):
-        known = ~np.isnan(curves[row])
-        filled[row] = np.interp(changes, changes[known], curves[row, known])
+    for block in cut_blocks(*curves.shape):
+        _fill(filled[block])
     return filled
+
+
+def _fill(curves: FloatArray) -> None:
+    """Fill NaN in some rows, in place."""
+    gaps = np.isnan(curves)
+    rows, places = np.nonzero(gaps)
+    if not len(rows):
+        return
+    # Cells in reading order: those with a number just before and just after, where they are of the same row.
+    known = np.flatnonzero(~gaps)
+    after = np.searchsorted(known, rows * curves.shape[1] + places)
+    left, right = known[np.maximum(after - 1, 0)], known[np.minimum(after, len(known) - 1)]
+    left, right = (
+        np.where(side // curves.shape[1] == rows, side, other) for side, other in ((left, right), (right, left))
+    )
+    start, end = curves.ravel()[left], curves.ravel()[right]
+    slopes = (end - start) / np.maximum(right - left, 1)
+    curves[rows, places] = start + slopes * (places - left % curves.shape[1])
 
 
 def take_features(curves: Curves, features: str) -> FloatArray:

@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 
 from wsanalyze.trends.base import Trends
+from wsanalyze.trends.blocks import cut_blocks
 from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.words import count_noun, name_checkpoint, say_times
 
@@ -60,7 +61,10 @@ def _measure_off(values: FloatArray) -> FloatArray:
 
     It is 0 where the change lies between them. NaN compares as false, so that what is next to a gap lies off nothing.
     """
-    logs = np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
-    before, after = logs[:, 1:-1] - logs[:, :-2], logs[:, 1:-1] - logs[:, 2:]
-    off: FloatArray = np.where(before * after > 0, np.minimum(abs(before), abs(after)) * np.sign(before), 0.0)
+    off = np.zeros((len(values), values.shape[1] - 2))
+    for some in cut_blocks(*values.shape):
+        logs = np.log10(values[some], where=values[some] > 0, out=np.full(values[some].shape, np.nan))
+        before, after = logs[:, 1:-1] - logs[:, :-2], logs[:, 1:-1] - logs[:, 2:]
+        nearer = np.minimum(abs(before), abs(after)) * np.sign(before)
+        np.copyto(off[some], nearer, where=before * after > 0)
     return off

@@ -8,6 +8,7 @@ import numpy as np
 
 from wsanalyze.series import ChangeSeries
 from wsanalyze.trends.base import Partition, TrendOptions, list_cells
+from wsanalyze.trends.blocks import order_rows
 from wsanalyze.trends.cluster import FloatArray, LabelArray
 from wsanalyze.trends.features import Curves, make_curves, take_features
 from wsanalyze.trends.noise import BoolArray
@@ -80,7 +81,7 @@ def cluster_moving(series: ChangeSeries, options: TrendOptions, cluster: Cluster
     p_value = None
     if len(rows):
         # An order of their own, so that the order of rows in the model cannot decide anything random.
-        rows = rows[np.lexsort(changes[rows].T[::-1])]
+        rows = rows[order_rows(changes[rows])]
         asked = _count_asked(options, len(still))
         moving = cluster(make_curves(changes[rows], linear=options.linear), options, asked)
         features, points = (_spread(part, rows, num_rows) for part in (moving.features, moving.points))

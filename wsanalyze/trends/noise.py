@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from wsanalyze.trends.blocks import cut_blocks, find_medians
 from wsanalyze.trends.cluster import FloatArray
 
 BoolArray = NDArray[np.bool_]
@@ -19,7 +20,7 @@ NORMAL_MAD: Final = 1.4826
 _MANY_ROWS: Final = 10
 """From so many on a common course takes little of each row's own noise away."""
 
-_ROWS_AT_ONCE: Final = 1000
+_ROWS_OF_COURSE: Final = 1000
 _MEAN: Final = 1.2533
 """Standard deviation of a normal distribution over its mean absolute deviation."""
 
@@ -44,8 +45,7 @@ def measure_noise(curves: FloatArray, filled: BoolArray, *, robust: bool = True,
     variance = _VARIANCE_OF_MEDIANS if robust else VARIANCE_OF_MEANS
     course = _find_common_course(curves) if shared and len(curves) >= _MANY_ROWS else None
     own = np.zeros(len(curves))
-    for begin in range(0, len(curves), _ROWS_AT_ONCE):
-        some = slice(begin, begin + _ROWS_AT_ONCE)
+    for some in cut_blocks(*curves.shape):
         own[some] = estimate_noise(curves[some], filled[some], robust=robust)
         if course is not None:
             own[some] = np.minimum(own[some], estimate_noise(curves[some] - course, filled[some], robust=robust))
@@ -54,7 +54,7 @@ def measure_noise(curves: FloatArray, filled: BoolArray, *, robust: bool = True,
 
 def _find_common_course(curves: FloatArray) -> FloatArray:
     """The course of the median row, whatever the levels, float64 of shape (P,)."""
-    part = curves[:: max(1, len(curves) // _ROWS_AT_ONCE)]
+    part = curves[:: max(1, len(curves) // _ROWS_OF_COURSE)]
     course: FloatArray = np.median(part - np.median(part, axis=1, keepdims=True), axis=0)
     return course
 
@@ -77,7 +77,7 @@ def estimate_noise(curves: FloatArray, filled: BoolArray, *, robust: bool = True
     off[filled[:, 1:-1] | filled[:, :-2] | filled[:, 2:]] = np.nan
     measured = ~np.isnan(off).all(axis=1)
     # The difference of one value and the mean of two has 1.5 times the variance of one.
-    usual = NORMAL_MAD * np.nanmedian(off[measured], axis=1) if robust else _MEAN * np.nanmean(off[measured], axis=1)
+    usual = NORMAL_MAD * find_medians(off[measured]) if robust else _MEAN * np.nanmean(off[measured], axis=1)
     noise[measured] = usual / np.sqrt(1.5)
     return noise
 

@@ -4,8 +4,10 @@ from typing import Final
 
 import numpy as np
 
+from wsanalyze.trends.blocks import cut_blocks
 from wsanalyze.trends.cluster import FloatArray, LabelArray, mean_by_label, weigh
 from wsanalyze.trends.noise import NORMAL_MAD, VARIANCE_OF_MEANS, BoolArray
+from wsanalyze.trends.reduce import find_axes
 
 _LEAST_ROWS: Final = 5
 _RATIO: Final = 1.7
@@ -51,11 +53,12 @@ def _shorten(features: FloatArray) -> FloatArray:
     """As many coordinates as distances between thousands of rows can be had from in seconds."""
     if len(features) <= _MAX_ROWS_APART or features.shape[1] <= _NUM_AXES:
         return features
-    centred = features - features.mean(axis=0)
-    _, _, axes = np.linalg.svd(np.linalg.qr(centred, mode="r"))
+    mean = features.mean(axis=0)
+    _, axes = find_axes(features, mean, np.ones(len(features)))
+    centred = features - mean
     points = centred @ axes[:_NUM_AXES].T
     # What lies beside these axes counts as if rows had nothing of it in common.
-    beside = np.sqrt(np.maximum(0.0, np.sum(centred**2, axis=1) - np.sum(points**2, axis=1)))
+    beside = np.sqrt(np.maximum(0.0, np.square(centred, out=centred).sum(axis=1) - np.sum(points**2, axis=1)))
     return np.column_stack((points, beside))
 
 
@@ -80,8 +83,9 @@ def find_strays(features: FloatArray, noise: FloatArray, labels: LabelArray, num
     inside = labels >= 0
     courses = mean_by_label(features[inside], labels[inside], weigh(noise[inside]))
     distances = np.full(len(features), np.inf)
-    for course in courses:
-        distances = np.minimum(distances, np.sqrt(np.mean((features - course) ** 2, axis=1)))
+    for some in cut_blocks(*features.shape):
+        for course in courses:
+            distances[some] = np.minimum(distances[some], np.sqrt(np.mean((features[some] - course) ** 2, axis=1)))
     logs = np.log(np.maximum(distances / noise, np.finfo(float).tiny))
     usual = float(np.median(logs[inside]))
     free = max(1, features.shape[1] - 1)

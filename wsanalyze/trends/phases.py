@@ -15,6 +15,7 @@ import numpy as np
 
 from wsanalyze.series import ChangeSeries, Event
 from wsanalyze.trends.base import Phase, TrendOptions
+from wsanalyze.trends.blocks import find_medians
 from wsanalyze.trends.cluster import FloatArray, LabelArray
 from wsanalyze.trends.features import interpolate
 from wsanalyze.trends.jumps import LEAST_CHANGES, Jump, find_jumps, make_weights, measure_wandering
@@ -75,10 +76,10 @@ def _make_curves(values: FloatArray, *, linear: bool) -> tuple[FloatArray, Label
     chosen = values[rows]
     if not linear and len(rows):
         logs = np.log10(chosen, where=chosen > 0, out=np.full(chosen.shape, np.nan))
-        lowest = np.nanmin(logs, axis=1, keepdims=True)
+        lowest = np.fmin.reduce(logs, axis=1, keepdims=True)
         chosen = np.where(chosen == 0, lowest - _STILL_STEP, logs)
     curves = interpolate(chosen)
-    return curves - np.median(curves, axis=1, keepdims=True), rows
+    return curves - find_medians(curves)[:, None], rows
 
 
 def _find_logs_of_distance(series: ChangeSeries, options: TrendOptions) -> FloatArray:

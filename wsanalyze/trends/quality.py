@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 
 from wsanalyze.trends.base import Partition, Quality, TrendOptions
+from wsanalyze.trends.blocks import order_rows
 from wsanalyze.trends.choose import NULL_LEVEL, NUM_NULLS, compare_with_one_trend
 from wsanalyze.trends.cluster import FloatArray, LabelArray, fit_kmeans, score_silhouette
 from wsanalyze.trends.noise import BoolArray
@@ -37,7 +38,7 @@ def measure_quality(partition: Partition, options: TrendOptions, values: FloatAr
     k = int(partition.labels.max(initial=-1)) + 1
     judged = np.flatnonzero((partition.labels >= 0) & np.isfinite(partition.points).all(axis=1))
     # Rows in an order of their own, as in the methods: theirs in the model decides nothing, not even the last bit.
-    judged = judged[np.lexsort(partition.features[judged].T[::-1])] if judged.size else judged
+    judged = judged[order_rows(partition.features[judged])] if judged.size else judged
     judged = judged[np.unique(np.linspace(0, len(judged) - 1, min(len(judged), _MOST_JUDGED)).astype(np.intp))]
     labels, points = partition.labels[judged], partition.points[judged]
     num_judged = len(np.unique(labels))

@@ -9,6 +9,8 @@ from wsanalyze.trends.cluster import FloatArray, weigh
 
 MAX_COMPONENTS: Final = 10
 _NOISE_MARGIN: Final = 1.1
+_MANY_ROWS: Final = 2000
+_ROWS_AT_ONCE: Final = 1000
 
 
 def project(features: FloatArray, num_components: int) -> tuple[FloatArray, FloatArray]:
@@ -68,6 +70,35 @@ class Components:
         return points
 
 
+def find_axes(features: FloatArray, mean: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Find the axes along which rows are spread most.
+
+    Args:
+        features: float64 of shape (n, F), finite, n >= 1.
+        mean: float64 of shape (F,): what is taken off each row.
+        weights: float64 of shape (n,): how much rows count.
+
+    Returns:
+        Root of the weighted sum of squares along each axis, float64 of shape (R,), the largest first; and the axes,
+        unit vectors of either sign, float64 of shape (R, F). Of more than 2000 rows, what is below a hundred-millionth
+        of the largest is rounding.
+    """
+    roots = np.sqrt(weights)[:, None]
+    if len(features) <= _MANY_ROWS:
+        centred = roots * (features - mean)
+        if len(centred) > centred.shape[1]:
+            centred = np.asarray(np.linalg.qr(centred, mode="r"))
+        return np.linalg.svd(centred, full_matrices=False)[1:]
+    # Sums of products take a tenth of the time of a decomposition of all rows.
+    products = np.zeros((features.shape[1], features.shape[1]))
+    for begin in range(0, len(features), _ROWS_AT_ONCE):
+        some = slice(begin, begin + _ROWS_AT_ONCE)
+        centred = roots[some] * (features[some] - mean)
+        products += centred.T @ centred
+    squares, axes = np.linalg.eigh(products)
+    return np.sqrt(np.maximum(squares[::-1], 0.0)), axes.T[::-1].copy()
+
+
 def find_components(features: FloatArray, noise: FloatArray) -> Components:
     """Find principal components, noisy rows counting less, and how many of them white noise alone would not show.
 
@@ -86,10 +117,7 @@ def find_components(features: FloatArray, noise: FloatArray) -> Components:
     """
     weights = weigh(noise)
     mean = np.average(features, axis=0, weights=weights)
-    centred = np.sqrt(weights)[:, None] * (features - mean)
-    if len(centred) > centred.shape[1]:
-        centred = np.asarray(np.linalg.qr(centred, mode="r"))
-    _, singular, axes = np.linalg.svd(centred, full_matrices=False)
+    singular, axes = find_axes(features, mean, weights)
     # Rounding alone has a sign of its own on every machine.
     axes *= np.where(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)] < 0, -1.0, 1.0)[:, None]
     total = float(np.sum(singular**2))

@@ -40,11 +40,12 @@ def find_spikes(series: ChangeSeries, values: FloatArray, noun: str) -> tuple[Ev
     """
     misplaced = _list_misplaced(series)
     logs = np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
+    by_change, gaps = np.ascontiguousarray(logs.T), series.step_gaps
     events = []
     for first, last in _list_candidates(series, misplaced):
-        top = logs[:, first] if first == last else np.minimum(logs[:, first], logs[:, last])
+        top = by_change[first] if first == last else np.minimum(by_change[first], by_change[last])
         below, above = (
-            logs[:, side] + _allow_distance(series, side, spikes)
+            by_change[side] + _allow_distance(gaps, side, spikes)
             for side, spikes in ((first - 1, first), (last + 1, last))
         )
         rise = top - np.maximum(below, above)
@@ -83,9 +84,8 @@ def _list_candidates(series: ChangeSeries, misplaced: set[int]) -> list[tuple[in
     return [(first, end) for first, end in (*single, *double) if not misplaced & {*pairs[first], *pairs[end]}]
 
 
-def _allow_distance(series: ChangeSeries, other: int, spike: int) -> float:
+def _allow_distance(gaps: FloatArray, other: int, spike: int) -> float:
     """Decades by which a change may be larger than another one because more steps lie between its checkpoints."""
-    gaps = series.step_gaps
     ratio = gaps[spike] / gaps[other]
     return float(np.log10(ratio)) if ratio > 1 else 0.0
 

@@ -5,9 +5,11 @@ from typing import Final
 
 import numpy as np
 
+from wsanalyze.trends.blocks import cut_blocks, find_medians
 from wsanalyze.trends.cluster import FloatArray, LabelArray
 from wsanalyze.trends.features import Curves
 from wsanalyze.trends.noise import LEAST_CHANGES, BoolArray, measure_noise
+from wsanalyze.trends.shared import find_shared
 
 _SPIKE_DEVIATIONS: Final = 4.5
 _LEAST_SPIKE: Final = 0.1
@@ -17,10 +19,7 @@ _FLANK: Final = 0.25
 _MOST_SPIKES: Final = 1 / 3
 _CHANCE_DEVIATIONS: Final = 4.0
 _FEW_SPIKES: Final = 3
-_NUM_NEIGHBOURS: Final = 3
 _WINDOW: Final = 5
-_MAX_REFERENCES: Final = 1000
-_ROWS_AT_ONCE: Final = 500
 
 
 def find_spikes(curves: FloatArray, noise: FloatArray, still: BoolArray) -> BoolArray:
@@ -46,7 +45,7 @@ def find_spikes(curves: FloatArray, noise: FloatArray, still: BoolArray) -> Bool
     # Spikes fall anywhere: where far more rows jump at once than chance would have it, they follow a trend.
     spikes &= find_chance(spikes.sum(axis=0), float(spikes.sum(axis=0).mean()))
     if len(curves) > 1 and spikes.any():
-        spikes &= ~_find_shared(smooth + np.clip(off, -limit, limit), off, spikes)
+        spikes &= ~find_shared(smooth + np.clip(off, -limit, limit), off, spikes)
     # A row that jumps all the time has no course to jump from.
     spikes[spikes.sum(axis=1) > _MOST_SPIKES * curves.shape[1]] = False
     return spikes
@@ -85,39 +84,6 @@ def find_chance(numbers: FloatArray, usual: float) -> BoolArray:
     return by_chance
 
 
-def _find_shared(curves: FloatArray, off: FloatArray, candidates: BoolArray) -> BoolArray:
-    """Candidates that most of the rows which are otherwise alike have as well: their trend, not a spike.
-
-    Args:
-        curves: float64 of shape (n, P), with candidates bounded.
-        off: float64 of shape (n, P): how far each cell lies off its row's running median.
-        candidates: bool of shape (n, P).
-
-    Returns:
-        bool of shape (n, P).
-    """
-    shapes = curves - curves.mean(axis=1, keepdims=True)
-    # Thousands of rows are compared with a part of them: a trend has many members.
-    part = np.unique(np.linspace(0, len(shapes) - 1, min(len(shapes), _MAX_REFERENCES)).astype(np.intp))
-    others, others_off = shapes[part], off[part]
-    squares = (others**2).sum(axis=1)
-    num_neighbours = min(_NUM_NEIGHBOURS, len(part) - 1)
-    shared: BoolArray = np.zeros(candidates.shape, dtype=np.bool_)
-    rows = np.flatnonzero(candidates.any(axis=1))
-    for begin in range(0, len(rows), _ROWS_AT_ONCE):
-        some = rows[begin : begin + _ROWS_AT_ONCE]
-        distances = squares - 2 * (shapes[some] @ others.T) + (shapes[some] ** 2).sum(axis=1)[:, None]
-        distances[some[:, None] == part] = np.inf
-        for row, distance in zip(some, distances, strict=True):
-            cells = np.flatnonzero(candidates[row])
-            # The cell itself is left out of the distance, or rows with a spike at the same change would be alike.
-            without = distance[:, None] - (others[:, cells] - shapes[row, cells]) ** 2
-            nearest = np.argpartition(without, num_neighbours - 1, axis=0)[:num_neighbours]
-            usual = np.median(others_off[nearest, cells], axis=0)
-            shared[row, cells] = np.sign(off[row, cells]) * usual >= np.abs(off[row, cells]) / 2
-    return shared
-
-
 def tame_again(curves: Curves, labels: LabelArray) -> Curves:
     """Tame the spikes that show only once it is known what a row's cluster does, and measure the noise about it.
 
@@ -138,11 +104,14 @@ def tame_again(curves: Curves, labels: LabelArray) -> Curves:
     num_changes = curves.values.shape[1]
     if num_changes < _WINDOW or labels.max(initial=-1) < 0:
         return curves
-    shapes = curves.values - np.median(curves.values, axis=1, keepdims=True)
+    shapes = curves.values - find_medians(curves.values)[:, None]
     courses = np.array([np.median(shapes[labels == label], axis=0) for label in range(int(labels.max()) + 1)])
     sizes = np.bincount(labels[labels >= 0])
     inside = np.maximum(labels, 0)
-    off = (curves.values - np.where(labels[:, None] >= 0, courses[inside], 0.0)) * _undo_fit(sizes)[inside, None]
+    off = courses[inside]
+    off[labels < 0] = 0.0
+    np.subtract(curves.values, off, out=off)
+    off *= _undo_fit(sizes)[inside, None]
     limits = limit_noise(measure_noise(off, curves.gaps | curves.spikes))
     own = _find_own_courses(courses, labels, curves, float(np.median(limits)))
     nearest, which = _find_nearest(curves.values, courses[own], limits)
@@ -180,12 +149,14 @@ def _find_nearest(values: FloatArray, courses: FloatArray, limits: FloatArray) -
     """
     least = np.full(len(values), np.inf)
     found, which = np.empty_like(values), np.zeros(len(values), dtype=np.int64)
-    for index, course in enumerate(courses):
-        off = values - course
-        off -= np.median(off, axis=1, keepdims=True)
-        distance = np.minimum(np.abs(off), limits[:, None]).sum(axis=1)
-        nearer = distance < least
-        least[nearer], found[nearer], which[nearer] = distance[nearer], off[nearer], index
+    for some in cut_blocks(*values.shape):
+        for index, course in enumerate(courses):
+            off = values[some] - course
+            off -= find_medians(off)[:, None]
+            distance = np.minimum(np.abs(off), limits[some, None]).sum(axis=1)
+            nearer = np.flatnonzero(distance < least[some]) + some.start
+            inside = nearer - some.start
+            least[nearer], found[nearer], which[nearer] = distance[inside], off[inside], index
     return found, which
 
 

@@ -10,6 +10,7 @@ from wsanalyze.sentences import list_names
 from wsanalyze.series import ChangeSeries, StateArray
 from wsanalyze.sums import SUM_NAMES, Sums
 from wsanalyze.trends.base import Method, Partition, TrendOptions, Window
+from wsanalyze.trends.blocks import order_rows
 from wsanalyze.trends.cluster import FloatArray, LabelArray
 from wsanalyze.trends.noise import BoolArray
 from wsanalyze.trends.words import count_noun, number_by_level
@@ -155,7 +156,7 @@ def _choose_rows(values: FloatArray, labels: LabelArray) -> LabelArray:
     """All rows, or 2,000 of them, picked evenly in the order of clusters and values, whatever order rows are in."""
     if len(values) <= _MAX_ROWS:
         return np.arange(len(values))
-    order = np.lexsort((*values.T[::-1], labels))
+    order = order_rows(values, labels)
     picked: LabelArray = np.sort(order[np.linspace(0, len(order) - 1, _MAX_ROWS).round().astype(np.int64)])
     return picked
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from wsanalyze.metrics import METRICS
 from wsanalyze.series import ChangeSeries, CheckpointRecord
 from wsanalyze.trends.base import Cluster
+from wsanalyze.trends.blocks import find_medians
 from wsanalyze.trends.cluster import FloatArray, LabelArray
 
 BoolArray = NDArray[np.bool_]
@@ -32,7 +33,6 @@ _FRACTIONS: Final = {
 }
 _NEAR: Final = 0.05
 _TURN_RATIO: Final = 2.0
-_HUGE: Final = 1e300
 _TURNS: Final = ("hump", "dip")
 _MOVES: Final = re.compile(r"\b(falls|rises|drops|jumps|fast|high|nearly)\b")
 _VERBS: Final = {
@@ -106,13 +106,7 @@ def count_cells(cells: BoolArray, noun: str, row_noun: str, more: str = "") -> s
 
 def row_levels(values: FloatArray) -> FloatArray:
     """Median of each row over its numbers, float64 of shape (L,); NaN where it has none."""
-    levels = np.full(len(values), np.nan)
-    known = np.isfinite(values).any(axis=1)
-    found = values[known]
-    # The median of an even number of values adds two of them.
-    scale = np.where(np.nanmax(np.abs(found), axis=1, initial=0.0, keepdims=True) > _HUGE, 0.25, 1.0)
-    levels[known] = np.nanmedian(found * scale, axis=1) / scale[:, 0]
-    return levels
+    return np.where(np.isfinite(values).any(axis=1), find_medians(values), np.nan)
 
 
 def number_by_level(labels: LabelArray, values: FloatArray) -> LabelArray:
