@@ -64,6 +64,18 @@ def test_a_checkpoint_off_the_way_is_one_spike_unless_it_is_told_already(make_se
     assert not spikes(replace(series, events=(Event("impostor", None, 4, "elsewhere"),)))
 
 
+def test_the_last_change_is_compared_with_the_one_before_alone_and_the_first_with_none(make_series):
+    values = 0.1 * np.ones((9, 8))
+    values[:4, -1] *= 20.0
+    (event,) = spikes(make_series(values))
+    assert (event.checkpoint, event.evidence["layers"]) == (8, 4)
+    assert event.text.startswith(
+        "At step 800, the last, 4 of 9 layers changed at least 3 times as much as just before (20 times in the median):"
+    )
+    assert not spikes(make_series(values[:, ::-1]))
+    assert not spikes(make_series(values[:, -3:]))  # of three changes nobody can say what is usual
+
+
 def test_noise_is_no_spike(make_series):
     for seed in range(20):
         values = 10 ** np.random.default_rng(seed).normal(-1, 0.3, (12, 40))

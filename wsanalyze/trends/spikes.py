@@ -15,6 +15,7 @@ _RATIO: Final = 3.0
 _SHARE: Final = 0.25
 _LEAST: Final = 3
 _FEWEST_ROWS: Final = 2
+_LEAST_BEFORE: Final = 3
 _DEVIATIONS: Final = 3.0
 _RETURN_RATIO: Final = 1.25
 _MAX_DECADES: Final = 300.0
@@ -27,8 +28,9 @@ def find_spikes(series: ChangeSeries, values: FloatArray, noun: str) -> tuple[Ev
 
     A row spikes where its change is at least three times the one before and the one after, and beyond the noise; where
     more steps lie between the checkpoints, as many times more besides, since weights that drift get further the longer
-    they go. A row also spikes where two changes that go to one checkpoint and on from it are as high and equally
-    long: that checkpoint lies off the way. What is known to be misplaced is no spike.
+    they go. Of the last change nobody can say that it comes back, and it is compared with the one before alone. The
+    first is none: trainings begin fast. A row also spikes where two changes that go to one checkpoint and on from it are
+    as high and equally long: that checkpoint lies off the way. What is known to be misplaced is no spike.
 
     Args:
         series: L rows and P changes.
@@ -44,11 +46,9 @@ def find_spikes(series: ChangeSeries, values: FloatArray, noun: str) -> tuple[Ev
     events = []
     for first, last in _list_candidates(series, misplaced):
         top = by_change[first] if first == last else np.minimum(by_change[first], by_change[last])
-        below, above = (
-            by_change[side] + _allow_distance(gaps, side, spikes)
-            for side, spikes in ((first - 1, first), (last + 1, last))
-        )
-        rise = top - np.maximum(below, above)
+        beside = [(first - 1, first), (last + 1, last)] if last + 1 < len(by_change) else [(first - 1, first)]
+        usual = [by_change[side] + _allow_distance(gaps, side, spike) for side, spike in beside]
+        rise = top - np.maximum.reduce(usual)
         number = int(np.isfinite(rise).sum())
         enough = max(min(_LEAST, number), _SHARE * number)
         # Noise is looked at only where a spike stands out from its neighbours: it takes all cells.
@@ -77,9 +77,9 @@ def _list_misplaced(series: ChangeSeries) -> set[int]:
 
 
 def _list_candidates(series: ChangeSeries, misplaced: set[int]) -> list[tuple[int, int]]:
-    """Single changes, and two to one checkpoint and on from it, that have a change before them and one after."""
+    """Single changes but the first, and two to one checkpoint and on from it that have one before and one after."""
     pairs, last = series.pairs, len(series.pairs) - 1
-    single = [(change, change) for change in range(1, last)]
+    single = [(change, change) for change in range(1, last + 1 if last >= _LEAST_BEFORE else last)]
     double = [(change, change + 1) for change in range(1, last - 1) if pairs[change][1] == pairs[change + 1][0]]
     return [(first, end) for first, end in (*single, *double) if not misplaced & {*pairs[first], *pairs[end]}]
 
@@ -121,7 +121,9 @@ def _make_spike(
     name = name_checkpoint(series.checkpoints[place])
     count, times = count_of(len(rows), number, noun), f"({say_times(np.log10(ratio))} in the median)"
     if first == last:
-        text = f"At {name}, {count} changed at least {say_number(least)} times as much as just before and after {times}"
+        end, beside = (", the last,", "") if last == len(series.pairs) - 1 else (",", " and after")
+        much = f"at least {say_number(least)} times as much as just before{beside} {times}"
+        text = f"At {name}{end} {count} changed {much}"
         why = "a loss spike, a higher learning rate or a bad checkpoint"
     else:
         text = (
