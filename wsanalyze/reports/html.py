@@ -38,8 +38,8 @@ _PLOTLY_STYLE: Final = "/* for plotly.js */"
 class HtmlReporter:
     """Writes the report as one HTML file.
 
-    The file holds its data, its style, its scripts and the charting library, about 1.5 MB. Its content policy lets
-    no script but those run and nothing be loaded. The text and the tables need no script.
+    The file holds its data, its style, its scripts and the charting library: 1.6 MB, and 1.7 MB for 20 layers and 9
+    changes. Its content policy lets no script but those run and nothing be loaded. The text and the tables need none.
 
     Args:
         clock: The present time, for the date of the report.
