@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 CHROMIUM = runpy.run_path(str(Path(__file__).resolve().parents[1] / "tests" / "browser" / "chromium.py"))
-WIDTH, HEIGHT = 1280, 2260
+WIDTH, HEIGHT = 1280, 2335
 
 
 def main() -> None:
