@@ -28,7 +28,7 @@ from wsanalyze.reports.text import printable
 from wsanalyze.series import Kind, Provenance
 
 NOON = dt.datetime(2025, 1, 2, 12, 0, tzinfo=dt.UTC)
-VOID = {"meta", "link", "input", "img", "br", "hr"}
+VOID = {"meta", "link", "input", "img", "br", "wbr", "hr"}
 SIZES = [(0, 0), (0, 5), (3, 0), (1, 1), (1, 20), (40, 1), (40, 20)]
 
 
