@@ -46,6 +46,17 @@ def test_no_rule_is_broken(open_report, example_module, axe, name, view):
     assert not found, "\n".join(found)
 
 
+@pytest.mark.parametrize("view", ["light", "dark", "telephone"])
+def test_no_rule_is_broken_by_the_page_of_a_layer(open_report, trends, settle, axe, view):
+    options = {"viewport": TELEPHONE} if view == "telephone" else {"color_scheme": view}
+    page = open_report(trends, f"#layer={trends.series.names[5]}", **options)
+    settle(page)
+
+    found = find_violations(axe, page)
+    assert page.locator("#layer-page").is_visible()
+    assert not found, "\n".join(found)
+
+
 def test_a_broken_rule_is_found(open_file, axe, tmp_path):
     path = tmp_path / "page.html"
     text = (
