@@ -106,7 +106,7 @@
   }
   // The same for all curves.
   function stepAxis(div, scaledTitle, evenTitle) {
-    if (scaled()) return axis(scaledTitle, { range: scaledRange(), ...(Math.max(...steps) < 1e6 ? { exponentformat: "none" } : {}) });
+    if (scaled()) return axis(scaledTitle, { range: scaledRange(), ...(Math.max(...steps) < 1e6 ? { tickformat: "~f" } : {}) });
     const even = evenRange();
     return axis(evenTitle, { ...endTicks(roomFor(div) - 90, even), range: even });
   }

@@ -90,7 +90,7 @@
     const strip = stripFor(alone);
     const plot = curveLayout(div, range, strip);
     const hidden = alone.filter((layer) => !drawable(curve(layer)).some((value) => value !== null)).length;
-    if (hidden) plot.annotations = [{ text: `${count(hidden, plain(data.noun))} without a curve: no value above 0`, xref: "paper", yref: "paper", x: 0.5, y: 0, yanchor: "bottom", showarrow: false, font: { color: colour("muted"), size: 12 } }];
+    if (hidden) plot.annotations = [{ text: `${count(hidden, plain(data.noun))} without a value above 0`, xref: "paper", yref: "paper", x: 0.5, y: 0, yanchor: "bottom", showarrow: false, font: { color: colour("muted"), size: 12 } }];
     Plotly.react(div, [...clusters.map(otherMedian), ...curves, ...chosen, ...strip.traces], plot, report.CONFIG);
   }
   function listen(div) {

@@ -113,7 +113,7 @@
     const lines = findLines();
     const [top, bottom] = [lines[0].first, lines.at(-1).last];
     const width = roomFor(div);
-    const nameWidth = Math.round(Math.min(42, Math.max(15, width / 26)));
+    const nameWidth = Math.round(Math.min(42, Math.max(20, width / 26)));
     // Of many layers, what a line shows: of single cells, some are so far off that all others would have one colour.
     bounds ??= report.shadeBounds(lines[0].layer === null ? lines.flatMap((line) => line.cells) : values);
     const shade = report.shader(bounds);
