@@ -53,6 +53,10 @@ def test_courses(logs, words):
         (-FALL, "falls after step ", 240),
         (FALL, "rises after step ", 240),
         (np.exp(-(((X - 0.5) / 0.15) ** 2)), "hump at step ", 210),
+        (-X - 0.8 * (X > 0.5), "falls steadily, with a sudden drop after step ", 210),
+        (-X + 0.8 * (X > 0.7), "falls steadily, with a sudden rise after step ", 280),
+        (-np.maximum(0, 5 * X - 4), "steady until step X, then falls", 320),
+        (1.3 * ((np.arange(41) == 12) | (np.arange(41) == 13)) + 0.03 * NOISE, "hump at step ", 130),
         (-np.exp(-(((X - 0.5) / 0.15) ** 2)), "dip at step ", 210),
         (np.exp(-(((X - 0.5) / 0.15) ** 2)) + 0.1 * NOISE, "hump at step ", 210),
         (-2 * FALL, "steady, then nearly frozen from step ", 260),
@@ -93,6 +97,20 @@ def test_courses_that_turn_somewhere(logs, words, step):
 )
 def test_courses_of_few_points(logs, words):
     assert describe(logs) == words
+
+
+@pytest.mark.parametrize(
+    ("logs", "words"),
+    [
+        (-0.9 * np.clip((X - 0.35) / 0.25, 0, 1), "falls between step 150 and step 250"),
+        (-1.0 * ((X > 0.35) & (X < 0.61)), "dip from step 140 to step 250"),
+        (np.linspace(0, 1, 10)[np.arange(40) % 10], "rises steadily, with sudden drops after step 100, step 200"),
+        (-2 * np.linspace(0, 1, 10)[np.arange(40) % 10], "falls steadily, with sudden rises after step 100, step 200"),
+        (-np.linspace(0, 0.4, 20)[np.arange(40) % 20] - 0.01 * np.arange(40), "falls steadily, with a sudden rise"),
+    ],
+)
+def test_courses_with_two_places(logs, words):
+    assert describe(logs).startswith(words)
 
 
 T = np.linspace(0, 1, 24)

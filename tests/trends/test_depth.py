@@ -1,5 +1,6 @@
 """Where changes lie in the network, and whether their centre moves."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -58,10 +59,12 @@ def test_medians_and_the_centre_of_mass_are_those_of_plain_arithmetic(profile_of
             known = rows[:, change][np.isfinite(rows[:, change])]
             np.testing.assert_allclose(found.values[index, change], np.median(known) if len(known) else NAN)
     places = (np.array(with_number) - with_number[0]) / (with_number[-1] - with_number[0])
+    lasting = np.isfinite(found.values).mean(axis=1) >= 0.75
+    lasting = lasting if lasting.sum() >= 4 else np.ones(len(places), dtype=bool)
     for change, centre in enumerate(found.centre):
-        known = np.isfinite(found.values[:, change])
+        known = np.isfinite(found.values[:, change]) & lasting
         mass = found.values[known, change]
-        if 2 * known.sum() < len(places) or not mass.sum() > 0:
+        if 2 * known.sum() < lasting.sum() or not mass.sum() > 0:
             assert np.isnan(centre)
         else:
             assert centre == pytest.approx((mass * places[known]).sum() / mass.sum())
@@ -180,6 +183,22 @@ def test_changes_at_which_most_depths_have_no_number_have_no_centre(profile_of):
     values[:4, 2] = NAN
     values[:3, 3] = NAN
     assert np.isnan(profile_of(values).centre).tolist() == [False, False, True, False]
+
+
+def test_depths_that_lose_their_numbers_do_not_move_the_centre(profile_of):
+    values = at_level(np.linspace(0, 1, 12), lambda *_: 0.0, 20)
+    values[:5, 11:] = NAN
+    found = profile_of(values)
+    assert found.text.startswith("The centre of change stays near 0.7")
+    assert np.ptp(found.centre) < 0.1
+
+
+def test_a_wave_is_no_move_and_what_comes_back_has_not_arrived(profile_of):
+    wave = at_level(np.linspace(0, 1, 12), lambda x, t: 2 * (x - 0.5) * np.sin(7 * t), 40)
+    assert "moves" not in profile_of(wave).text
+    late = at_level(np.linspace(0, 1, 12), lambda x, t: 2 * (x - 0.5) * (t > 0.7 or 0.2 < t < 0.3), 40)
+    (step,) = re.findall(r"by step (\d+)", profile_of(late).text)
+    assert int(step) > 2800
 
 
 def test_the_profile_is_stored(make_series):

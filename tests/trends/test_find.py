@@ -242,7 +242,7 @@ def test_a_swinging_layer_has_a_curve_and_words():
         walk_spans(turning_walk(-0.2 - 0.7 * np.tile(np.linspace(0, 1, 12), (6, 1)))), TrendOptions("coherence")
     )
     assert [cluster.summary for cluster in trends.clusters] == ["falls steadily"]
-    assert trends.quality.text == "One trend: what differs between layers is noise, or a matter of degree."
+    assert trends.quality.text == "One trend: what differs between layers is noise, a matter of degree, or their own."
     assert any("stood out from the noise" in note and "decades" not in note for note in trends.notes)
     assert trends.touched["gap"] == tuple((row, 0) for row in range(6))
 

@@ -15,7 +15,7 @@ NAN = np.nan
 def test_says_what_moved_most_and_how_many_trends_there_are(make_series, plant):
     values, _ = plant(groups=2)
     values[6] *= 1000 / np.median(values[6])
-    usual = np.median(np.median(values, axis=1))
+    usual = np.sort(np.median(values, axis=1))[7]  # of 16 the lower one of both in the middle
     headline = find_trends(make_series(values)).headline
     assert headline[0] == (
         f"block6.weight changed most: 1,000 in the median, {say_times(np.log10(1000 / usual))} the {usual:.2g} "
@@ -59,7 +59,7 @@ def test_does_not_make_much_of_layers_that_change_alike(make_series):
         ([0.1, 0.1, 0.1], "All 3 layers changed by as much: 0.1{}."),
         ([0.1, 0.1, 0.05], "2 of 3 layers changed by as much: 0.1{}, and none by more."),
         ([0.5, 0.5, 0.1, 0.1, 0.1], "block0.weight and block1.weight changed most: 0.5{}, 5 times the 0.1 "),
-        ([0.5, 0.0, 0.0], "block0.weight changed most, by 0.5{}, against 0 for half of the layers."),
+        ([0.5, 0.0, 0.0], "block0.weight changed most, by 0.5{}, against 0 for 2 of 3 layers."),
         ([0.5], "block0.weight changed by 0.5{}."),
     ],
 )
@@ -151,7 +151,7 @@ def test_names_what_stands_out(make_series):
         ([[0.1, 0.2, 0.3], [NAN, NAN, 0.1]], "Only one layer could be clustered."),
         ([[0.1, 0.2, 0.3], [0.0, 0.0, 0.0]], "Only one layer could be clustered."),
         (np.full((3, 3), NAN), "No layer could be clustered."),
-        (np.full((3, 3), 0.1), "One trend: what differs between layers is noise, or a matter of degree."),
+        (np.full((3, 3), 0.1), "One trend: what differs between layers is noise, a matter of degree, or their own."),
     ],
 )
 def test_one_cluster_is_explained(make_series, values, text):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from wsanalyze.trends.features import make_curves
+from wsanalyze.trends.find import find_trends
 from wsanalyze.trends.taming import tame_again
 
 
@@ -80,3 +81,14 @@ def test_noise_is_measured_about_the_course_and_not_about_its_bends():
 def test_rows_in_no_cluster_at_all_stay_as_they_are():
     curves = make_curves(make_changes())
     assert tame_again(curves, np.full(40, -1)) is curves
+
+
+def test_when_a_row_moves_that_mostly_rests_is_its_course_and_no_spike(make_series):
+    random = np.random.default_rng(0)
+    values = 10 ** random.normal(-2, 0.03, (20, 30))
+    values[:15, np.arange(30) != 14] = 0.0
+    trends = find_trends(make_series(values))
+    assert trends.touched["spike"] == ()
+    assert sorted(map(len, (cluster.members for cluster in trends.clusters))) == [5, 15]
+    values[1:15] = 10 ** random.normal(-2, 0.03, (14, 30))
+    assert find_trends(make_series(values)).outliers.tolist() == [True, *[False] * 19]

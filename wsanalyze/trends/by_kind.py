@@ -84,7 +84,10 @@ def sum_up_quality(kinds: Sequence[KindQuality], options: TrendOptions) -> Quali
     if not total:
         text = f"No {options.noun} could be clustered."
     elif not structured:
-        text = f"One trend in each of {len(kinds)} kinds." if len(kinds) > 1 else kinds[0].quality.text
+        none = [part.kind for part in kinds if not part.quality.k]
+        rest = f", and none in {list_names(none)}" if none else ""
+        text = f"One trend in each of {len(kinds) - len(none)} kinds{rest}."
+        text = text if len(kinds) > 1 else kinds[0].quality.text
     else:
         text = f"Of {count_noun(len(kinds), 'kind')}, {_list_trends(kinds)}"
         if silhouette is not None and stability is not None:
@@ -160,7 +163,9 @@ def _mean(numbers: Sequence[tuple[float | None, int]]) -> float | None:
 def _describe(parts: Sequence[_Part], options: TrendOptions) -> tuple[str, ...]:
     """One note for each kind, or for all that have the same; what all kinds have in common is said once."""
     first, *others = (part.partition.notes for part in parts)
+    # What counts something is said of one kind, whatever others have as many of.
     common = [note for note in first if all(note in notes for notes in others)]
+    common = [note for note in common if not note[0].isdigit() or _SIGNALS.fullmatch(note)]
     kinds_of: dict[str, list[str]] = {}
     signals: dict[tuple[str, str], list[str]] = {}
     for part in parts:

@@ -1,4 +1,4 @@
-"""The course of a cluster without the jumps that some of its members made together."""
+"""The course of a cluster without the jumps that some of its members made together, and without their gaps."""
 
 from typing import Final
 
@@ -8,13 +8,15 @@ from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.words import BoolArray, row_levels
 
 _LEAST_SHARE: Final = 0.1
+_LEAST_GAPS: Final = 0.02
+_LEAST_MEMBERS: Final = 4
 
 
 def trace_common_course(values: FloatArray, median: FloatArray, spikes: BoolArray, *, linear: bool) -> FloatArray:
     """Trace the median course of a cluster as if none of its members had jumped.
 
-    Where a third of them jump at once, the median of all moves, since their levels differ, and would tell of a jump
-    that most did not make. There it is drawn as the members go about their own levels, spikes left out.
+    Where a third of them jump at once, or have no number, the median of all moves, since their levels differ, and would
+    tell of a jump that most did not make. There it is drawn as the members go about their own levels, without spikes.
 
     Args:
         values: The metric of the members, float64 of shape (n, P).
@@ -24,10 +26,12 @@ def trace_common_course(values: FloatArray, median: FloatArray, spikes: BoolArra
 
     Returns:
         float64 of shape (P,), in the units of the metric: the median but for those changes at which a tenth of the
-        members have spikes.
+        members have spikes, or one in fifty has no number, and four at least have neither.
     """
     numbers = np.isfinite(median) if linear else median > 0
-    jumps = numbers & (spikes.mean(axis=0) >= _LEAST_SHARE) & ~spikes.all(axis=0)
+    gaps = ~np.isfinite(values)
+    moved = (spikes.mean(axis=0) >= _LEAST_SHARE) | (gaps.mean(axis=0) >= _LEAST_GAPS)
+    jumps = numbers & moved & ((~spikes & ~gaps).sum(axis=0) >= _LEAST_MEMBERS)
     if not jumps.any():
         return median
     kept = np.where(spikes, np.nan, values)

@@ -3,9 +3,8 @@
 Courses are told from logarithms, so that "steady" means within a factor, wherever a curve lies.
 """
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import ceil
 from typing import Final
 
 import numpy as np
@@ -22,45 +21,30 @@ from wsanalyze.trends.jaggedness import (
     measure_roughness,
     smooth,
 )
+from wsanalyze.trends.jumps import find_jumps
+from wsanalyze.trends.ways import Curve, describe_turns, describe_way, name_turn
 from wsanalyze.trends.words import FLAT_DECADES, IndexArray
 
 _ROUGH: Final = 0.12
 _UNSTEADY: Final = 0.15
 _SEEN_SHARE: Final = 0.12
-_PLAIN_SHARE: Final = 0.14
+_MOST_FLAT: Final = 0.25
+_LEAST_JUMP: Final = 0.35
+_MOST_JUMPS: Final = 3
 _NOISE_SPREAD: Final = 4.5
-_TURN_SHARE: Final = 0.35
+_TURN_SHARE: Final = 0.3
 _CLEAR_TURN: Final = 0.4
 _CLEAR_ROUGH: Final = 4.5
 _EDGE: Final = 0.25
 _WARM_SHARE: Final = 0.15
 _WARM_ROUGH: Final = 8.0
 _EARLY: Final = 0.35
-_SUDDEN: Final = 0.25
-_START: Final = 0.1
-_BENT: Final = 0.27
-_RESTING: Final = 0.3
-_STRAIGHT: Final = 0.35
-_SHARES: Final = (0.07, 0.2, 0.5, 0.8, 0.93)
 _LEAST_POINTS: Final = 3
-_TREND_DEVIATIONS: Final = 2.3
+_TREND_DEVIATIONS: Final = 1.7
 _STOPPED_DECADES: Final = 0.3
 
 
-@dataclass(frozen=True, slots=True)
-class _Curve:
-    """Values above 0 that are to be described, as logarithms, and the checkpoints around each."""
-
-    logs: FloatArray
-    starts: Sequence[str]
-    ends: Sequence[str]
-    speed: bool
-
-    def part(self, first: int, last: int) -> "_Curve":
-        return _Curve(self.logs[first:last], self.starts[first:last], self.ends[first:last], self.speed)
-
-    def __len__(self) -> int:
-        return len(self.logs)
+_PLAIN: Final = re.compile(r"(falls|rises) (steadily|unsteadily|ever faster|ever more slowly)")
 
 
 def describe_curve(
@@ -90,12 +74,12 @@ def describe_curve(
     if len(values) == 1:
         return "one change only" if speed else "one number only"
     if linear:
-        return _describe_course(_Curve(values, befores, afters, speed=False))
+        return _describe_course(Curve(values, befores, afters, speed=False))
     logs = np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
-    return _describe_span(_Curve(logs, befores, afters, speed), moving)
+    return _describe_span(Curve(logs, befores, afters, speed), moving)
 
 
-def _describe_span(curve: _Curve, moving: IndexArray) -> str:
+def _describe_span(curve: Curve, moving: IndexArray) -> str:
     """Say when a curve begins and ceases to move, and what it does in between."""
     first, last = int(moving[0]), int(moving[-1])
     wakes, freezes = first > 0, last < len(curve) - 1
@@ -105,6 +89,8 @@ def _describe_span(curve: _Curve, moving: IndexArray) -> str:
     course = _describe_moving(
         curve.part(first, last if freezes and _stops_within(curve.logs, first, last) else last + 1)
     )
+    if freezes and last == len(curve) - 2 and curve.speed and course:
+        return f"{course}, but unchanged from {curve.starts[-1]} to {curve.ends[-1]}"  # nobody can say that it stays so
     if wakes:
         lead = f"wakes after {start}" if curve.speed else f"0 until {start}"
         return f"{lead}, then {course}" if course else lead
@@ -119,7 +105,7 @@ def _stops_within(logs: FloatArray, first: int, last: int) -> bool:
     return len(before) == _LEAST_POINTS and bool(np.nanmin(before) - logs[last] > _STOPPED_DECADES)
 
 
-def _describe_moving(curve: _Curve) -> str:
+def _describe_moving(curve: Curve) -> str:
     """Describe values that begin and end above 0, with pauses perhaps; empty for a single one."""
     if len(curve) == 1:
         return ""
@@ -129,7 +115,7 @@ def _describe_moving(curve: _Curve) -> str:
     runs = np.flatnonzero(np.diff(np.concatenate([[False], still]).astype(int)) > 0)
     moving = np.flatnonzero(~still).tolist()
     starts, ends = ([names[index] for index in moving] for names in (curve.starts, curve.ends))
-    course = _describe_course(_Curve(curve.logs[moving], starts, ends, curve.speed))
+    course = _describe_course(Curve(curve.logs[moving], starts, ends, curve.speed))
     word = "unchanged" if curve.speed else "0"
     if len(runs) > 1:
         return f"{course}, with pauses" if curve.speed else f"{course}, at times 0"
@@ -138,7 +124,7 @@ def _describe_moving(curve: _Curve) -> str:
     return f"{course}, but {word} from {curve.starts[begin]} to {curve.ends[until - 1]}"
 
 
-def _describe_course(curve: _Curve) -> str:
+def _describe_course(curve: Curve) -> str:
     """Describe values without gaps: single jumps first, then the rest without them."""
     at_first, at_last = find_end_jumps(curve.logs)
     if at_first and curve.logs[0] > curve.logs[1]:  # to begin low is to warm up
@@ -155,23 +141,24 @@ def _describe_course(curve: _Curve) -> str:
     starts, ends = ([names[index] for index in kept] for names in (curve.starts, curve.ends))
     noun = "jump" if (heights > 0).all() else "drop" if (heights < 0).all() else "break"
     noun = f"a {noun}" if len(jumps) == 1 else f"{noun}s"
-    course = _describe_rest(_Curve(curve.logs[kept], starts, ends, curve.speed), float(abs(heights).max()))
+    course = _describe_rest(Curve(curve.logs[kept], starts, ends, curve.speed), float(abs(heights).max()))
     return f"{course}, but for {noun} at {list_names([curve.ends[index] for index in jumps])}"
 
 
-def _describe_rest(curve: _Curve, height: float = 0.0) -> str:
+def _describe_rest(curve: Curve, height: float = 0.0, *, whole: bool = True) -> str:
     """Describe a course by how rough it is, where it rests nearly, its turns and its slope.
 
     Args:
         curve: Its values.
         height: The height of the plot that it is a part of, decades: what is small in there is not seen.
+        whole: Whether jumps on slopes are looked for; not where they were taken out.
     """
     calms = _find_calm(curve.logs)
     if calms is not None:
         return f"{_describe_unrest(curve.logs[:calms])} until {curve.ends[calms - 1]}, then steady"
     rough = measure_roughness(curve.logs)
     logs, width = smooth(curve.logs, 8 if rough >= _ROUGH else 16)
-    flat = max(FLAT_DECADES, _SEEN_SHARE * height, _NOISE_SPREAD * rough / np.sqrt(width))
+    flat = max(FLAT_DECADES, min(_SEEN_SHARE * height, _MOST_FLAT), _NOISE_SPREAD * rough / np.sqrt(width))
     if float(np.ptp(logs)) < flat:
         return _describe_jagged(curve, rough) if rough >= _UNSTEADY else "steady"
     cliffs = find_cliffs(curve.logs)
@@ -180,10 +167,28 @@ def _describe_rest(curve: _Curve, height: float = 0.0) -> str:
     if len(cliffs) > 1:
         return drops
     rest = _describe_warm_up(curve, rough) or (_describe_nearly_frozen(curve, logs, flat) if curve.speed else "")
-    return rest or (drops if cliffs else "") or _describe_turns(curve, logs, flat) or _describe_way(curve, logs, rough)
+    rest = rest or (drops if cliffs else "") or (_describe_jumps(curve) if whole else "")
+    return rest or describe_turns(curve, logs, flat, width) or describe_way(curve, logs, rough)
 
 
-def _describe_warm_up(curve: _Curve, rough: float) -> str:
+def _describe_jumps(curve: Curve) -> str:
+    """Describe a curve that goes its way but for jumps to stay; empty where there are none, or too many."""
+    jumps = find_jumps(curve.logs, least=_LEAST_JUMP)
+    signs = {jump.size > 0 for jump in jumps}
+    if not 1 <= len(jumps) <= _MOST_JUMPS or len(signs) > 1:
+        return ""
+    logs = curve.logs.copy()
+    for jump in jumps:
+        logs[jump.change :] -= jump.size
+    rest = _describe_rest(Curve(logs, curve.starts, curve.ends, curve.speed), float(np.ptp(curve.logs)), whole=False)
+    if not _PLAIN.fullmatch(rest):
+        return ""
+    noun = "rise" if signs == {True} else "drop"
+    places = list_names([curve.starts[jump.change] for jump in jumps])
+    return f"{rest}, with {f'a sudden {noun}' if len(jumps) == 1 else f'sudden {noun}s'} after {places}"
+
+
+def _describe_warm_up(curve: Curve, rough: float) -> str:
     """Describe a curve that rises at its beginning and then falls, as with a warm-up; empty for any other."""
     height = float(np.ptp(curve.logs))
     turns = find_turns(curve.logs, max(2 * FLAT_DECADES, _WARM_ROUGH * rough, _WARM_SHARE * height))
@@ -191,37 +196,14 @@ def _describe_warm_up(curve: _Curve, rough: float) -> str:
         return ""
     (turn,) = turns
     # The top of a schedule is flat: what counts is where it is reached.
-    turn = int(np.argmax(curve.logs >= curve.logs[turn] - max(FLAT_DECADES / 3, 2 * rough)))
+    turn = int(np.argmax(curve.logs >= curve.logs[turn] - min(max(FLAT_DECADES / 3, 2 * rough), FLAT_DECADES)))
     if turn == 0:
         return ""
     if turn > _EDGE * (len(curve) - 1) or len(curve) - turn <= _LEAST_POINTS:
         deep = curve.logs[turn] - curve.logs[-1] > (1 + _TURN_SHARE) * (curve.logs[turn] - curve.logs[0])
-        return _name_turn(curve, curve.logs, turn) if deep and turn <= len(curve) / 2 else ""
+        return name_turn(curve, curve.logs, turn) if deep and turn <= len(curve) / 2 else ""
     after = _describe_rest(curve.part(turn, len(curve)), height)
     return f"rises until {curve.ends[turn]}, then {after}" if "falls" in after else ""
-
-
-def _describe_turns(curve: _Curve, logs: FloatArray, flat: float) -> str:
-    """Describe a curve that turns, empty for any other; `logs` is the same, smoothed."""
-    turns = find_turns(logs, max(flat, _TURN_SHARE * float(np.ptp(logs))))
-    if len(turns) == 1:
-        return _name_turn(curve, logs, turns[0])
-    return "goes up and down" if turns else ""
-
-
-def _describe_way(curve: _Curve, logs: FloatArray, rough: float) -> str:
-    """Describe a curve that goes one way; `logs` is the same, smoothed."""
-    window = max(1, len(logs) // 16)
-    start, end = float(np.median(logs[:window])), float(np.median(logs[-window:]))
-    if abs(start - end) < FLAT_DECADES:
-        return "unsteady" if rough >= _UNSTEADY else "about steady"
-    if rough >= max(_ROUGH, _PLAIN_SHARE * abs(start - end)):
-        return f"{'falls' if start > end else 'rises'} unsteadily"
-    return _describe_slope(curve, (logs - start) / (end - start), falls=start > end)
-
-
-def _name_turn(curve: _Curve, logs: FloatArray, turn: int) -> str:
-    return f"{'hump' if logs[turn] > logs[0] else 'dip'} at {curve.ends[turn]}"
 
 
 def _find_calm(logs: FloatArray) -> int | None:
@@ -238,12 +220,12 @@ def _describe_unrest(logs: FloatArray) -> str:
     return "unsteady" if abs(way) < 2 * FLAT_DECADES else f"{'rises' if way > 0 else 'falls'} unsteadily"
 
 
-def _describe_jagged(curve: _Curve, rough: float) -> str:
+def _describe_jagged(curve: Curve, rough: float) -> str:
     """Describe a curve that goes up and down more than it goes anywhere."""
     height = float(np.ptp(curve.logs))
     turns = find_turns(curve.logs, _CLEAR_TURN * height)
     if len(turns) == 1 and height >= _CLEAR_ROUGH * rough:
-        return _name_turn(curve, curve.logs, turns[0])
+        return name_turn(curve, curve.logs, turns[0])
     # Kendall's count of pairs in order, against what chance makes of it.
     count = len(curve)
     score = float(sum(np.sign(curve.logs[i + 1 :] - value).sum() for i, value in enumerate(curve.logs)))
@@ -253,7 +235,7 @@ def _describe_jagged(curve: _Curve, rough: float) -> str:
     return f"{'rises' if score > 0 else 'falls'} unsteadily"
 
 
-def _describe_nearly_frozen(curve: _Curve, logs: FloatArray, flat: float) -> str:
+def _describe_nearly_frozen(curve: Curve, logs: FloatArray, flat: float) -> str:
     """Describe a curve that falls so deep that it nearly rests from then on, or until then; empty for any other."""
     length, height = len(curve), float(np.ptp(logs))
     found = find_deep_tail(curve.logs, logs, flat)
@@ -271,38 +253,3 @@ def _describe_nearly_frozen(curve: _Curve, logs: FloatArray, flat: float) -> str
     if leaves >= max(_LEAST_POINTS, rests / 2):
         return f"{end}, then {_describe_rest(curve.part(length - leaves, length), height)}"
     return f"{end}, then {'fast' if rests <= _EARLY * length else 'rises'}"
-
-
-def _describe_slope(curve: _Curve, done: FloatArray, *, falls: bool) -> str:
-    """Describe a curve that goes from one level to another, by when which share of the way is done."""
-    first, begun, half, ended, last = (_find_share(done, share) for share in _SHARES)
-    length = len(done) - 1
-    verb = "falls" if falls else "rises"
-    if falls and ended <= _EARLY * length:
-        return "fast, then slow" if curve.speed else "high, then low"
-    if length >= 1 / _SUDDEN and ended - begun <= _SUDDEN * length and begun > _START * length:
-        return f"{verb} after {curve.starts[ceil(half)]}"
-    if length >= _LEAST_POINTS:
-        if last <= (1 - _RESTING) * length and half >= _STRAIGHT * last:
-            return f"{verb} until {curve.ends[ceil(last)]}, then steady"
-        if first >= _RESTING * length and length - half >= _STRAIGHT * (length - first):
-            return f"steady until {curve.ends[int(first)]}, then {verb}"
-    return f"{verb}{_name_bend(half, length)}"
-
-
-def _name_bend(half: float, length: int) -> str:
-    """How a curve of `length` steps goes its way, half of which is done at one time."""
-    if length < _LEAST_POINTS:
-        return " steadily" if length > 1 else ""
-    if half <= _BENT * length:
-        return " ever more slowly"
-    return " ever faster" if half >= (1 - _BENT) * length else " steadily"
-
-
-def _find_share(done: FloatArray, share: float) -> float:
-    """When a share of the way is done: midway between the first time and the last, where it is done more than once."""
-    times = []
-    for index in (int(np.argmax(done >= share)), int(np.flatnonzero(done < share)[-1]) + 1):
-        before, after = float(done[index - 1]), float(done[index])
-        times.append(0.0 if index == 0 else index - (after - share) / (after - before))
-    return (times[0] + times[1]) / 2

@@ -29,6 +29,8 @@ _SAME_SIGN: Final = 0.975
 _DEVIATIONS: Final = 3.0
 _NORMAL_MAD: Final = 1.4826
 _ARRIVED: Final = 0.8
+_LASTING: Final = 0.75
+_LEAST_MOVE: Final = 0.5
 
 
 def find_depth_profile(series: ChangeSeries, values: FloatArray, options: TrendOptions) -> DepthProfile | None:
@@ -53,11 +55,14 @@ def find_depth_profile(series: ChangeSeries, values: FloatArray, options: TrendO
     depths = tuple(sorted(rows_at))
     profile = np.array([_take_median(values[rows_at[depth]]) for depth in depths])
     places = (np.array(depths) - depths[0]) / (depths[-1] - depths[0])
-    centre = _find_centre(profile, places, np.ones((1, len(places))))[0]
-    # Where many depths have no number, the centre would only say which have one.
-    centre[np.isfinite(profile).mean(axis=0) < 0.5] = np.nan  # noqa: PLR2004 - half
+    # A centre of other depths at each change would only say which have a number.
+    lasting = np.isfinite(profile).mean(axis=1) >= _LASTING
+    if np.count_nonzero(lasting) < _LEAST_DEPTHS:
+        lasting[:] = True
+    centre = _find_centre(profile[lasting], places[lasting], np.ones((1, np.count_nonzero(lasting))))[0]
+    centre[np.isfinite(profile[lasting]).mean(axis=0) < 0.5] = np.nan  # noqa: PLR2004 - half
     order = _describe_order(profile, places, _list_sizes(series, list(rows_at.items())), options.noun)
-    course = _describe_course(profile, places, centre, name_changes(series)[1], options.seed)
+    course = _describe_course(profile[lasting], places[lasting], centre, name_changes(series)[1], options.seed)
     text = f"{order}, and {course}" if order and course else order or course
     return DepthProfile(depths, profile, centre, f"{text[:1].upper()}{text[1:]}.") if text else None
 
@@ -129,10 +134,11 @@ def _describe_course(
     size = max(1, (len(curve) // _PART - 1) | 1)  # odd, so that a median is a value that was there
     early, late = float(np.median(curve[:size])), float(np.median(curve[-size:]))
     if len(curve) >= _LEAST_CHANGES and _is_move(curve, size):
-        arrived = int(np.argmax((_smooth(curve) - early) / (late - early) >= _ARRIVED))
+        before = np.flatnonzero((_smooth(curve) - early) / (late - early) < _ARRIVED)
+        arrived = min(int(before.max(initial=-1)) + 1, len(curve) - 1)
         few = "" if _is_broad(profile[:, known], places, size, seed) else ", but a few depths alone decide that"
         return f"the centre of change moves from {early:.2f} {way} to {late:.2f} by {names[arrived]}{few}"
-    low, high = (float(value) for value in np.percentile(curve, (10, 90)))
+    low, high = (float(value) for value in np.percentile(curve, (10, 90), method="closest_observation"))
     if len(curve) == 1:
         return f"the centre of change lies {middle:.2f} {way}"
     if high - low <= 2 * _NEAR:
@@ -141,12 +147,12 @@ def _describe_course(
 
 
 def _is_move(curve: FloatArray, size: int) -> bool:
-    """Whether the centre is elsewhere at the end than at the beginning, by more than the unrest of its curve."""
+    """Whether the centre is elsewhere at the end than at the beginning, by more than its unrest, or its waves."""
     off = curve[1:-1] - (curve[:-2] + curve[2:]) / 2
     # The difference of one value and the mean of two has 1.5 times the variance of one; a median 1.57 that of a mean.
     noise = _NORMAL_MAD * float(np.median(np.abs(off))) / np.sqrt(1.5) * np.sqrt(2 * 1.57 / size)
     step = float(np.median(curve[-size:]) - np.median(curve[:size]))
-    return bool(abs(step) >= max(_NEAR, _DEVIATIONS * noise))
+    return bool(abs(step) >= max(_NEAR, _DEVIATIONS * noise, _LEAST_MOVE * np.ptp(_smooth(curve))))
 
 
 def _is_broad(profile: FloatArray, places: FloatArray, size: int, seed: int) -> bool:

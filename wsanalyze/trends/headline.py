@@ -31,6 +31,7 @@ from wsanalyze.trends.words import (
 
 _PAIR: Final = 2
 _SIMILAR_RATIO: Final = 1.5
+_KNOWN_SHARE: Final = 0.75
 _LARGE_RATIO: Final = 5.0
 _SHORT: Final = 110
 _LONG_BEGIN: Final = 15
@@ -74,8 +75,8 @@ def _shorten(sentence: str, names: Sequence[str]) -> str:
 def _say_most(trends: Trends, values: FloatArray) -> str:
     """Say which rows change most, and where in the network."""
     names, noun = trends.series.names, trends.options.noun
-    levels = row_levels(values)
-    level, usual = float(np.nanmax(levels)), float(row_levels(levels[None])[0])
+    levels = _take_levels(values)
+    level, usual = float(np.nanmax(levels)), _take_middle(levels)
     if level == 0:
         return f"No {noun} changed in more than half of the changes."
     most, known = np.flatnonzero(levels == level), int(np.isfinite(levels).sum())
@@ -88,12 +89,13 @@ def _say_most(trends: Trends, values: FloatArray) -> str:
         return f"{alike} changed by as much: {by}{'' if len(most) == known else ', and none by more'}."
     if known == _PAIR:
         (other,) = set(np.flatnonzero(np.isfinite(levels)).tolist()) - set(most.tolist())
-        return f"{named} changed most: {by}, against {say_number(float(levels[other]))} of {names[other]}."
+        hardly = ", but hardly more than the other" if level < _SIMILAR_RATIO * float(levels[other]) else ""
+        return f"{named} changed most{hardly}: {by}, against {say_number(float(levels[other]), 3)} of {names[other]}."
     contrast = find_contrast(trends.series.rows, levels)
     largest = _say_largest(trends, values, most.tolist())
     if contrast is not None:
         return f"{_say_contrast(contrast, levels, most.tolist(), named, by, noun)}{largest}."
-    return f"{named} changed most{_compare_with_usual(level, usual, by, noun)}{_say_order(trends)}{largest}."
+    return f"{named} changed most{_compare_with_usual(levels, by, noun)}{_say_order(trends)}{largest}."
 
 
 def _say_contrast(contrast: Contrast, levels: FloatArray, most: Sequence[int], named: str, by: str, noun: str) -> str:
@@ -145,9 +147,23 @@ def _say_highest(trends: Trends, values: FloatArray) -> str:
     return f"{lead} is highest in {names}: {say_number(level, 3)}{when}, {against}."
 
 
-def _compare_with_usual(level: float, usual: float, by: str, noun: str) -> str:
+def _take_levels(values: FloatArray) -> FloatArray:
+    """Levels that compare, float64 of shape (L,): NaN for rows without numbers in a quarter of the changes or more."""
+    known = np.isfinite(values).sum(axis=1)
+    return np.where(known > _KNOWN_SHARE * known.max(), row_levels(values), np.nan)
+
+
+def _take_middle(levels: FloatArray) -> float:
+    """The median level, which is that of a row: of an even number the lower one."""
+    ranked = np.sort(levels[np.isfinite(levels)])
+    return float(ranked[(len(ranked) - 1) // 2])
+
+
+def _compare_with_usual(levels: FloatArray, by: str, noun: str) -> str:
+    level, usual = float(np.nanmax(levels)), _take_middle(levels)
     if usual == 0:
-        return f", by {by}, against 0 for half of the {noun}s"
+        number = int(np.isfinite(levels).sum())
+        return f", by {by}, against 0 for {count_of(int((levels == 0).sum()), number, noun)}"
     if level < _SIMILAR_RATIO * usual:
         return f", but hardly more than the median {noun}: {by}, against {say_number(usual)}"
     return f": {by}, {_say_ratio(level, usual)} the {say_number(usual)} of the median {noun}"

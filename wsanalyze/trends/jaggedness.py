@@ -18,6 +18,7 @@ _GENTLER: Final = 4.0
 _FROZEN_DECADES: Final = 1.5
 _FLATTER: Final = 0.25
 _LEAST_REST: Final = 3
+_REST_DECADES: Final = 0.3
 _CLIFF_DECADES: Final = 0.35
 _CLIFF_TIMES: Final = 5.0
 _CLIFF_SHARE: Final = 0.6
@@ -178,7 +179,10 @@ def _is_flat_after(logs: FloatArray, peak: int, leaves: int, tail: int) -> bool:
     if length < _LEAST_REST:
         return False
     fall = float(logs[peak] - np.median(logs[tail:])) / max(1, tail - max(peak, leaves - 1))
-    return -float(np.polyfit(np.arange(length), logs[tail:], 1)[0]) < _FLATTER * fall
+    slope = -float(np.polyfit(np.arange(length), logs[tail:], 1)[0])
+    third = max(1, length // 3)
+    drift = float(np.median(logs[tail : tail + third]) - np.median(logs[-third:]))
+    return slope < _FLATTER * fall and drift < _REST_DECADES
 
 
 def smooth(logs: FloatArray, parts: int) -> tuple[FloatArray, int]:

@@ -154,13 +154,15 @@ def _describe_curves(moving: Moving, changes: FloatArray, options: TrendOptions)
             f"{count_cells(missing, 'cell', noun, ' without a number')} took values between those beside them in time."
         )
     if curves.still.any():
+        whose = "its" if np.count_nonzero(curves.still) == 1 else "their"
         notes.append(
-            f"{count_cells(curves.still, 'unchanged cell', noun)} counted as a tenth of their {noun}'s "
+            f"{count_cells(curves.still, 'unchanged cell', noun)} counted as a tenth of {whose} {noun}'s "
             "smallest change, since 0 has no logarithm."
         )
     if curves.spikes.any():
-        off = count_cells(curves.spikes, "cell", noun, f" off their {noun}'s course")
-        notes.append(f"{off} took values that fit it.")
+        single = np.count_nonzero(curves.spikes) == 1
+        off = count_cells(curves.spikes, "cell", noun, f" off {'its' if single else 'their'} {noun}'s course")
+        notes.append(f"{off} took {'a value that fits' if single else 'values that fit'} it.")
     alone = int((moving.labels < 0).sum())
     if alone:
         notes.append(

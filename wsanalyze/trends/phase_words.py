@@ -9,7 +9,7 @@ from wsanalyze.metrics import METRICS
 from wsanalyze.series import ChangeSeries, Event
 from wsanalyze.trends.base import Phase, TrendOptions
 from wsanalyze.trends.cluster import FloatArray
-from wsanalyze.trends.words import FLAT_DECADES, count_of, name_checkpoint, say_number, say_times
+from wsanalyze.trends.words import FLAT_DECADES, count_of, is_speed, name_checkpoint, say_number, say_times
 
 RATE_RATIO: Final = 1.5
 """A learning rate that is so many times another is said to differ."""
@@ -30,6 +30,7 @@ class Boundary:
         step: The median of how far they go from the few values just before a jump to those just after it, the slope
             included, decades: what one sees. The size of a turn.
         turns: Whether it is a turn.
+        rests: Whether its rows do not change at all after it, where they fall, or before it, where they rise.
     """
 
     change: int
@@ -37,6 +38,7 @@ class Boundary:
     size: float
     step: float
     turns: bool = False
+    rests: bool = False
 
 
 def find_rates(series: ChangeSeries) -> FloatArray:
@@ -57,9 +59,12 @@ def describe_phase(series: ChangeSeries, values: FloatArray, options: TrendOptio
         last: Last change.
 
     Returns:
-        The phase.
+        The phase; its level is that of the rows that move in it.
     """
     part = values[:, first : last + 1]
+    moves = (part > 0).any(axis=1)
+    if not options.linear and moves.any():
+        part = part[moves]  # the others have no level
     level = float(np.nanmedian(part)) if np.isfinite(part).any() else None
     start, end = series.checkpoints[series.pairs[first][0]], series.checkpoints[series.pairs[last][1]]
     if start.step is None or end.step is None:
@@ -74,6 +79,8 @@ def _describe_course(part: FloatArray, level: float | None, options: TrendOption
     course = np.nanmedian(part[:, np.isfinite(part).any(axis=0)], axis=0)
     if level is None:
         return "no numbers"
+    if not options.linear and not (part > 0).any():
+        return "nothing changes" if is_speed(options.metric) else f"{METRICS[options.metric].title} is 0"
     number = min(_NUM_AT_ENDS, (len(course) + 1) // 2)
     start, end = float(np.median(course[:number])), float(np.median(course[-number:]))
     what, plural = (METRICS[options.metric].title, "s") if options.linear else ("changes", "")
@@ -102,7 +109,8 @@ def make_event(series: ChangeSeries, options: TrendOptions, found: Boundary, num
     place = series.pairs[found.change][0]
     count = count_of(len(found.rows), number, options.noun)
     evidence: dict[str, Any] = {"layers": len(found.rows), "of": number, "rows": list(found.rows)}
-    evidence |= {"turns": found.turns, "difference" if options.linear else "decades": found.size}
+    evidence["turns"] = found.turns
+    evidence |= {"rests": True} if found.rests else {"difference" if options.linear else "decades": found.size}
     said = _say_turn(found, count, options) if found.turns else _say_jump(found, count, options)
     before, after = float(rates[found.change - 1]), float(rates[found.change])
     if before > 0 and after > 0 and max(before, after) >= RATE_RATIO * min(before, after):
@@ -117,7 +125,11 @@ def _say_jump(found: Boundary, count: str, options: TrendOptions) -> str:
     if options.linear:
         more = f"{say_number(abs(found.step))} {'lower' if found.step < 0 else 'higher'}"
         return f"the {METRICS[options.metric].title} of {count} is {more} in the median"
-    verb = "changes" if len(found.rows) == 1 else "change"
+    single = len(found.rows) == 1
+    if found.rests:
+        rest = "does not change any more" if single else "do not change any more"
+        return f"{count} {rest if found.size < 0 else 'begins to change' if single else 'begin to change'}"
+    verb = "changes" if single else "change"
     return f"{count} {verb} {say_times(found.step)} as much as just before in the median"
 
 

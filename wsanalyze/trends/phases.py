@@ -8,6 +8,7 @@ References:
     neural networks, ICLR blog posts 2025. What is done instead: `wsanalyze.trends.jumps`, `wsanalyze.trends.turns`.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
@@ -22,7 +23,7 @@ from wsanalyze.trends.jumps import LEAST_CHANGES, Jump, find_jumps, make_weights
 from wsanalyze.trends.phase_words import RATE_RATIO, Boundary, describe_phase, find_rates, make_event
 from wsanalyze.trends.spacing import grows_with_distance, is_uneven, step_distances
 from wsanalyze.trends.turns import Turn, find_turns
-from wsanalyze.trends.words import FLAT_DECADES
+from wsanalyze.trends.words import FLAT_DECADES, is_speed
 
 _LEAST_SHARE: Final = 0.5
 _LEAST_COMMON: Final = _LEAST_SHARE * FLAT_DECADES
@@ -60,6 +61,8 @@ def find_phases(
     boundaries = _find_boundaries(curves, rows, _find_logs_of_distance(series, options), _find_steps_of_rate(rates))
     if not boundaries:
         return (), ()
+    if not options.linear and is_speed(options.metric):
+        boundaries = [_ask_about_rest(found, values) for found in boundaries]
     edges = [0, *(found.change for found in boundaries), curves.shape[1]]
     phases = tuple(describe_phase(series, values, options, first, end - 1) for first, end in pairwise(edges))
     return phases, tuple(make_event(series, options, found, len(rows), rates) for found in boundaries)
@@ -147,6 +150,20 @@ def _ask_about_jump(curves: FloatArray, rows: LabelArray, first: int, place: int
     if step * np.sign(size) < abs(size) / 2:
         step = size  # a steep slope against the jump hides it within a few values
     return Boundary(place, tuple(rows[shared].tolist()), size, step) if abs(size) >= FLAT_DECADES else None
+
+
+def _ask_about_rest(found: Boundary, values: FloatArray) -> Boundary:
+    """The boundary as one of rows that rest after it, or before it, where most of its rows do.
+
+    In the curves they lie a decade below their smallest change, which is no ratio to tell.
+    """
+    rows = np.array(found.rows)
+    near = min(_NEAR, found.change, values.shape[1] - found.change)
+    after, before = ((values[rows, at : at + near] == 0).all(axis=1) for at in (found.change, found.change - near))
+    rests = after if found.size < 0 else before
+    if found.turns or 2 * np.count_nonzero(rests) < len(rows):
+        return found
+    return replace(found, rows=tuple(rows[rests].tolist()), rests=True)
 
 
 def _ask_about_turn(curves: FloatArray, rows: LabelArray, turn: Turn) -> Boundary | None:

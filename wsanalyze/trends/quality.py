@@ -51,10 +51,11 @@ def measure_quality(partition: Partition, options: TrendOptions, values: FloatAr
             found = np.unique(labels, return_inverse=True)[1].astype(np.int64)
             p_value = compare_with_one_trend(points, found, np.zeros(len(points)), options.seed)
     moves: BoolArray = np.any(np.isfinite(values) if options.linear else values > 0, axis=1)
+    what = "level" if values.shape[1] == 1 else "trend"
     text = (
-        _describe_several(k, silhouette, stability, p_value, options.noun)
+        _describe_several(k, silhouette, stability, p_value, options.noun, what)
         if k > 1
-        else _describe_one(partition.labels, moves, p_value, options)
+        else _describe_one(partition.labels, moves, p_value, options, what)
     )
     return Quality(k, k > 1, silhouette, stability, text, p_value)
 
@@ -85,14 +86,14 @@ def measure_stability(features: FloatArray, labels: LabelArray, seed: int) -> fl
     return float(np.mean(scores))
 
 
-def _describe_one(labels: LabelArray, moves: BoolArray, p_value: float | None, options: TrendOptions) -> str:
+def _describe_one(labels: LabelArray, moves: BoolArray, p_value: float | None, options: TrendOptions, what: str) -> str:
     """Say why there is no more than one cluster, of rows that move or not."""
     noun, inside = options.noun, labels >= 0
     number = np.count_nonzero(inside)
     still = f"No clustered {noun} changed." if moves.any() else f"No {noun} changed."
-    differs = "noise, or a matter of degree"
+    differs = "noise, a matter of degree, or their own"
     if p_value is not None:
-        differs = f"no more than chance makes of one trend ({_say_p(p_value)})"
+        differs = f"no more than chance makes of one {what} ({_say_p(p_value)})"
     reasons = (
         (number == 0, f"No {noun} could be clustered."),
         (options.clusters == 1, "One cluster, as asked for."),
@@ -100,24 +101,24 @@ def _describe_one(labels: LabelArray, moves: BoolArray, p_value: float | None, o
         (not moves[inside].any(), still),
         (number == 1, f"Only one {noun} could be clustered."),
     )
-    return next((text for holds, text in reasons if holds), f"One trend: what differs between {noun}s is {differs}.")
+    return next((text for holds, text in reasons if holds), f"One {what}: what differs between {noun}s is {differs}.")
 
 
 def _describe_several(
-    k: int, silhouette: float | None, stability: float | None, p_value: float | None, noun: str
+    k: int, silhouette: float | None, stability: float | None, p_value: float | None, noun: str, what: str
 ) -> str:
     if silhouette is None or stability is None:
-        return f"{k} trends, told apart by definition or with one {noun} each, so there is nothing to measure."
+        return f"{k} {what}s, told apart by definition or with one {noun} each, so there is nothing to measure."
     apart, stable = say_apart(silhouette), say_stable(stability)
     text = (
-        f"{k} trends, {apart} (silhouette {silhouette:.2f}) and {stable} when {noun}s and steps are left out "
+        f"{k} {what}s, {apart} (silhouette {silhouette:.2f}) and {stable} when {noun}s and steps are left out "
         f"(adjusted Rand index {stability:.2f})"
     )
     if p_value is None:
         return f"{text}."
     if p_value > NULL_LEVEL:
-        return f"{text}; but chance often makes as much of one trend ({_say_p(p_value)}), so do not rely on them."
-    tighter = f"tighter than chance makes of one trend ({_say_p(p_value)})"
+        return f"{text}; but chance often makes as much of one {what} ({_say_p(p_value)}), so do not rely on them."
+    tighter = f"tighter than chance makes of one {what} ({_say_p(p_value)})"
     return f"{text}, and {tighter}." if stability >= _FAIRLY_STABLE else f"{text}: {tighter}, but do not rely on them."
 
 

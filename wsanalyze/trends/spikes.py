@@ -29,8 +29,8 @@ def find_spikes(series: ChangeSeries, values: FloatArray, noun: str) -> tuple[Ev
     A row spikes where its change is at least three times the one before and the one after, and beyond the noise; where
     more steps lie between the checkpoints, as many times more besides, since weights that drift get further the longer
     they go. Of the last change nobody can say that it comes back, and it is compared with the one before alone. The
-    first is none: trainings begin fast. A row also spikes where two changes that go to one checkpoint and on from it are
-    as high and equally long: that checkpoint lies off the way. What is known to be misplaced is no spike.
+    first is none: trainings begin fast. A row also spikes where two changes that go to one checkpoint and on from it
+    are as high and equally long: that checkpoint lies off the way. What is known to be misplaced is no spike.
 
     Args:
         series: L rows and P changes.

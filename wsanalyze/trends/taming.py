@@ -46,9 +46,16 @@ def find_spikes(curves: FloatArray, noise: FloatArray, still: BoolArray) -> Bool
     spikes &= find_chance(spikes.sum(axis=0), float(spikes.sum(axis=0).mean()))
     if len(curves) > 1 and spikes.any():
         spikes &= ~find_shared(smooth + np.clip(off, -limit, limit), off, spikes)
-    # A row that jumps all the time has no course to jump from.
+    # A row that jumps all the time has no course to jump from, nor has one that mostly rests.
     spikes[spikes.sum(axis=1) > _MOST_SPIKES * curves.shape[1]] = False
+    spikes[_rests(still)] = False
     return spikes
+
+
+def _rests(still: BoolArray) -> BoolArray:
+    """Rows that are unchanged in more than half of the changes: when they move is their course, bool of shape (n,)."""
+    rests: BoolArray = 2 * np.count_nonzero(still, axis=1) > still.shape[1]
+    return rests
 
 
 def _measure_off(curves: FloatArray, candidates: BoolArray) -> FloatArray:
@@ -118,7 +125,7 @@ def tame_again(curves: Curves, labels: LabelArray) -> Curves:
     # What was filled before was a guess from its neighbours in time, and says nothing against a course.
     filled = (curves.spikes | curves.gaps) & ~curves.still
     far = (np.abs(nearest) > limits[:, None]) & ~filled
-    follows = np.count_nonzero(far, axis=1) <= np.ceil(_SPIKE_SHARE * num_changes)
+    follows = (np.count_nonzero(far, axis=1) <= np.ceil(_SPIKE_SHARE * num_changes)) & ~_rests(curves.still)
     far &= follows[:, None] & ~curves.still
     values = np.where(far | (filled & follows[:, None]), curves.values - nearest, curves.values)
     tamed = replace(curves, values=values, spikes=curves.spikes | far)

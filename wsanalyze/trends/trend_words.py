@@ -1,16 +1,15 @@
 """How many trends there are, what each does and how sure that is, in one sentence."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
-
-import numpy as np
 
 from wsanalyze.sentences import list_names
 from wsanalyze.trends.base import Cluster, Quality, Trends
-from wsanalyze.trends.cluster import FloatArray
+from wsanalyze.trends.courses import describe_curve
+from wsanalyze.trends.elsewhere import find_exceptions, say_ways
 from wsanalyze.trends.quality import say_apart, say_doubt, say_stable
 from wsanalyze.trends.words import (
-    FLAT_DECADES,
     SHOWN_NAMES,
     begin_sentence,
     count_noun,
@@ -20,15 +19,12 @@ from wsanalyze.trends.words import (
     name_changes,
     say_course,
     say_number,
-    say_times,
 )
 
 _RATE_RATIO: Final = 1.5
 SHOWN_TRENDS: Final = 4
 _SHOWN_KINDS: Final = 3
-_LEAST_CORRELATION: Final = 0.3
-_LEAST_SHARED: Final = 5
-_SPREAD_DECADES: Final = 0.2
+_PAIR: Final = 2
 
 
 def say_trends(trends: Trends) -> str:
@@ -73,7 +69,7 @@ def _say_levels(trends: Trends, number: int) -> str:
     if trends.options.by_kind and len(trends.kinds) > 1:
         return f"{begin}."
     if len(clusters) == 1:
-        if number == 1:
+        if number <= _PAIR:
             return f"{begin}."
         among = f"and no levels that stand apart among the {count_noun(number, trends.options.noun)}"
         return f"{begin}, {among}: {describe_level(clusters[0])} in the median."
@@ -94,7 +90,8 @@ def _say_kinds(trends: Trends) -> str:
     numbers = {part.kind: part.size for part in trends.kinds}
     said = [
         f"{'' if cluster.size == numbers[kind] else f'{cluster.size} of '}{numbers[kind]} {kind} "
-        f"{_say_what(cluster, plural=cluster.size > 1, level=False)}{_say_exceptions(trends, cluster)}"
+        f"{_say_what(cluster, plural=cluster.size > 1, level=False)}"
+        f"{_say_exceptions(trends, find_exceptions(trends, cluster))}"
         for kind, cluster in shown
         if kind in numbers
     ]
@@ -106,77 +103,42 @@ def _say_kinds(trends: Trends) -> str:
 
 
 def _say_one(trends: Trends, cluster: Cluster, number: int, total: int) -> str:
-    noun = trends.options.noun
+    noun, others = trends.options.noun, find_exceptions(trends, cluster)
+    if 2 * len(others) >= number > 1:
+        return _say_none(trends, cluster, number)
     verb, who = ("follows", "it") if number == 1 else ("follow", "they")
+    what = f"{_say_what(cluster, plural=number > 1, level=True)}{_say_rate(trends, cluster)}"
+    if others:
+        # Not all go the same way, and yet no second trend is certain.
+        begin = f"No second trend stands apart among the {count_noun(number, noun)}"
+        return f"{begin}: most {what}{_say_exceptions(trends, others)}."
     if number == total > 1:
         layers = begin_sentence(count_of(number, total, noun))
     else:
         layers = count_noun(number, noun) if number == total else f"{number} of {count_noun(total, noun)}"
-    others = _find_exceptions(cluster, trends.values, linear=trends.options.linear)
-    but = "" if others else _say_spread(cluster, trends.values, linear=trends.options.linear)
-    if but:
-        who = "in the median they"
-    if others:
-        but = f", but not {list_names([trends.series.rows[row].name for row in others], SHOWN_NAMES)}"
-        if 2 * len(others) < number:
-            # Not all go the same way, and yet no second trend is certain.
-            layers, who = f"No second trend stands apart among the {count_noun(number, noun)}", "most"
-        else:
-            who = "in the median they"
-    what = _say_what(cluster, plural=number > 1, level=True)
-    rate = _say_rate(trends, cluster)
-    return f"{layers}{'' if who == 'most' else f' {verb} one trend'}: {who} {what}{rate}{but}."
+    return f"{layers} {verb} one trend: {who} {what}."
 
 
-def _say_exceptions(trends: Trends, cluster: Cluster) -> str:
+def _say_none(trends: Trends, cluster: Cluster, number: int) -> str:
+    """What is said where most members of the only cluster do not do what their median does."""
+    series, noun = trends.series, trends.options.noun
+    if number <= SHOWN_TRENDS:
+        starts, ends = name_changes(series)
+        linear, speed = trends.options.linear, is_speed(trends.options.metric)
+        said = [
+            f"{series.rows[row].name} "
+            + say_course(describe_curve(trends.values[row], starts, ends, linear=linear, speed=speed), plural=False)
+            for row in cluster.members
+        ]
+        return f"{begin_sentence(count_noun(number, noun))} are too few to tell trends apart: {'; '.join(said)}."
+    begin = f"The {count_noun(number, noun)} go different ways, but not in groups that stand apart"
+    ways = say_ways(trends, cluster) or f"in the median they {_say_what(cluster, plural=True, level=True)}"
+    return f"{begin}: {ways}."
+
+
+def _say_exceptions(trends: Trends, others: Sequence[int]) -> str:
     """Name the members that go another way than most, where the others are said to go one."""
-    others = _find_exceptions(cluster, trends.values, linear=trends.options.linear)
     return f", but not {list_names([trends.series.rows[row].name for row in others], SHOWN_NAMES)}" if others else ""
-
-
-def _find_exceptions(cluster: Cluster, values: FloatArray, *, linear: bool) -> list[int]:
-    """Members whose own course goes elsewhere than the median, where that goes anywhere.
-
-    Either the two are hardly correlated, or one ends lower and the other higher than it began.
-    """
-    median = np.array([np.nan if value is None else value for value in cluster.median])
-    curves = np.vstack([median, values[list(cluster.members)]])
-    if not linear:
-        curves = np.log10(curves, where=curves > 0, out=np.full(curves.shape, np.nan))
-    course, found = curves[0], []
-    for row, curve in zip(cluster.members, curves[1:], strict=True):
-        both = np.isfinite(course) & np.isfinite(curve)
-        if np.count_nonzero(both) < _LEAST_SHARED:
-            continue
-        usual, own = course[both], curve[both]
-        goes = _measure_way(usual)
-        if abs(goes) < FLAT_DECADES:
-            continue
-        opposite = _measure_way(own) * np.sign(goes) < -FLAT_DECADES
-        if opposite or np.ptp(own) == 0 or np.corrcoef(usual, own)[0, 1] < _LEAST_CORRELATION:
-            found.append(row)
-    return found
-
-
-def _say_spread(cluster: Cluster, values: FloatArray, *, linear: bool) -> str:
-    """Say that members go up as well as down where their median goes nowhere; empty where they do not."""
-    curves = values[list(cluster.members)]
-    if linear or len(curves) < _LEAST_SHARED:
-        return ""
-    curves = np.log10(curves, where=curves > 0, out=np.full(curves.shape, np.nan))
-    ways = [_measure_way(curve[np.isfinite(curve)]) for curve in curves if np.isfinite(curve).sum() >= _LEAST_SHARED]
-    if len(ways) < _LEAST_SHARED:
-        return ""
-    low, middle, high = np.percentile(ways, (10, 50, 90))
-    if abs(middle) >= FLAT_DECADES or low > -_SPREAD_DECADES or high < _SPREAD_DECADES:
-        return ""
-    return f", but some fall to {say_times(float(low))} and others rise to {say_times(float(high))} what they were"
-
-
-def _measure_way(curve: FloatArray) -> float:
-    """From the first third of a curve to its last."""
-    third = max(1, len(curve) // 3)
-    return float(np.median(curve[-third:]) - np.median(curve[:third]))
 
 
 def _say_what(cluster: Cluster, *, plural: bool, level: bool) -> str:

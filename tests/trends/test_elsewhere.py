@@ -1,0 +1,78 @@
+"""Members that go another way than their cluster."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from wsanalyze.trends.base import TrendOptions
+from wsanalyze.trends.elsewhere import find_exceptions, say_ways
+from wsanalyze.trends.find import find_trends
+
+X = np.linspace(0, 1, 20)
+STEADY, FALL, RISE = 0 * X, -X, X
+HUMP = -4 * (X - 0.4) ** 2
+
+
+def exceptions(make_series, usual, own):
+    """Whether a row with another course is an exception in a cluster of one course."""
+    random = np.random.default_rng(0)
+    logs = usual + random.normal(-1.5, 0.3, (9, 1)) + random.normal(0, 0.01, (9, len(X)))
+    trends = find_trends(make_series(10**logs), TrendOptions(clusters=1, method="kmeans"))
+    values = 10**logs
+    values[4] = own
+    trends = replace(trends, series=make_series(values))
+    return find_exceptions(trends, trends.clusters[0])
+
+
+@pytest.mark.parametrize(
+    ("usual", "own", "found"),
+    [
+        (FALL, FALL, []),
+        (FALL, 0.5 * FALL, []),
+        (FALL, 2 * FALL, []),
+        (FALL, RISE, [4]),
+        (FALL, STEADY, [4]),
+        (FALL, np.resize([0.3, -0.3], 20), [4]),
+        (STEADY, 0.2 * FALL, []),
+        (STEADY, FALL, [4]),
+        (STEADY, 0.6 * RISE, [4]),
+        (HUMP, HUMP, []),
+        (HUMP, 0.5 * HUMP, []),
+        (HUMP, FALL, [4]),
+        (HUMP, RISE, [4]),
+        (-HUMP, -HUMP, []),
+        (-HUMP, FALL, [4]),
+    ],
+)
+def test_who_goes_elsewhere_is_found(make_series, usual, own, found):
+    assert exceptions(make_series, usual, 10 ** (own - 1.0)) == found
+
+
+def test_who_rests_while_the_others_go_on_is_found(make_series):
+    own = 10 ** (FALL - 1)
+    own[-2:] = 0.0
+    assert exceptions(make_series, FALL, own) == [4]
+    own = 10 ** (FALL - 1)
+    own[-1:] = 0.0
+    assert exceptions(make_series, FALL, own) == []
+
+
+def test_jumps_and_gaps_of_some_make_no_exceptions_of_the_others(make_series):
+    random = np.random.default_rng(0)
+    logs = random.normal(-1.5, 0.4, (12, 1)) + random.normal(0, 0.02, (12, 20))
+    logs[:5, 9:] = np.nan
+    trends = find_trends(make_series(10**logs), TrendOptions(clusters=1))
+    assert find_exceptions(trends, trends.clusters[0]) == []
+
+
+def test_ways_are_said_where_some_go_up_and_others_down(make_series):
+    random = np.random.default_rng(0)
+    slopes = np.linspace(-1, 1, 21)[:, None]
+    trends = find_trends(make_series(10 ** (slopes * X + random.normal(0, 0.01, (21, 20)))), TrendOptions(clusters=1))
+    # From the first third to the last a line goes 14 of 19 steps; of 21 slopes a tenth is below -0.8.
+    assert say_ways(trends, trends.clusters[0]) == (
+        "some fall to a quarter and others rise to 3.9 times what they were"
+    )
+    calm = find_trends(make_series(10 ** random.normal(0, 0.01, (21, 20))), TrendOptions(clusters=1))
+    assert say_ways(calm, calm.clusters[0]) == ""

@@ -1,0 +1,103 @@
+"""Members of a cluster that go another way than it does, as one sees who looks at both."""
+
+from typing import Final
+
+import numpy as np
+
+from wsanalyze.trends.base import Cluster, Trends
+from wsanalyze.trends.cluster import FloatArray
+from wsanalyze.trends.common_course import trace_common_course
+from wsanalyze.trends.words import FLAT_DECADES, BoolArray, say_times
+
+_LEAST_CORRELATION: Final = 0.3
+_LEAST_SHARED: Final = 5
+_LEAST_LEG: Final = 0.3
+_LEAST_REST: Final = 2
+
+
+def find_exceptions(trends: Trends, cluster: Cluster) -> list[int]:
+    """Find the members of a cluster whose own course is not what is said of it.
+
+    Args:
+        trends: What was found.
+        cluster: One of its clusters.
+
+    Returns:
+        Rows that end lower where the cluster ends higher or the reverse, go by half or twice as far where it goes
+        nowhere, are hardly correlated with it, rest at the end where it goes on, or go down on a leg that it goes up,
+        or the reverse. Of fewer than five changes nobody can say.
+    """
+    members, linear = list(cluster.members), trends.options.linear
+    values, course = trends.values[members], _trace_course(trends, cluster)
+    found = []
+    curves = _take_logs(values, linear=linear)
+    for row, curve, raw in zip(members, curves, values, strict=True):
+        both = np.isfinite(course) & np.isfinite(curve)
+        rests = not linear and len(raw) > _LEAST_REST and (raw[-_LEAST_REST:] == 0).all() and np.isfinite(course[-1])
+        if rests or (np.count_nonzero(both) >= _LEAST_SHARED and _goes_elsewhere(course[both], curve[both])):
+            found.append(row)
+    return found
+
+
+def say_ways(trends: Trends, cluster: Cluster) -> str:
+    """Say how far members go down and up: "some fall to a fifth and others rise to 2.9 times what they were".
+
+    Returns:
+        A clause; empty where no tenth of them goes one way and another tenth the other, or values are no amounts.
+    """
+    if trends.options.linear:
+        return ""
+    curves = _take_logs(trends.values[list(cluster.members)], linear=False)
+    ways = [measure_way(curve[np.isfinite(curve)]) for curve in curves if np.isfinite(curve).sum() >= _LEAST_SHARED]
+    if len(ways) < _LEAST_SHARED:
+        return ""
+    low, high = np.percentile(ways, (10, 90))
+    if low > -FLAT_DECADES or high < FLAT_DECADES:
+        return ""
+    return f"some fall to {say_times(float(low))} and others rise to {say_times(float(high))} what they were"
+
+
+def measure_way(curve: FloatArray) -> float:
+    """How far a curve goes from its first third to its last."""
+    third = max(1, len(curve) // 3)
+    return float(np.median(curve[-third:]) - np.median(curve[:third]))
+
+
+def _trace_course(trends: Trends, cluster: Cluster) -> FloatArray:
+    """The course of a cluster without what some of its members' spikes and gaps do to their median, as logarithms."""
+    median = np.array([np.nan if value is None else value for value in cluster.median])
+    spikes: BoolArray = np.zeros(trends.values.shape, dtype=np.bool_)
+    for row, change in trends.touched.get("spike", ()):
+        spikes[row, change] = True
+    members, linear = list(cluster.members), trends.options.linear
+    course = trace_common_course(trends.values[members], median, spikes[members], linear=linear)
+    return _take_logs(course, linear=linear)
+
+
+def _take_logs(values: FloatArray, *, linear: bool) -> FloatArray:
+    if linear:
+        return values
+    logs: FloatArray = np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
+    return logs
+
+
+def _goes_elsewhere(usual: FloatArray, own: FloatArray) -> bool:
+    """Whether one curve goes another way than the other; both have the same length and are finite."""
+    goes, way = measure_way(usual), measure_way(own)
+    turn = _find_turn(usual)
+    if turn is not None:
+        legs = [(curve[turn] - curve[0], curve[-1] - curve[turn]) for curve in (usual, own)]
+        return any(np.sign(leg) * other < -FLAT_DECADES for leg, other in zip(*legs, strict=True))
+    if abs(goes) < FLAT_DECADES:
+        return abs(way - goes) >= _LEAST_LEG
+    opposite = way * np.sign(goes) < -FLAT_DECADES
+    return bool(opposite or np.ptp(own) == 0 or np.corrcoef(usual, own)[0, 1] < _LEAST_CORRELATION)
+
+
+def _find_turn(course: FloatArray) -> int | None:
+    """Where a course turns that goes one way first, then the other, by a factor of two each; None where it does not."""
+    for sign in (1, -1):
+        turn = int(np.argmax(sign * course))
+        if min(sign * (course[turn] - course[0]), sign * (course[turn] - course[-1])) >= _LEAST_LEG:
+            return turn
+    return None

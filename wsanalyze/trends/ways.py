@@ -1,0 +1,133 @@
+"""Where a curve turns, and how it goes from one level to another, in plain words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Final
+
+import numpy as np
+
+from wsanalyze.trends.cluster import FloatArray
+from wsanalyze.trends.jaggedness import find_turns
+from wsanalyze.trends.words import FLAT_DECADES
+
+_ROUGH: Final = 0.12
+_UNSTEADY: Final = 0.15
+_PLAIN_SHARE: Final = 0.14
+_TURN_SHARE: Final = 0.3
+_EARLY: Final = 0.35
+_SUDDEN: Final = 0.25
+_SUDDEN_SHARE: Final = 0.6
+_START: Final = 0.1
+_BENT: Final = 0.27
+_RESTING: Final = 0.3
+_STRAIGHT: Final = 0.35
+_SHARES: Final = (0.07, 0.2, 0.5, 0.8, 0.93)
+_LEAST_POINTS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Values above 0 that are to be described, as logarithms, and the checkpoints around each."""
+
+    logs: FloatArray
+    starts: Sequence[str]
+    ends: Sequence[str]
+    speed: bool
+
+    def part(self, first: int, last: int) -> "Curve":
+        """The values from `first` to `last`, that one left out."""
+        return Curve(self.logs[first:last], self.starts[first:last], self.ends[first:last], self.speed)
+
+    def __len__(self) -> int:
+        return len(self.logs)
+
+
+def describe_turns(curve: Curve, logs: FloatArray, flat: float, width: int) -> str:
+    """Describe a curve that turns, empty for any other; `logs` is the same, the mean of `width` values each."""
+    turns = find_turns(logs, max(flat, _TURN_SHARE * float(np.ptp(logs))))
+    if len(turns) == 1:
+        (turn,), sign = turns, 1 if logs[turns[0]] > logs[0] else -1
+        begin = max(0, turn - width // 2)
+        turn = begin + int(np.argmax(sign * curve.logs[begin : turn + width // 2 + 1]))
+        return f"{'hump' if sign > 0 else 'dip'} {_name_extent(curve, turn)}"
+    return "goes up and down" if turns else ""
+
+
+def describe_way(curve: Curve, logs: FloatArray, rough: float) -> str:
+    """Describe a curve that goes one way; `logs` is the same, smoothed."""
+    window = max(1, len(logs) // 16)
+    start, end = float(np.median(logs[:window])), float(np.median(logs[-window:]))
+    if abs(start - end) < FLAT_DECADES:
+        return "unsteady" if rough >= _UNSTEADY else "about steady"
+    if rough >= max(_ROUGH, _PLAIN_SHARE * abs(start - end)):
+        return f"{'falls' if start > end else 'rises'} unsteadily"
+    return _describe_slope(curve, (logs - start) / (end - start), falls=start > end)
+
+
+def name_turn(curve: Curve, logs: FloatArray, turn: int) -> str:
+    """What a curve is called that turns once: "hump at step 400"; `logs` are its values, smoothed or not."""
+    return f"{'hump' if logs[turn] > logs[0] else 'dip'} at {curve.ends[turn]}"
+
+
+def _name_extent(curve: Curve, turn: int) -> str:
+    """When a curve is at its height: at one change, or between two cliffs."""
+    off = abs(curve.logs - curve.logs[turn])
+    height = float(off.max())
+    far = np.flatnonzero(off > height / 4)
+    first = int(far[far < turn].max(initial=-1)) + 1
+    end = int(far[far > turn].min(initial=len(curve)))
+    if first == 0 or end == len(curve) or end - first < _LEAST_POINTS:
+        return f"at {curve.ends[turn]}"
+    sharp = min(off[first - 1], off[end]) > height * _SUDDEN_SHARE
+    return f"from {curve.starts[first]} to {curve.ends[end - 1]}" if sharp else f"at {curve.ends[turn]}"
+
+
+def _describe_slope(curve: Curve, done: FloatArray, *, falls: bool) -> str:
+    """Describe a curve that goes from one level to another, by when which share of the way is done."""
+    first, begun, half, ended, last = (_find_share(done, share) for share in _SHARES)
+    length = len(done) - 1
+    verb = "falls" if falls else "rises"
+    if falls and ended <= _EARLY * length:
+        return "fast, then slow" if curve.speed else "high, then low"
+    sudden = _find_sudden(curve.logs, falls=falls)
+    if length >= 1 / _SUDDEN and begun > _START * length and sudden is not None:
+        return f"{verb} after {curve.starts[sudden]}"
+    if length >= _LEAST_POINTS:
+        late, early = first >= _RESTING * length, last <= (1 - _RESTING) * length
+        if late and early:
+            return f"{verb} between {curve.ends[int(first)]} and {curve.ends[ceil(last)]}"
+        if last <= (1 - _RESTING) * length and half >= _STRAIGHT * last:
+            return f"{verb} until {curve.ends[ceil(last)]}, then steady"
+        if first >= _RESTING * length and length - half >= _STRAIGHT * (length - first):
+            return f"steady until {curve.ends[int(first)]}, then {verb}"
+    return f"{verb}{_name_bend(half, length)}"
+
+
+def _find_sudden(logs: FloatArray, *, falls: bool) -> int | None:
+    """First index after the step, or the two, by which a curve goes most of its way; None where it takes more."""
+    steps = -np.diff(logs) if falls else np.diff(logs)
+    both = np.maximum(steps, 0)
+    both = both + np.append(both[1:], 0)
+    place = int(np.argmax(both))
+    if both[place] < _SUDDEN_SHARE * abs(logs[-1] - logs[0]):
+        return None
+    return place + 1 if place + 1 == len(steps) or steps[place] >= steps[place + 1] else place + 2
+
+
+def _name_bend(half: float, length: int) -> str:
+    """How a curve of `length` steps goes its way, half of which is done at one time."""
+    if length < _LEAST_POINTS:
+        return " steadily" if length > 1 else ""
+    if half <= _BENT * length:
+        return " ever more slowly"
+    return " ever faster" if half >= (1 - _BENT) * length else " steadily"
+
+
+def _find_share(done: FloatArray, share: float) -> float:
+    """When a share of the way is done: midway between the first time and the last, where it is done more than once."""
+    times = []
+    for index in (int(np.argmax(done >= share)), min(int(np.flatnonzero(done < share)[-1]) + 1, len(done) - 1)):
+        before, after = float(done[index - 1]), float(done[index])
+        times.append(0.0 if index == 0 else index - (after - share) / (after - before))
+    return (times[0] + times[1]) / 2
