@@ -1,6 +1,9 @@
 """What many tests share: a cache folder of their own, small checkpoints on disk, files that count or fail."""
 
+import importlib.util
 import os
+import webbrowser
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 from hypothesis import settings
 from safetensors.numpy import save_file
 
+from wsanalyze.cli import main
 from wsanalyze.errors import CheckpointError
 from wsanalyze.files.local import LocalFiles
 
@@ -105,3 +109,58 @@ def watched_files():
     files = WatchedFiles()
     yield files
     files.close()
+
+
+@pytest.fixture
+def wsanalyze(capsys, monkeypatch):
+    """Run the command line in this process; returns (status, standard output, standard error)."""
+    monkeypatch.setattr(webbrowser, "open", lambda url: pytest.fail(f"opened {url}"))
+
+    def run(*arguments):
+        capsys.readouterr()
+        status = main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        assert "Traceback" not in output.err
+        return status, output.out, output.err
+
+    return run
+
+
+@cache
+def _load_example():
+    path = Path(__file__).parent / "reports" / "example_trends.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def example_module():
+    """The made-up run that reports are tested with, see reports/example_trends.py."""
+    return _load_example()
+
+
+@pytest.fixture
+def make_trends():
+    return _load_example().example_trends
+
+
+@pytest.fixture
+def trends():
+    return _load_example().example_trends()
+
+
+@pytest.fixture
+def hostile_trends():
+    return _load_example().example_trends(hostile=True)
+
+
+@pytest.fixture
+def kind_trends():
+    return _load_example().by_kind(_load_example().example_trends())
+
+
+@pytest.fixture
+def hostile_names():
+    return _load_example().HOSTILE_NAMES

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import webbrowser
 from pathlib import Path
 
 import numpy as np
@@ -36,21 +35,6 @@ HOSTILE = (
     "\u202eoverride.weight",
     "x" * 500 + ".weight",
 )
-
-
-@pytest.fixture
-def wsanalyze(capsys, monkeypatch):
-    """Run the command line in this process; returns (status, standard output, standard error)."""
-    monkeypatch.setattr(webbrowser, "open", lambda url: pytest.fail(f"opened {url}"))
-
-    def run(*arguments):
-        capsys.readouterr()
-        status = main([str(argument) for argument in arguments])
-        output = capsys.readouterr()
-        assert "Traceback" not in output.err
-        return status, output.out, output.err
-
-    return run
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsanalyze.cli import main
 from wsanalyze.cli_reports import describe_command, open_page
 
 COMMAND = [sys.executable, "-W", "error", "-m", "wsanalyze"]
@@ -26,20 +25,6 @@ def table(tmp_path):
     rows = "".join(f"layers.{i}.weight,{0.5 + i},{0.4 + i},{0.3 + i}\n" for i in range(6))
     path.write_text(f"layer,10,20,30\n{rows}")
     return path
-
-
-@pytest.fixture
-def wsanalyze(capsys, monkeypatch):
-    """Run the command line in this process; returns (status, standard output, standard error)."""
-    monkeypatch.setattr(webbrowser, "open", lambda url: pytest.fail(f"opened {url}"))
-
-    def run(*arguments):
-        capsys.readouterr()
-        status = main([str(argument) for argument in arguments])
-        output = capsys.readouterr()
-        return status, output.out, output.err
-
-    return run
 
 
 def run_alone(*arguments, **environment):

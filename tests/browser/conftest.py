@@ -21,7 +21,6 @@ def _load(path):
 
 
 _HERE = Path(__file__).parent
-example = _load(_HERE.parent / "reports" / "example_trends.py")
 chromium = _load(_HERE / "chromium.py")
 
 DESKTOP = {"width": 1440, "height": 1000}
@@ -137,33 +136,3 @@ def settle():
         page.evaluate("async () => { while (!report.isSettled()) await new Promise(requestAnimationFrame); }")
 
     return wait
-
-
-@pytest.fixture
-def example_module():
-    return example
-
-
-@pytest.fixture
-def make_trends():
-    return example.example_trends
-
-
-@pytest.fixture
-def trends():
-    return example.example_trends()
-
-
-@pytest.fixture
-def hostile_trends():
-    return example.example_trends(hostile=True)
-
-
-@pytest.fixture
-def kind_trends():
-    return example.by_kind(example.example_trends())
-
-
-@pytest.fixture
-def hostile_names():
-    return example.HOSTILE_NAMES

@@ -1,46 +1,9 @@
 """Fixtures of the tests of reports; see example_trends.py for what they hold."""
 
 import base64
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-_PATH = Path(__file__).with_name("example_trends.py")
-_SPEC = importlib.util.spec_from_file_location("example_trends", _PATH)
-example = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(example)
-
-
-@pytest.fixture
-def example_module():
-    return example
-
-
-@pytest.fixture
-def make_trends():
-    return example.example_trends
-
-
-@pytest.fixture
-def trends():
-    return example.example_trends()
-
-
-@pytest.fixture
-def hostile_trends():
-    return example.example_trends(hostile=True)
-
-
-@pytest.fixture
-def kind_trends():
-    return example.by_kind(example.example_trends())
-
-
-@pytest.fixture
-def hostile_names():
-    return example.HOSTILE_NAMES
 
 
 @pytest.fixture(scope="session")
