@@ -92,6 +92,7 @@ def list_document(trends: Trends, version: str) -> Iterator[tuple[str, Any]]:
             "weights": series.provenance.weights,
             "params": series.provenance.params,
             "notes": series.provenance.notes,
+            "versions": dict(series.provenance.versions),
         },
         "log": _log(series),
         "kinds": [_kind(part) for part in trends.kinds],
