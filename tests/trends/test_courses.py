@@ -193,10 +193,13 @@ def test_what_is_no_speed_is_high_or_low(curve, words):
     [
         ([0.3, 0.3, 0.0, 0.0, 0.3, 0.3], "steady, but unchanged from c to e"),
         ([0.3, 0.0, 0.3, 0.0, 0.3, 0.3], "steady, with pauses"),
+        ([0.3, 0.0, 0.0, 0.0, 0.3, 0.0, 0.0], "steady, but unchanged from b to e, then frozen from f"),
+        ([0.3, 0.3, 0.3, 0.3, 0.05, 0.0, 0.0], "steady, then frozen from f"),
+        ([0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.0], "steady, but unchanged from g to h"),
     ],
 )
 def test_pauses_are_told(curve, words):
-    names = list("abcdefg")
+    names = list("abcdefgh")[: len(curve) + 1]
     assert describe_curve(np.array(curve), names[:-1], names[1:]) == words
 
 

@@ -102,7 +102,9 @@ def _describe_span(curve: Curve, moving: IndexArray) -> str:
 def _stops_within(logs: FloatArray, first: int, last: int) -> bool:
     """Whether the last change that moves is less than those before because the rest began in the middle of it."""
     before = logs[max(first, last - _LEAST_POINTS) : last]
-    return len(before) == _LEAST_POINTS and bool(np.nanmin(before) - logs[last] > _STOPPED_DECADES)
+    return len(before) == _LEAST_POINTS and bool(
+        before.min() - logs[last] > _STOPPED_DECADES
+    )  # a NaN compares as false
 
 
 def _describe_moving(curve: Curve) -> str:
