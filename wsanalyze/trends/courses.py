@@ -104,7 +104,7 @@ def _stops_within(logs: FloatArray, first: int, last: int) -> bool:
     before = logs[max(first, last - _LEAST_POINTS) : last]
     return len(before) == _LEAST_POINTS and bool(
         before.min() - logs[last] > _STOPPED_DECADES
-    )  # a NaN compares as false
+    )  # NaN is false
 
 
 def _describe_moving(curve: Curve) -> str:
