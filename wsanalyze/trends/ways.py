@@ -88,11 +88,12 @@ def _describe_slope(curve: Curve, done: FloatArray, *, falls: bool) -> str:
     first, begun, half, ended, last = (_find_share(done, share) for share in _SHARES)
     length = len(done) - 1
     verb = "falls" if falls else "rises"
-    if falls and ended <= _EARLY * length:
-        return "fast, then slow" if curve.speed else "high, then low"
     sudden = _find_sudden(curve.logs, falls=falls)
-    if length >= 1 / _SUDDEN and begun > _START * length and sudden is not None:
+    at_once = begun <= _START * length
+    if length >= 1 / _SUDDEN and not at_once and sudden is not None:
         return f"{verb} after {curve.starts[sudden]}"
+    if falls and at_once and ended <= _EARLY * length:
+        return "fast, then slow" if curve.speed else "high, then low"
     if length >= _LEAST_POINTS:
         late, early = first >= _RESTING * length, last <= (1 - _RESTING) * length
         if late and early:

@@ -1,0 +1,45 @@
+"""Turns and slopes in words."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsanalyze.trends.ways import Curve, describe_turns, describe_way
+
+STEPS = [f"step {10 * index}" for index in range(200)]
+
+
+def make_curve(logs):
+    return Curve(np.asarray(logs, dtype=np.float64), STEPS[: len(logs)], STEPS[1 : len(logs) + 1], speed=True)
+
+
+@given(st.integers(20, 80), st.integers(1, 5), st.floats(0.8, 4.0), st.sampled_from([-1, 1]), st.data())
+def test_a_fall_is_placed_where_it_is(num_changes, length, decades, sign, data):
+    first = data.draw(st.integers(num_changes // 3 + 1, num_changes - num_changes // 3 - length - 1))
+    logs = -sign * decades * np.clip((np.arange(num_changes) - first + 1) / length, 0, 1)
+    verb = "falls" if sign > 0 else "rises"
+    words = describe_way(make_curve(logs), logs, 0.0)
+    if length == 1:
+        assert words == f"{verb} after {STEPS[first]}"
+    elif length > 3:  # most of the way takes more than two changes
+        assert words == f"{verb} between {STEPS[first]} and {STEPS[first + length]}"
+    else:
+        assert words.startswith((f"{verb} after ", f"{verb} between "))
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("width", [1, 3, 5])
+def test_a_turn_is_named_where_the_curve_itself_has_it(sign, width):
+    logs = sign * np.exp(-(((np.arange(40) - 17) / 6) ** 2))
+    logs[18] = sign * 1.02
+    smooth = np.convolve(np.pad(logs, width // 2, mode="edge"), np.ones(width) / width, mode="valid")
+    noun = "hump" if sign > 0 else "dip"
+    assert describe_turns(make_curve(logs), smooth, 0.1, width) == f"{noun} at {STEPS[19]}"
+
+
+def test_what_has_no_turn_is_not_said_to_have_one():
+    logs = np.linspace(0, -1, 30)
+    assert describe_turns(make_curve(logs), logs, 0.1, 1) == ""
+    wave = np.sin(np.linspace(0, 12, 60))
+    assert describe_turns(make_curve(wave), wave, 0.1, 1) == "goes up and down"
