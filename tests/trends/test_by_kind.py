@@ -207,7 +207,7 @@ def test_quality_is_summed_up_by_the_numbers_of_rows():
         (((4, 0),), "No block could be clustered."),
         (((4, 1),), "text of 1."),
         (((4, 1), (2, 1)), "One trend in each of 2 kinds."),
-        (((2, 2),), "Of 1 kind, conv has 2 trends."),
+        (((2, 2),), "text of 2."),
     ],
 )
 def test_quality_of_few_kinds(parts, text):

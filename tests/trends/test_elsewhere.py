@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wsanalyze.trends.base import TrendOptions
-from wsanalyze.trends.elsewhere import find_exceptions, say_ways
+from wsanalyze.trends.elsewhere import MIXED, find_exceptions, say_ways
 from wsanalyze.trends.find import find_trends
 
 X = np.linspace(0, 1, 20)
@@ -76,3 +76,12 @@ def test_ways_are_said_where_some_go_up_and_others_down(make_series):
     )
     calm = find_trends(make_series(10 ** random.normal(0, 0.01, (21, 20))), TrendOptions(clusters=1))
     assert say_ways(calm, calm.clusters[0]) == ""
+
+
+def test_a_cluster_that_half_of_its_members_do_not_follow_has_no_course(make_series):
+    values = 10 ** (np.array([FALL, RISE]) - 1)
+    trends = find_trends(make_series(values), TrendOptions(clusters=1))
+    assert [cluster.summary for cluster in trends.clusters] == [MIXED]
+    assert trends.headline[1] == (
+        "2 layers are too few to tell trends apart: block0.weight falls steadily; block1.weight rises steadily."
+    )

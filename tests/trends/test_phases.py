@@ -79,6 +79,28 @@ def test_what_few_rows_do_divides_nothing(make_series):
     assert look(make_series(10**logs)) == ((), ())
 
 
+@pytest.mark.parametrize("height", [-1.0, 1.0])
+@pytest.mark.parametrize("place", [1, -2])
+@pytest.mark.parametrize("changes", [8, 12, 19, 30])
+def test_one_odd_change_beside_an_end_is_no_phase(make_series, changes, place, height):
+    logs = draw(changes=changes, noise=0.02)
+    logs[:, place] += height
+    assert look(make_series(10**logs)) == ((), ())
+
+
+def test_layers_that_rest_are_told_as_that_and_not_as_a_ratio(make_series):
+    values = 10 ** draw(noise=0.02)
+    values[:30, 12:20] = 0.0
+    phases, (stop, move) = look(make_series(values))
+    assert stop.text == "From step 1200 on, 30 of 40 layers stand still."
+    assert move.text == "From step 2000 on, 30 of 40 layers move and did not before."
+    assert stop.evidence["rests"]
+    assert "decades" not in stop.evidence
+    assert phases[1].level == pytest.approx(np.median(values[30:, 12:20]))
+    values[:, 12:20] = 0.0
+    assert look(make_series(values))[0][1].text == "steps 1200 to 2000: nothing changes"
+
+
 def test_a_smooth_decay_is_not_divided(make_series):
     logs = draw() - 2 * np.log10(np.arange(1, 41))
     assert look(make_series(10**logs)) == ((), ())

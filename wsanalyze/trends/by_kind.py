@@ -88,6 +88,8 @@ def sum_up_quality(kinds: Sequence[KindQuality], options: TrendOptions) -> Quali
         rest = f", and none in {list_names(none)}" if none else ""
         text = f"One trend in each of {len(kinds) - len(none)} kinds{rest}."
         text = text if len(kinds) > 1 else kinds[0].quality.text
+    elif len(kinds) == 1:
+        text = kinds[0].quality.text
     else:
         text = f"Of {count_noun(len(kinds), 'kind')}, {_list_trends(kinds)}"
         if silhouette is not None and stability is not None:

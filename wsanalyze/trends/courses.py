@@ -28,7 +28,8 @@ from wsanalyze.trends.words import FLAT_DECADES, IndexArray
 _ROUGH: Final = 0.12
 _UNSTEADY: Final = 0.15
 _SEEN_SHARE: Final = 0.12
-_MOST_FLAT: Final = 0.25
+_MOST_FLAT: Final = 0.2
+_JUMP_SHARE: Final = 0.7
 _LEAST_JUMP: Final = 0.35
 _MOST_JUMPS: Final = 3
 _NOISE_SPREAD: Final = 4.5
@@ -102,9 +103,7 @@ def _describe_span(curve: Curve, moving: IndexArray) -> str:
 def _stops_within(logs: FloatArray, first: int, last: int) -> bool:
     """Whether the last change that moves is less than those before because the rest began in the middle of it."""
     before = logs[max(first, last - _LEAST_POINTS) : last]
-    return len(before) == _LEAST_POINTS and bool(
-        before.min() - logs[last] > _STOPPED_DECADES
-    )  # NaN is false
+    return len(before) == _LEAST_POINTS and bool(before.min() - logs[last] > _STOPPED_DECADES)  # NaN is false
 
 
 def _describe_moving(curve: Curve) -> str:
@@ -131,6 +130,10 @@ def _describe_course(curve: Curve) -> str:
     at_first, at_last = find_end_jumps(curve.logs)
     if at_first and curve.logs[0] > curve.logs[1]:  # to begin low is to warm up
         return f"drops after {curve.starts[1]}, then {_describe_course(curve.part(1, len(curve)))}"
+    if at_first and abs(curve.logs[2] - curve.logs[1]) < FLAT_DECADES:
+        rest = _describe_course(curve.part(1, len(curve)))
+        if not rest.startswith("rises"):
+            return f"jumps up after {curve.starts[1]}, then {rest}"
     if at_last:
         verb = "drops" if curve.logs[-1] < curve.logs[-2] else "jumps up"
         return f"{_describe_course(curve.part(0, len(curve) - 1))}, then {verb} after {curve.starts[-1]}"
@@ -199,13 +202,20 @@ def _describe_warm_up(curve: Curve, rough: float) -> str:
     (turn,) = turns
     # The top of a schedule is flat: what counts is where it is reached.
     turn = int(np.argmax(curve.logs >= curve.logs[turn] - min(max(FLAT_DECADES / 3, 2 * rough), FLAT_DECADES)))
-    if turn == 0:
+    if turn == 0 or _jumps_up(curve.logs[: turn + 1]):
         return ""
     if turn > _EDGE * (len(curve) - 1) or len(curve) - turn <= _LEAST_POINTS:
         deep = curve.logs[turn] - curve.logs[-1] > (1 + _TURN_SHARE) * (curve.logs[turn] - curve.logs[0])
         return name_turn(curve, curve.logs, turn) if deep and turn <= len(curve) / 2 else ""
     after = _describe_rest(curve.part(turn, len(curve)), height)
     return f"rises until {curve.ends[turn]}, then {after}" if "falls" in after else ""
+
+
+def _jumps_up(logs: FloatArray) -> bool:
+    """Whether a curve rises at once after values that do not."""
+    steps = np.diff(logs)
+    place = int(np.argmax(steps))
+    return place > 1 and bool(logs[place] - logs[0] < (1 - _JUMP_SHARE) * (logs[-1] - logs[0]) < steps[place])
 
 
 def _find_calm(logs: FloatArray) -> int | None:

@@ -133,9 +133,10 @@ def _describe_course(
     middle, way = float(np.median(curve)), "of the way through the network"
     size = max(1, (len(curve) // _PART - 1) | 1)  # odd, so that a median is a value that was there
     early, late = float(np.median(curve[:size])), float(np.median(curve[-size:]))
+    arrived = 0
     if len(curve) >= _LEAST_CHANGES and _is_move(curve, size):
-        before = np.flatnonzero((_smooth(curve) - early) / (late - early) < _ARRIVED)
-        arrived = min(int(before.max(initial=-1)) + 1, len(curve) - 1)
+        arrived = int(np.flatnonzero((_smooth(curve) - early) / (late - early) < _ARRIVED).max(initial=-1)) + 1
+    if 0 < arrived < len(curve):
         few = "" if _is_broad(profile[:, known], places, size, seed) else ", but a few depths alone decide that"
         return f"the centre of change moves from {early:.2f} {way} to {late:.2f} by {names[arrived]}{few}"
     low, high = (float(value) for value in np.percentile(curve, (10, 90), method="closest_observation"))

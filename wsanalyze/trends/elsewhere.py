@@ -9,6 +9,9 @@ from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.common_course import trace_common_course
 from wsanalyze.trends.words import FLAT_DECADES, BoolArray, say_times
 
+MIXED: Final = "goes different ways"
+"""The summary of a cluster without a course that half of its members follow."""
+
 _LEAST_CORRELATION: Final = 0.3
 _LEAST_SHARED: Final = 5
 _LEAST_LEG: Final = 0.3

@@ -13,6 +13,7 @@ from wsanalyze.trends.blocks import cut_blocks, find_medians
 from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.noise import BoolArray, measure_noise
 
+_FEW_RESTS: Final = 0.1
 _STILL_STEP: Final = 1.0
 
 
@@ -47,7 +48,8 @@ def make_curves(changes: FloatArray, *, linear: bool = False) -> Curves:
     """Take logarithms, fill gaps, tame spikes.
 
     A cell without a number takes the value between its neighbours in time; before the first and after the last number
-    it takes theirs. An unchanged cell has no logarithm: it is drawn one decade below the row's smallest number. A spike
+    it takes theirs. An unchanged cell has no logarithm: it is drawn one decade below the row's smallest number, or
+    filled as a gap where the row moves just before and just after and rests in a tenth of the changes at most. A spike
     is a cell far off both from its row's running median and from what the most similar rows do there; it is treated
     as a gap. An unchanged cell never is one: that a layer stood still is no slip of a measurement.
 
@@ -63,6 +65,7 @@ def make_curves(changes: FloatArray, *, linear: bool = False) -> Curves:
 
     still = (changes == 0) & (not linear)
     known = np.isfinite(changes) & ~still
+    still &= ~_find_lone_rests(still)
     logs = changes if linear else np.log10(changes, where=known, out=np.full(changes.shape, np.nan))
     level = find_medians(logs)
     logs = np.where(still, np.fmin.reduce(logs, axis=1, keepdims=True) - _STILL_STEP, logs)
@@ -73,6 +76,14 @@ def make_curves(changes: FloatArray, *, linear: bool = False) -> Curves:
     spikes = find_spikes(filled, measure_noise(filled, gaps | still), still) & ~gaps
     tamed = interpolate(np.where(spikes, np.nan, filled)) if spikes.any() else filled
     return Curves(tamed, level, noise, gaps | still, still, spikes)
+
+
+def _find_lone_rests(still: BoolArray) -> BoolArray:
+    """Unchanged cells between two that are not, in rows with few of them; bool of shape (n, P)."""
+    lone = np.zeros_like(still)
+    lone[:, 1:-1] = still[:, 1:-1] & ~still[:, :-2] & ~still[:, 2:]
+    lone[np.count_nonzero(still, axis=1) > _FEW_RESTS * still.shape[1]] = False
+    return lone
 
 
 def interpolate(curves: FloatArray) -> FloatArray:

@@ -14,6 +14,7 @@ from wsanalyze.trends.common_course import trace_common_course
 from wsanalyze.trends.confounders import find_confounders
 from wsanalyze.trends.courses import describe_curve
 from wsanalyze.trends.depth import find_depth_profile
+from wsanalyze.trends.elsewhere import MIXED, find_exceptions
 from wsanalyze.trends.events import find_events
 from wsanalyze.trends.headline import write_headline
 from wsanalyze.trends.makeup import describe_makeup
@@ -86,7 +87,15 @@ def find_trends(series: ChangeSeries, options: TrendOptions | None = None) -> Tr
         phases=phases,
         windows=windows,
     )
+    clusters = tuple(_say_if_mixed(trends, cluster) for cluster in trends.clusters)
+    trends = replace(trends, clusters=clusters)
     return replace(trends, headline=write_headline(trends))
+
+
+def _say_if_mixed(trends: Trends, cluster: Cluster) -> Cluster:
+    """The cluster; without a course where half of its members do not follow that of its median."""
+    mixed = cluster.size > 1 and 2 * len(find_exceptions(trends, cluster)) >= cluster.size
+    return replace(cluster, summary=MIXED) if mixed else cluster
 
 
 def check_options(options: TrendOptions) -> None:

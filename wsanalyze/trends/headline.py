@@ -29,6 +29,7 @@ from wsanalyze.trends.words import (
     say_times,
 )
 
+_FIRST_WORD: Final = re.compile(r"^(From|All|At|On|Both|The|Deeper)(?= )")
 _PAIR: Final = 2
 _SIMILAR_RATIO: Final = 1.5
 _KNOWN_SHARE: Final = 0.75
@@ -90,7 +91,9 @@ def _say_most(trends: Trends, values: FloatArray) -> str:
     if known == _PAIR:
         (other,) = set(np.flatnonzero(np.isfinite(levels)).tolist()) - set(most.tolist())
         hardly = ", but hardly more than the other" if level < _SIMILAR_RATIO * float(levels[other]) else ""
-        return f"{named} changed most{hardly}: {by}, against {say_number(float(levels[other]), 3)} of {names[other]}."
+        numbers = [say_number(value, 3) for value in (level, float(levels[other]))]
+        median = by.partition(" ")[1] + by.partition(" ")[2]
+        return f"{named} changed most{hardly}: {numbers[0]}{median}, against {numbers[1]} of {names[other]}."
     contrast = find_contrast(trends.series.rows, levels)
     largest = _say_largest(trends, values, most.tolist())
     if contrast is not None:
@@ -176,7 +179,7 @@ def _say_ratio(level: float, usual: float) -> str:
 def _say_special(trends: Trends, values: FloatArray) -> str:
     """Say what stands out: the most urgent thing, and the next one where both are short."""
     brief = [event for event in trends.events if _is_brief(event)]
-    stops = {event.checkpoint for event in trends.events if event.kind in _LATER and event not in brief}
+    stops = {place for event in trends.events if event.kind in _LATER and event not in brief for place in _ends(event)}
     # Where layers freeze or wake, a phase ends: that says the same once more.
     events = [event for event in trends.all_events if event.kind != "phase" or event.checkpoint not in stops]
     told = _find_told(trends)
@@ -188,6 +191,7 @@ def _say_special(trends: Trends, values: FloatArray) -> str:
         # Whether levels follow depth is a matter of the first sentence.
         found = [begin_sentence(trends.depth.text.rpartition(", and ")[2])]
     texts = [text.removesuffix(".") for text in found[:2]]
+    texts[1:] = [_FIRST_WORD.sub(lambda word: word[0].lower(), text) for text in texts[1:]]
     if len(texts) > 1 and sum(map(len, texts)) > 2 * _SHORT:
         texts = texts[:1]
     return f"{'; '.join(texts)}." if texts else ""
@@ -211,6 +215,12 @@ def _find_told(trends: Trends) -> set[int]:
 
 def _rows(event: Event) -> set[int]:
     return {*event.evidence.get("rows", ()), *([event.evidence["row"]] if "row" in event.evidence else [])}
+
+
+def _ends(event: Event) -> set[int | None]:
+    """The checkpoints at which a rest that an event tells of begins or ends."""
+    begins = event.evidence.get("from_checkpoint", [])
+    return {event.checkpoint, *(begins if isinstance(begins, list) else [begins])}
 
 
 def _is_brief(event: Event) -> bool:

@@ -30,6 +30,7 @@ _SHORT: Final = 20
 _LEAST_SIDE_OF_SHORT: Final = 2
 _STEP_SHARE: Final = 0.6
 _REACH: Final = 3
+_LEAST_FOR_ENDS: Final = 6
 _SPIKE_DEVIATIONS: Final = 5.0
 _NUM_NULLS: Final = 1000
 _LEVEL: Final = 0.01
@@ -132,6 +133,11 @@ def take_spikes_out(course: FloatArray) -> FloatArray:
             alike = (off > 0).all() or (off < 0).all()
             if alike and np.abs(off).min() > least:
                 calm[inside] = line
+    for way in (calm, calm[::-1]):  # beside an end there is one value on that side
+        if len(way) >= _LEAST_FOR_ENDS:
+            middle = (way[0] + way[2]) / 2
+            if abs(way[1] - middle) > max(limit, abs(way[2] - way[0]), np.ptp(way[2 : 2 + _REACH])):
+                way[1] = middle
     return calm
 
 

@@ -146,13 +146,19 @@ def _describe_rows(usable: BoolArray, still: LabelArray, num_changes: int, optio
     return tuple(notes)
 
 
+def _say_filled(cells: BoolArray, noun: str, which: str) -> str:
+    value, beside = ("a value", "it") if np.count_nonzero(cells) == 1 else ("values", "them")
+    return f"{count_cells(cells, 'cell', noun, f' {which}')} took {value} between those beside {beside} in time."
+
+
 def _describe_curves(moving: Moving, changes: FloatArray, options: TrendOptions) -> tuple[str, ...]:
     curves, noun, notes = moving.curves, options.noun, []
     missing = curves.gaps & np.isnan(changes)
     if missing.any():
-        notes.append(
-            f"{count_cells(missing, 'cell', noun, ' without a number')} took values between those beside them in time."
-        )
+        notes.append(_say_filled(missing, noun, "without a number"))
+    lone = curves.gaps & ~curves.still & (changes == 0)
+    if lone.any():
+        notes.append(_say_filled(lone, noun, "that stand still alone" if lone.sum() > 1 else "that stands still alone"))
     if curves.still.any():
         whose = "its" if np.count_nonzero(curves.still) == 1 else "their"
         notes.append(

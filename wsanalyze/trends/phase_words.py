@@ -127,8 +127,8 @@ def _say_jump(found: Boundary, count: str, options: TrendOptions) -> str:
         return f"the {METRICS[options.metric].title} of {count} is {more} in the median"
     single = len(found.rows) == 1
     if found.rests:
-        rest = "does not change any more" if single else "do not change any more"
-        return f"{count} {rest if found.size < 0 else 'begins to change' if single else 'begin to change'}"
+        stops, moves = ("stands still", "moves") if single else ("stand still", "move")
+        return f"{count} {stops if found.size < 0 else moves}{'' if found.size < 0 else ' and did not before'}"
     verb = "changes" if single else "change"
     return f"{count} {verb} {say_times(found.step)} as much as just before in the median"
 

@@ -23,7 +23,7 @@ from wsanalyze.trends.jumps import LEAST_CHANGES, Jump, find_jumps, make_weights
 from wsanalyze.trends.phase_words import RATE_RATIO, Boundary, describe_phase, find_rates, make_event
 from wsanalyze.trends.spacing import grows_with_distance, is_uneven, step_distances
 from wsanalyze.trends.turns import Turn, find_turns
-from wsanalyze.trends.words import FLAT_DECADES, is_speed
+from wsanalyze.trends.words import FLAT_DECADES, is_speed, row_levels
 
 _LEAST_SHARE: Final = 0.5
 _LEAST_COMMON: Final = _LEAST_SHARE * FLAT_DECADES
@@ -62,7 +62,9 @@ def find_phases(
     if not boundaries:
         return (), ()
     if not options.linear and is_speed(options.metric):
-        boundaries = [_ask_about_rest(found, values) for found in boundaries]
+        boundaries = list(filter(None, (_ask_about_rest(found, values) for found in boundaries)))
+    if not boundaries:
+        return (), ()
     edges = [0, *(found.change for found in boundaries), curves.shape[1]]
     phases = tuple(describe_phase(series, values, options, first, end - 1) for first, end in pairwise(edges))
     return phases, tuple(make_event(series, options, found, len(rows), rates) for found in boundaries)
@@ -152,8 +154,8 @@ def _ask_about_jump(curves: FloatArray, rows: LabelArray, first: int, place: int
     return Boundary(place, tuple(rows[shared].tolist()), size, step) if abs(size) >= FLAT_DECADES else None
 
 
-def _ask_about_rest(found: Boundary, values: FloatArray) -> Boundary:
-    """The boundary as one of rows that rest after it, or before it, where most of its rows do.
+def _ask_about_rest(found: Boundary, values: FloatArray) -> Boundary | None:
+    """The boundary as one of rows that rest after it, or before it, where most of its rows do; else of the others.
 
     In the curves they lie a decade below their smallest change, which is no ratio to tell.
     """
@@ -161,9 +163,16 @@ def _ask_about_rest(found: Boundary, values: FloatArray) -> Boundary:
     near = min(_NEAR, found.change, values.shape[1] - found.change)
     after, before = ((values[rows, at : at + near] == 0).all(axis=1) for at in (found.change, found.change - near))
     rests = after if found.size < 0 else before
-    if found.turns or 2 * np.count_nonzero(rests) < len(rows):
+    if found.turns or not rests.any():
         return found
-    return replace(found, rows=tuple(rows[rests].tolist()), rests=True)
+    if 2 * np.count_nonzero(rests) >= len(rows):
+        return replace(found, rows=tuple(rows[rests].tolist()), rests=True)
+    part = values[rows[~rests], found.change - near : found.change + near]
+    logs = np.log10(part, where=part > 0, out=np.full(part.shape, np.nan))
+    step = float(np.nanmedian(row_levels(logs[:, near:]) - row_levels(logs[:, :near])))
+    if not step * np.sign(found.size) >= FLAT_DECADES:
+        return None  # the others go on as they did
+    return replace(found, rows=tuple(rows[~rests].tolist()), step=step)
 
 
 def _ask_about_turn(curves: FloatArray, rows: LabelArray, turn: Turn) -> Boundary | None:

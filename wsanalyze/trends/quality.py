@@ -10,6 +10,7 @@ from wsanalyze.trends.choose import NULL_LEVEL, NUM_NULLS, compare_with_one_tren
 from wsanalyze.trends.cluster import FloatArray, LabelArray, fit_kmeans, score_silhouette
 from wsanalyze.trends.noise import BoolArray
 
+_TOO_FEW: Final = 2
 _NUM_RESAMPLES: Final = 10
 _SHARE: Final = 0.8
 _MOST_JUDGED: Final = 2000
@@ -100,6 +101,7 @@ def _describe_one(labels: LabelArray, moves: BoolArray, p_value: float | None, o
         (len(labels) == 1, f"There is one {noun} only."),
         (not moves[inside].any(), still),
         (number == 1, f"Only one {noun} could be clustered."),
+        (number <= _TOO_FEW, f"{number} {noun}s are too few to tell {what}s apart."),
     )
     return next((text for holds, text in reasons if holds), f"One {what}: what differs between {noun}s is {differs}.")
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from wsanalyze.series import ChangeSeries, Event
 from wsanalyze.trends.causes import find_cause
 from wsanalyze.trends.cluster import FloatArray
-from wsanalyze.trends.words import count_of, name_checkpoint, say_number, say_times
+from wsanalyze.trends.words import count_of, name_checkpoint, row_levels, say_number, say_times
 
 _RATIO: Final = 3.0
 _SHARE: Final = 0.25
@@ -48,6 +48,8 @@ def find_spikes(series: ChangeSeries, values: FloatArray, noun: str) -> tuple[Ev
         top = by_change[first] if first == last else np.minimum(by_change[first], by_change[last])
         beside = [(first - 1, first), (last + 1, last)] if last + 1 < len(by_change) else [(first - 1, first)]
         usual = [by_change[side] + _allow_distance(gaps, side, spike) for side, spike in beside]
+        if last + 1 == len(by_change):
+            usual.append(row_levels(logs[:, :last]))  # the one before may be a drop
         rise = top - np.maximum.reduce(usual)
         number = int(np.isfinite(rise).sum())
         enough = max(min(_LEAST, number), _SHARE * number)
@@ -119,7 +121,7 @@ def _make_spike(
     before, place = series.pairs[first]
     cause = find_cause(series.log, before, series.pairs[last][1])
     name = name_checkpoint(series.checkpoints[place])
-    count, times = count_of(len(rows), number, noun), f"({say_times(np.log10(ratio))} in the median)"
+    count, times = count_of(len(rows), len(series.rows), noun), f"({say_times(np.log10(ratio))} in the median)"
     if first == last:
         end, beside = (", the last,", "") if last == len(series.pairs) - 1 else (",", " and after")
         much = f"at least {say_number(least)} times as much as just before{beside} {times}"

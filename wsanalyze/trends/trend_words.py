@@ -7,7 +7,7 @@ from typing import Final
 from wsanalyze.sentences import list_names
 from wsanalyze.trends.base import Cluster, Quality, Trends
 from wsanalyze.trends.courses import describe_curve
-from wsanalyze.trends.elsewhere import find_exceptions, say_ways
+from wsanalyze.trends.elsewhere import MIXED, find_exceptions, say_ways
 from wsanalyze.trends.quality import say_apart, say_doubt, say_stable
 from wsanalyze.trends.words import (
     SHOWN_NAMES,
@@ -104,7 +104,7 @@ def _say_kinds(trends: Trends) -> str:
 
 def _say_one(trends: Trends, cluster: Cluster, number: int, total: int) -> str:
     noun, others = trends.options.noun, find_exceptions(trends, cluster)
-    if 2 * len(others) >= number > 1:
+    if cluster.summary == MIXED:
         return _say_none(trends, cluster, number)
     verb, who = ("follows", "it") if number == 1 else ("follow", "they")
     what = f"{_say_what(cluster, plural=number > 1, level=True)}{_say_rate(trends, cluster)}"
@@ -132,8 +132,8 @@ def _say_none(trends: Trends, cluster: Cluster, number: int) -> str:
         ]
         return f"{begin_sentence(count_noun(number, noun))} are too few to tell trends apart: {'; '.join(said)}."
     begin = f"The {count_noun(number, noun)} go different ways, but not in groups that stand apart"
-    ways = say_ways(trends, cluster) or f"in the median they {_say_what(cluster, plural=True, level=True)}"
-    return f"{begin}: {ways}."
+    ways = say_ways(trends, cluster)
+    return f"{begin}: {ways}." if ways else f"{begin}."
 
 
 def _say_exceptions(trends: Trends, others: Sequence[int]) -> str:

@@ -182,14 +182,14 @@ def say_course(summary: str, *, plural: bool) -> str:
 
 def _say_clause(clause: str, *, plural: bool, shared: bool) -> str:
     """One clause of it; what shares the verb of the clause before gets none."""
-    verb, _, more = clause.partition(" ")
+    verb, more = re.split(r"(?<=\w)(?=\W)|$", clause, maxsplit=1)
     verb = {"hump": "peaks", "dip": "dips"}.get(verb, verb)
     be = "are" if plural else "is"
     if clause in _NUMBERS:
         return f"{'have' if plural else 'has'} {clause}"
     if verb == "one":
-        verb, more = "changes", "once" if clause == "one change" else "once only"
+        verb, more = "changes", " once" if clause == "one change" else " once only"
     if verb in _VERBS:
         more = _REST.sub(rf", but {be} \1 ", more)
-        return f"{_VERBS[verb] if plural else verb} {more}".strip()
+        return f"{_VERBS[verb] if plural else verb}{more}"
     return clause if shared else f"{be} {clause}"
