@@ -88,6 +88,19 @@ def test_one_odd_change_beside_an_end_is_no_phase(make_series, changes, place, h
     assert look(make_series(10**logs)) == ((), ())
 
 
+def test_a_phase_that_goes_up_and_down_does_not_stay(make_series):
+    logs = draw(noise=0.02)
+    logs[:, :20] -= 1.0
+    logs[:, 25:35] += 0.5
+    phases, _ = look(make_series(10**logs))
+    assert any("go up and down between" in phase.text for phase in phases) or len(phases) > 2
+    restarts = draw(noise=0.02)
+    restarts[:, :8] -= 1.0
+    restarts[:, 8:] -= 0.8 * np.resize(np.linspace(0, 1, 8), 32)
+    restarts[:, -1] = restarts[:, 8]
+    assert "stay" not in look(make_series(10**restarts))[0][-1].text
+
+
 def test_layers_that_rest_are_told_as_that_and_not_as_a_ratio(make_series):
     values = 10 ** draw(noise=0.02)
     values[:30, 12:20] = 0.0

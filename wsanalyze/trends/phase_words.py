@@ -16,6 +16,7 @@ RATE_RATIO: Final = 1.5
 
 _RATE: Final = "learning_rate"
 _NUM_AT_ENDS: Final = 3
+_WIDE_DECADES: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,19 @@ def _describe_course(part: FloatArray, level: float | None, options: TrendOption
     else:
         flat = max(start, end) <= 10**FLAT_DECADES * min(start, end)
     if flat:
-        return f"{what} stay{plural} near {say_number(level)}"
+        low, high = _find_range(course, options)
+        if options.linear or high <= 10**_WIDE_DECADES * low:
+            return f"{what} stay{plural} near {say_number(level)}"
+        return f"{what} go up and down between {say_number(low)} and {say_number(high)}"
     return f"{what} {'fall' if end < start else 'rise'}{plural} from {say_number(start)} to {say_number(end)}"
+
+
+def _find_range(course: FloatArray, options: TrendOptions) -> tuple[float, float]:
+    """Lowest and highest of the running medians of three, single spikes left out."""
+    if options.linear or len(course) < _NUM_AT_ENDS:
+        return 0.0, 0.0
+    middle = np.median(np.lib.stride_tricks.sliding_window_view(course, _NUM_AT_ENDS), axis=1)
+    return float(middle.min()), float(middle.max())
 
 
 def make_event(series: ChangeSeries, options: TrendOptions, found: Boundary, number: int, rates: FloatArray) -> Event:

@@ -91,7 +91,7 @@ def _say_kinds(trends: Trends) -> str:
     said = [
         f"{'' if cluster.size == numbers[kind] else f'{cluster.size} of '}{numbers[kind]} {kind} "
         f"{_say_what(cluster, plural=cluster.size > 1, level=False)}"
-        f"{_say_exceptions(trends, find_exceptions(trends, cluster))}"
+        f"{'' if cluster.summary == MIXED else _say_exceptions(trends, find_exceptions(trends, cluster))}"
         for kind, cluster in shown
         if kind in numbers
     ]
