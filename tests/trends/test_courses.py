@@ -66,6 +66,7 @@ def test_courses(logs, words):
         (-0.9 * np.minimum(1, X / 0.6), "falls until step X, then steady", 250),
         (-0.9 * np.maximum(0, X - 0.5), "steady until step X, then falls", 220),
         (2 * FALL, "nearly frozen until step X, then steady", 230),
+        (2.5 * np.exp(-(((X - 0.25) / 0.1) ** 2)), "hump at step ", 110),
         (0.4 * np.exp(-9 * X) * (-1.0) ** np.arange(41), "unsteady until step X, then steady", 90),
         (1.2 * (np.arange(41) == 12) + 0.03 * NOISE, "steady, but for a jump at step ", 130),
         (-X - 1.2 * (np.arange(41) == 30), "falls steadily, but for a drop at step ", 310),

@@ -251,6 +251,8 @@ def _describe_nearly_frozen(curve: Curve, logs: FloatArray, flat: float) -> str:
     """Describe a curve that falls so deep that it nearly rests from then on, or until then; empty for any other."""
     length, height = len(curve), float(np.ptp(logs))
     found = find_deep_tail(curve.logs, logs, flat)
+    if found is not None and abs(curve.logs[0] - np.median(curve.logs[found[1] :])) < 2 * FLAT_DECADES:
+        return ""  # it comes back to where it began: a hump
     if found is not None:
         leaves, rests = found
         end = f"nearly frozen from {curve.starts[rests]}"
