@@ -26,8 +26,8 @@ def test_a_link_opens_what_its_sender_saw(open_report, trends):
     page.locator("#filter-trend").select_option("1")
     page.locator("#search").fill("layer2 & <b>")
     page.locator("#search").fill("layer2")
-    page.locator("#layer-table thead button", has_text="Mean change").click()
-    page.locator("#layer-table thead button", has_text="Mean change").click()
+    page.locator("#layer-table thead button", has_text="Median change").click()
+    page.locator("#layer-table thead button", has_text="Median change").click()
     page.locator("#layer-table button.pick").nth(1).click()
     fragment, sent = fragment_of(page), page.evaluate(VIEW)
     shown = page.locator("#layer-table tbody th").all_text_contents()
@@ -41,7 +41,7 @@ def test_a_link_opens_what_its_sender_saw(open_report, trends):
     assert other.locator("#search").input_value() == "layer2"
     assert other.locator("#members").is_checked()
     assert other.locator("#heatmap-plot").evaluate("(div) => div.layout.xaxis.range") == [2.5, 7.5]
-    expect(other.locator("#layer-table th[aria-sort=descending]")).to_have_text("Mean change")
+    expect(other.locator("#layer-table th[aria-sort=descending]")).to_have_text("Median change")
     expect(other.locator("#link-note")).to_be_hidden()
 
 

@@ -24,7 +24,7 @@ def test_it_shows_the_layer_against_its_cluster(open_report, trends):
     assert facts["Kind"] == str(trends.series.rows[8].kind)
     assert facts["Cluster"] == "● cluster 0"
     assert facts["Confidence"] == f"{trends.confidence[8]:.2f}"
-    assert float(facts["Mean change"]) == pytest.approx(np.nanmean(trends.values[8]), rel=5e-3)
+    assert float(facts["Median change"]) == pytest.approx(np.nanmedian(trends.values[8]), rel=5e-3)
     curves = page.locator("#layer-curve").evaluate("(plot) => plot.data.map((trace) => trace.y)")
     np.testing.assert_allclose(np.array(curves[1], float), trends.clusters[0].median, rtol=1e-4)
     np.testing.assert_allclose(np.array(curves[3][:-1], float), trends.values[8], rtol=1e-6)

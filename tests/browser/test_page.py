@@ -86,10 +86,10 @@ def test_search_finds_the_members_of_a_cluster(open_report, trends):
 
 def test_sorting_by_a_number_puts_layers_without_one_last_both_ways(open_report, trends):
     page = open_report(trends)
-    header = page.locator("#layer-table thead th", has_text="Mean change")
+    header = page.locator("#layer-table thead th", has_text="Median change")
     without = trends.series.names[4]
-    means = {
-        name: float(np.nanmean(curve))
+    medians = {
+        name: float(np.nanmedian(curve))
         for name, curve in zip(trends.series.names, trends.values, strict=True)
         if name != without
     }
@@ -103,8 +103,8 @@ def test_sorting_by_a_number_puts_layers_without_one_last_both_ways(open_report,
     assert header.get_attribute("aria-sort") == "descending"
 
     assert sorted(ascending) == sorted(names)
-    assert ascending == [*sorted(means, key=means.get), without]
-    assert descending == [*sorted(means, key=means.get, reverse=True), without]
+    assert ascending == [*sorted(medians, key=medians.get), without]
+    assert descending == [*sorted(medians, key=medians.get, reverse=True), without]
     assert page.locator("#layer-table [aria-sort]").count() == 1
 
 
@@ -326,7 +326,8 @@ def test_each_kind_has_a_map_of_its_own(open_report, kind_trends, settle):
     page = open_report(kind_trends)
     names = "document.querySelector('#scatter-plot').data.map((trace) => trace.name)"
 
-    assert all(name.startswith(("cluster 0", "cluster 1", "outlier")) for name in page.evaluate(names))
+    assert page.locator("#map-kind").evaluate("(list) => list.selectedOptions[0].text") == "pointwise"
+    assert all(name.startswith(("cluster 2", "cluster 3", "outlier")) for name in page.evaluate(names))
     page.locator("#map-kind").select_option("linear")
     settle(page)
     assert [name[:9] for name in page.evaluate(names)][:2] == ["cluster 6", "cluster 7"]

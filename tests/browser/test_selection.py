@@ -126,7 +126,7 @@ def test_the_map_follows_to_the_kind_of_what_is_selected(open_report, kind_trend
     kinds = [str(row.kind) for row in kind_trends.series.rows]
     layer = next(row for row, kind in enumerate(kinds) if kind == "linear" and kind_trends.labels[row] >= 0)
     ring = "document.getElementById('scatter-plot').data.at(-1)"
-    assert page.locator("#map-kind").input_value() == "0"
+    assert page.locator("#map-kind").input_value() == "1"
 
     click_name(page, layer)
     expect(page.locator("#map-kind option:checked")).to_have_text("linear")

@@ -24,6 +24,7 @@ from wsanalyze.reports.html_numbers import LARGEST_ERROR
 from wsanalyze.reports.html_page import describe_page
 from wsanalyze.reports.html_time import list_events
 from wsanalyze.reports.palette import COLOURS, MARKS
+from wsanalyze.reports.summary import pick_layers
 from wsanalyze.reports.text import printable
 from wsanalyze.series import Kind, Provenance
 
@@ -193,6 +194,18 @@ def test_one_component_makes_a_page(trends):
     assert [len(point) for point in Document(render(one)).data["points"]] == [1] * 40
 
 
+def test_the_map_shows_no_rounding_and_opens_on_the_largest_kind(kind_trends):
+    first, second, *others = kind_trends.kinds
+    kinds = (first, dataclasses.replace(second, size=99), *others)
+    points = kind_trends.points.copy()
+    rows = [index for index, row in enumerate(kind_trends.series.rows) if str(row.kind) == second.kind]
+    points[rows, 1] *= 1e-17
+    data = Document(render(dataclasses.replace(kind_trends, points=points, kinds=kinds))).data
+    assert data["kinds"][data["map"]] == second.kind
+    assert {data["points"][index][1] for index in rows} == {None}
+    assert any(point[1] is not None for point in data["points"])
+
+
 # --- names stay names
 
 
@@ -332,13 +345,15 @@ def test_clusters_differ_by_more_than_colour():
     assert sign_of(-1, outlier=True).text == "outlier"
 
 
-def test_the_mean_leaves_states_out_and_counts_unchanged_as_zero(trends):
+def test_the_median_leaves_states_out_and_counts_unchanged_as_zero(trends):
     page = describe_page(trends)
+    highest = max(range(40), key=lambda row: page.layers[row].level or 0)
+    assert highest == pick_layers(trends)[0].index
     new, never, unchanged = page.layers[2], page.layers[4], page.layers[39]
-    assert new.mean == pytest.approx(np.nanmean(trends.values[2]))
-    assert (never.mean, never.last, never.last_text) == (None, None, "not comparable")
+    assert new.level == pytest.approx(np.nanmedian(trends.values[2]))
+    assert (never.level, never.last, never.last_text) == (None, None, "not comparable")
     assert trends.values[39, 0] == 0
-    assert unchanged.mean == pytest.approx(trends.values[39].mean())
+    assert unchanged.level == pytest.approx(np.median(trends.values[39]))
     assert unchanged.states == "1 unchanged"
 
 

@@ -1,12 +1,14 @@
 """What the plots of the page and the figures share."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsanalyze.reports.plotted import bound_groups, condense_depths, metric_words, order_layers
-from wsanalyze.trends.base import DepthProfile
+from wsanalyze.reports.plotted import bound_groups, condense_depths, metric_words, order_layers, pick_map, place_points
+from wsanalyze.trends.base import DepthProfile, KindQuality
 
 
 def test_orders_are_permutations_and_keep_groups_together(trends):
@@ -22,6 +24,33 @@ def test_orders_are_permutations_and_keep_groups_together(trends):
 def test_a_metric_of_a_table_goes_by_its_name():
     assert metric_words("rwc") == ("relative weight change", "ratio")
     assert metric_words("their\nmetric")[0] == r"their\nmetric"
+
+
+def test_rounding_is_no_place_on_the_map(trends):
+    points = trends.points.copy()
+    points[:3] = [[1.0, 3e-16], [2e-17, -1e-3], [np.nan, np.nan]]
+    placed = place_points(dataclasses.replace(trends, points=points))
+    np.testing.assert_array_equal(placed[:3], [[1.0, 0.0], [0.0, -1e-3], [np.nan, np.nan]])
+    np.testing.assert_array_equal(placed[3:], points[3:])
+
+
+def test_a_kind_whose_second_component_is_rounding_has_none(kind_trends):
+    rows = np.array([row.kind == "linear" for row in kind_trends.series.rows])
+    points = kind_trends.points.copy()
+    points[rows, 1] *= 1e-17
+    placed = place_points(dataclasses.replace(kind_trends, points=points))
+    assert np.isnan(placed[rows, 1]).all()
+    np.testing.assert_array_equal(placed[rows, 0], points[rows, 0])
+    np.testing.assert_array_equal(placed[~rows], points[~rows])
+    together = place_points(dataclasses.replace(kind_trends, points=points, kinds=()))
+    assert (together[rows & np.isfinite(points[:, 1]), 1] == 0).all()
+
+
+def test_the_map_opens_on_the_kind_with_most_rows(trends, kind_trends):
+    first, *others = kind_trends.kinds
+    largest = KindQuality("largest", 1 + max(part.size for part in kind_trends.kinds), first.quality)
+    assert pick_map(dataclasses.replace(kind_trends, kinds=(first, largest, *others))) == 1
+    assert pick_map(trends) == 0
 
 
 @given(st.integers(0, 2000), st.integers(1, 400))

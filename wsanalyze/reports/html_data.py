@@ -9,7 +9,7 @@ from wsanalyze.metrics import METRICS
 from wsanalyze.reports.html_lines import write_shape
 from wsanalyze.reports.html_numbers import encode, pack_numbers, rounded
 from wsanalyze.reports.html_time import list_changes, list_events
-from wsanalyze.reports.plotted import condense_depths, metric_words, order_layers
+from wsanalyze.reports.plotted import condense_depths, metric_words, order_layers, pick_map, place_points
 from wsanalyze.reports.text import printable
 from wsanalyze.reports.training_log import collect_log
 from wsanalyze.series import State
@@ -30,10 +30,11 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
         JSON values: every name printable, arrays as `pack_numbers` packs them. `layers` holds lists of length L,
         `values` shape (L, P); `marks` the `words` [state or None, what the method did or None] of cells and the
         `codes`, uint8 of shape (L, P), that number them; `absolute` lists [layer, change, absolute change] of cells
-        that come from zero. `log` is that of `collect_log`. `phases` holds the first change of each phase but the
-        first; `events` is that of `list_events`. `depth` holds D groups of depths, from `first` to `last`, the median
-        at each, shape (D, P), and the centre of mass, length P. `metrics` are the other metrics, each with values of
-        shape (L, P), or empty where they would be too much.
+        that come from zero. `log` is that of `collect_log`. `map`
+        is the place among `kinds` of the one whose map is shown first. `phases` holds the first change of each phase
+        but the first; `events` is that of `list_events`. `depth` holds D groups of depths, from `first` to `last`, the
+        median at each, shape (D, P), and the centre of mass, length P. `metrics` are the other metrics, each with
+        values of shape (L, P), or empty where they would be too much.
     """
     series = trends.series
     values = trends.values
@@ -69,10 +70,11 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
             }
             for cluster in trends.clusters
         ],
-        "points": rounded(trends.points[:, :2]),
+        "points": rounded(place_points(trends)),
         "explained": rounded(trends.explained[:2]),
         "log": collect_log(series),
         "kinds": [printable(part.kind) for part in trends.kinds],
+        "map": pick_map(trends),
         "depth": None if trends.depth is None else _describe_depth(trends.depth),
         "phases": [phase.first for phase in trends.phases[1:]],
         "events": list_events(trends),

@@ -32,7 +32,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class LayerLine:
-    """One line of the table of layers; `None` where there is no number."""
+    """One line of the table of layers, with its level, the median change; `None` where there is no number."""
 
     index: int
     name: str
@@ -43,7 +43,7 @@ class LayerLine:
     sign: Sign
     cluster: int
     confidence: float | None
-    mean: float | None
+    level: float | None
     last: float | None
     last_text: str
     curve: str

@@ -29,6 +29,7 @@ from wsanalyze.reports.text import format_bytes, format_count, format_number, sp
 from wsanalyze.reports.training_log import collect_log, describe_log
 from wsanalyze.series import CheckpointRecord, Event, Provenance, Skip, State, StateArray
 from wsanalyze.trends.base import KindQuality, Quality, TrendOptions, Trends
+from wsanalyze.trends.words import row_levels
 
 _SPARKLINE_WIDTH: Final = 20
 
@@ -164,7 +165,7 @@ def _count_fact(count: int, noun: str, note: str = "") -> Fact:
 
 def _describe_layer(trends: Trends, index: int, curve: NDArray[np.float64], states: StateArray) -> LayerLine:
     row = trends.series.rows[index]
-    numbers = curve[np.isfinite(curve)]
+    level = row_levels(curve[None])[0]
     cluster = int(trends.labels[index])
     words = Counter(str(state) for state in states if state is not None)
     return LayerLine(
@@ -177,7 +178,7 @@ def _describe_layer(trends: Trends, index: int, curve: NDArray[np.float64], stat
         sign=sign_of(cluster, outlier=bool(trends.outliers[index])),
         cluster=cluster,
         confidence=_number(trends.confidence[index]),
-        mean=_number(numbers.mean()) if numbers.size else None,
+        level=_number(level),
         last=_number(curve[-1]) if curve.size else None,
         last_text=_describe_last(curve, states),
         curve=sparkline(curve, _SPARKLINE_WIDTH, linear=trends.options.linear),

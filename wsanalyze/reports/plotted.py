@@ -1,4 +1,6 @@
-"""What the plots of the page and the figures share: orders of layers, words of a metric, neighbours put together."""
+"""What the plots of the page and the figures share: orders, words of a metric, points, neighbours put together."""
+
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,6 +8,9 @@ from numpy.typing import NDArray
 from wsanalyze.metrics import METRICS
 from wsanalyze.reports.text import printable
 from wsanalyze.trends.base import DepthProfile, Trends
+
+_ROUNDING: Final = 1e-9
+"""A coordinate that is a smaller part of the largest is nothing but rounding."""
 
 
 def metric_words(name: str) -> tuple[str, str]:
@@ -24,6 +29,32 @@ def order_layers(trends: Trends) -> dict[str, list[int]]:
         "cluster": np.lexsort((depth, trends.labels, alone)).tolist(),
         "kind": np.lexsort((depth, kind)).tolist(),
     }
+
+
+def place_points(trends: Trends) -> NDArray[np.float64]:
+    """Where rows lie on the map: their first two components, without what is but rounding.
+
+    Args:
+        trends: Trends of L rows, whose points have K components.
+
+    Returns:
+        float64 of shape (L, min(K, 2)); NaN for rows that have no place. A second component that is 0 for all rows of
+        a map is NaN: there is none. Each kind has a map of its own where it was clustered by itself.
+    """
+    points = trends.points[:, :2].copy()
+    largest = np.abs(points[np.isfinite(points)]).max(initial=0.0)
+    points[np.abs(points) <= _ROUNDING * largest] = 0.0
+    kinds = np.array([str(row.kind) for row in trends.series.rows], dtype=str)
+    for rows in (kinds == part.kind for part in trends.kinds) if trends.kinds else (np.ones(len(points), dtype=bool),):
+        if not points[rows, 1:].any():
+            points[rows, 1:] = np.nan
+    return points
+
+
+def pick_map(trends: Trends) -> int:
+    """Which of the kinds that have maps of their own is shown first: that with most rows; 0 where there are none."""
+    sizes = [part.size for part in trends.kinds]
+    return sizes.index(max(sizes)) if sizes else 0
 
 
 def bound_groups(count: int, most: int) -> list[tuple[int, int]]:

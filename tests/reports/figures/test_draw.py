@@ -217,6 +217,16 @@ def test_a_long_name_in_a_legend_takes_two_lines_before_it_is_shortened(trends, 
     assert "…" in label
 
 
+def test_the_order_stands_in_for_a_second_component_that_is_rounding(kind_trends, axes):
+    points = kind_trends.points.copy()
+    rows = [index for index, row in enumerate(kind_trends.series.rows) if str(row.kind) == "linear"]
+    points[rows, 1] *= 1e-17
+    FIGURES["scatter"](dataclasses.replace(kind_trends, points=points), axes, kind="linear")
+    assert axes.get_ylabel().replace("\n", " ") == "layer (place in the order of depth)"
+    shown = np.concatenate([line.get_ydata() for line in axes.lines])
+    assert sorted(shown) == [index for index in rows if np.isfinite(points[index, 0])]
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (30, 1)], ids=str)
 @pytest.mark.parametrize("name", ["curves", "scatter"])
 def test_places_and_steps_are_whole_numbers(make_trends, name, size, axes):

@@ -9,6 +9,7 @@ from wsanalyze.errors import UsageError
 from wsanalyze.reports.figures.labels import font_points, name_axes, room_of, write_note
 from wsanalyze.reports.figures.marks import add_legend, make_mark, mark_style, name_cluster
 from wsanalyze.reports.figures.window import open_axes
+from wsanalyze.reports.plotted import pick_map, place_points
 from wsanalyze.reports.summary import explain_nothing
 from wsanalyze.trends.base import Trends
 
@@ -41,7 +42,7 @@ def draw_scatter(trends: Trends, ax: "Axes | None" = None, *, kind: str | None =
     if kind is not None and kind not in kinds:
         raise UsageError(f"no {trends.options.noun} is of the kind {kind!r}: there are {', '.join(sorted(set(kinds)))}")
     if kind is None and trends.kinds:
-        kind = max(trends.kinds, key=lambda part: part.size).kind
+        kind = trends.kinds[pick_map(trends)].kind
     placed = np.isfinite(trends.points[:, :2]).any(axis=1) & ((kinds == kind) | (kind is None))
     shown = np.flatnonzero(placed)
     ax = open_axes(ax)
@@ -65,7 +66,7 @@ def draw_scatter(trends: Trends, ax: "Axes | None" = None, *, kind: str | None =
 
 def _place_rows(trends: Trends, shown: NDArray[np.int64]) -> tuple[NDArray[np.float64], bool]:
     """Where rows lie, float64 of shape (N, 2), and whether the order stands in for a component that there is not."""
-    points = trends.points[shown, :2]
+    points = place_points(trends)[shown]
     flat = points.shape[1] < 2 or not np.isfinite(points[:, 1]).any() or trends.explained[1] < _ROUNDING  # noqa: PLR2004
     first = points[:, 0] if points.shape[1] else np.full(len(shown), np.nan)
     return np.column_stack([first, shown if flat else points[:, 1]]), bool(flat)

@@ -41,7 +41,7 @@
     const text = parts.toString();
     return view.at && text ? `at=${encodeURIComponent(view.at)}&${text}` : view.at || text;
   }
-  const impliedMap = (its) => (report.hasMap(its) ? report.mapOf(its) : 0);
+  const impliedMap = (its) => (report.hasMap(its) ? report.mapOf(its) : data.map);
   let waiting = 0;
   function save() {
     clearTimeout(waiting);

@@ -19,7 +19,7 @@
     byId("layer-page-title").textContent = layers.name[layer];
     const rows = [["Kind", layers.kind[layer]], ["Depth", String(layers.depth[layer])], ["Shape", `${layers.shape[layer]} (${count(layers.numel[layer], "number")})`],
       ["Cluster", `${markOf(layer)} ${clusterWord(layer)}`], ["Confidence", its.confidence === null ? "-" : its.confidence.toFixed(2)],
-      ["Mean change", aligned(its.mean)], ["Last change", its.lastText]];
+      ["Median change", aligned(its.median)], ["Last change", its.lastText]];
     part("facts").replaceChildren(...rows.map(([term, text]) => { const pair = element("div", ""); pair.append(element("dt", term), element("dd", text)); return pair; }));
     const runs = stateRuns(layer);
     part("states").replaceChildren(...(runs.length ? runs : ["Every change has a number."]).map((text) => element("li", text)));

@@ -10,10 +10,10 @@
   const [inHead, inWords] = digits < 6 ? [` (${digits} digits)`, `, numbers to ${digits} digits (--csv: all)`] : ["", ""];
   function collect() {
     const title = withUnit(metric);
-    const head = [data.noun, "kind", "depth", "shape", "cluster", "confidence", `mean ${title}${inHead}`, `last ${title}${inHead}`, "states"].map(harmless);
+    const head = [data.noun, "kind", "depth", "shape", "cluster", "confidence", `median ${title}${inHead}`, `last ${title}${inHead}`, "states"].map(harmless);
     return [head, ...report.shownLayers().map((layer) => {
       const its = facts(layer);
-      return [harmless(its.name), harmless(its.kind), String(its.depth), harmless(layers.shape[layer]), its.cluster, precise(its.confidence, 6), precise(its.mean), precise(its.last), harmless(its.stateText)];
+      return [harmless(its.name), harmless(its.kind), String(its.depth), harmless(layers.shape[layer]), its.cluster, precise(its.confidence, 6), precise(its.median), precise(its.last), harmless(its.stateText)];
     })];
   }
   const toTsv = (table) => table.map((line) => line.map((text) => text.replace(/[\t\r\n]/g, " ")).join("\t")).join("\n");

@@ -17,7 +17,7 @@
   // their axes, `area` what is shown of the map (left, right, bottom, top), `page` that of the table, or null for the one
   // of what is selected.
   const DEFAULTS = Object.freeze({ layer: null, cluster: null, steps: null, rows: null, order: "depth", spacing: prefersScale() ? "steps" : "even", members: false,
-    map: 0, zooms: Object.freeze({}), area: null, search: "", kind: "", trend: "", state: "", sort: "", page: null, open: false, at: "" });
+    map: data.map, zooms: Object.freeze({}), area: null, search: "", kind: "", trend: "", state: "", sort: "", page: null, open: false, at: "" });
   const view = { ...DEFAULTS };
   const listeners = [];
   const same = (a, b) => a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((value, index) => value === b[index]));
@@ -30,7 +30,7 @@
     for (const { names, follow } of listeners) if (names.some((name) => changed.has(name))) follow(changed);
     return true;
   }
-  // Where each kind has a map of its own, the one that shows what is selected; for nothing, the first.
+  // Where each kind has a map of its own, the one that shows what is selected; for nothing, the largest.
   function mapOf({ layer = null, cluster = null }) {
     const kind = layer !== null ? layers.kind[layer] : clusters.find(({ id }) => id === cluster)?.kind;
     return Math.max(0, data.kinds.indexOf(kind));

@@ -12,7 +12,8 @@
     return known.get(layer);
   }
   function findFacts(layer) {
-    const numbers = curve(layer).filter((value) => !Number.isNaN(value));
+    const numbers = curve(layer).filter((value) => !Number.isNaN(value)).sort((a, b) => a - b);
+    const middle = (numbers.length - 1) / 2;
     const states = new Map();
     for (let change = 0; change < numChanges; change += 1) {
       const word = stateAt(layer, change);
@@ -22,7 +23,7 @@
     const lastState = numChanges ? stateAt(layer, numChanges - 1) : null;
     return { name: layers.name[layer], kind: layers.kind[layer], depth: layers.depth[layer], shape: layers.numel[layer],
       cluster: clusterOf(layer), confidence: layers.confidence[layer],
-      mean: numbers.length ? numbers.reduce((sum, value) => sum + value, 0) / numbers.length : null,
+      median: numbers.length ? numbers[Math.floor(middle)] / 2 + numbers[Math.ceil(middle)] / 2 : null,
       last: Number.isNaN(end) ? null : end, lastText: lastState ?? (Number.isNaN(end) ? "-" : aligned(end)),
       states: [...states.values()].reduce((sum, times) => sum + times, 0), words: states, stateText: [...states].map(([word, times]) => `${times} ${word}`).join(", ") };
   }
@@ -30,8 +31,8 @@
   if (!table) return;
   const body = table.tBodies[0];
   const box = table.closest(".scroll");
-  const COLUMNS = ["name", "kind", "depth", "shape", "cluster", "confidence", "mean", "last", null, "states"];
-  const NUMERIC = new Set(["depth", "shape", "confidence", "mean", "last", "states"]);
+  const COLUMNS = ["name", "kind", "depth", "shape", "cluster", "confidence", "median", "last", null, "states"];
+  const NUMERIC = new Set(["depth", "shape", "confidence", "median", "last", "states"]);
 
   // --- rows
   const rows = new Map([...body.rows].map((row) => [Number(row.dataset.layer), row]));
@@ -61,7 +62,7 @@
     mark.textContent = markOf(layer);
     chip.append(` ${its.cluster}`);
     cell(row, its.confidence === null ? "-" : its.confidence.toFixed(2), "num");
-    cell(row, aligned(its.mean), "num");
+    cell(row, aligned(its.median), "num");
     cell(row, its.lastText, "num words");
     cell(row, "", "curve");
     cell(row, its.stateText, "states");
