@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wsanalyze.errors import ReportError
+from wsanalyze.reports.csv_file import CsvReporter
 from wsanalyze.reports.html import _SCRIPTS, HtmlReporter
 from wsanalyze.reports.html_data import collect_plot_data
 from wsanalyze.reports.html_lines import sign_of
@@ -27,6 +28,7 @@ from wsanalyze.reports.palette import COLOURS, MARKS
 from wsanalyze.reports.summary import pick_layers
 from wsanalyze.reports.text import printable
 from wsanalyze.series import Kind, Provenance
+from wsanalyze.table import read_table
 
 NOON = dt.datetime(2025, 1, 2, 12, 0, tzinfo=dt.UTC)
 VOID = {"meta", "link", "input", "img", "br", "wbr", "hr"}
@@ -204,6 +206,34 @@ def test_the_map_shows_no_rounding_and_opens_on_the_largest_kind(kind_trends):
     assert data["kinds"][data["map"]] == second.kind
     assert {data["points"][index][1] for index in rows} == {None}
     assert any(point[1] is not None for point in data["points"])
+
+
+def test_unchanged_cells_are_not_called_gaps(trends):
+    touched = {"gap": ((1, 3), (3, 2), (39, 0))}
+    section = next(e for e in Document(render(dataclasses.replace(trends, touched=touched))).all("section")[-2:])
+    text = " ".join(section.text.split())
+    assert "Gap2 cells without a number, filled for clustering" in text
+    assert "Unchanged1 cell given a number for clustering" in text
+
+
+def test_a_page_without_events_claims_no_more_than_that(trends):
+    series = dataclasses.replace(trends.series, events=())
+    (section,) = Document(render(dataclasses.replace(trends, series=series, events=()))).all("section")[:1]
+    assert "No events:" in section.text
+    assert "unusual" not in section.text
+
+
+def test_the_page_of_a_table_speaks_of_no_weights(trends, tmp_path):
+    path = tmp_path / "changes.csv"
+    CsvReporter().write(trends, path)
+    table = dataclasses.replace(trends, series=read_table(path))
+    page, document = describe_page(table), Document(render(table))
+    assert [fact.name for fact in page.facts] == ["layers", "changes", "trends"]
+    assert {line.shape for line in page.layers} == set(document.data["layers"]["shape"]) == {"-"}
+    assert "A table of 40 rows and 20 changes, steps 500 to 10000." in document.visible
+    for word in ("tensor", "parameters matrices", "0 B", "21 checkpoints", "scalar"):
+        assert word not in document.visible
+    assert "parameters matrices" in Document(render(trends)).visible
 
 
 # --- names stay names

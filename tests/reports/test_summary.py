@@ -47,6 +47,13 @@ def test_checkpoints_are_counted_with_steps_bytes_and_formats(trends, make_trend
     assert describe_checkpoints(with_series(trends, checkpoints=tuple(bare)).series) == "2 checkpoints"
 
 
+def test_a_table_is_called_a_table(trends):
+    series = dataclasses.replace(trends.series, given={"rwc": trends.values})
+    bare = [dataclasses.replace(record, nbytes=0, format="") for record in series.checkpoints]
+    table = dataclasses.replace(series, checkpoints=tuple(bare))
+    assert describe_checkpoints(table) == "a table of 40 rows and 20 changes, steps 0 to 10000"
+
+
 @pytest.mark.parametrize(
     ("size", "sentence"),
     [
@@ -140,3 +147,12 @@ def test_quality_in_words(trends, make_trends):
 def test_touched_cells_in_words(trends):
     assert describe_touched(trends) == "Before clustering: 1 spike tamed, 2 gaps filled."
     assert describe_touched(dataclasses.replace(trends, touched={"spike": ()})) is None
+
+
+def test_unchanged_cells_that_were_given_a_number_are_no_gaps(trends):
+    assert trends.values[39, 0] == 0
+    some = dataclasses.replace(trends, touched={"gap": ((1, 3), (3, 2), (39, 0))})
+    given = "1 unchanged cell given a number, since 0 has no logarithm"
+    assert describe_touched(some) == f"Before clustering: 2 gaps filled, {given}."
+    alone = dataclasses.replace(trends, touched={"gap": ((39, 0),)})
+    assert describe_touched(alone) == f"Before clustering: {given}."

@@ -323,3 +323,9 @@ def test_names_of_two_members_are_said_once(make_trends):
     lines = [line.strip() for line in render(told, width=80).splitlines()]
     assert " and ".join(names) not in lines
     assert ", ".join(names) in lines
+
+
+def test_a_note_is_told_to_its_end(trends):
+    note = "; ".join(f"{number} in kind {number} (0.07{number} decades a value)" for number in range(15)) + "."
+    text = " ".join(render(dataclasses.replace(trends, notes=(note,))).split())
+    assert note in text

@@ -10,6 +10,7 @@ from wsanalyze.reports.html_lines import write_shape
 from wsanalyze.reports.html_numbers import encode, pack_numbers, rounded
 from wsanalyze.reports.html_time import list_changes, list_events
 from wsanalyze.reports.plotted import condense_depths, metric_words, order_layers, pick_map, place_points
+from wsanalyze.reports.summary import is_table
 from wsanalyze.reports.text import printable
 from wsanalyze.reports.training_log import collect_log
 from wsanalyze.series import State
@@ -49,7 +50,7 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
             "name": [printable(row.name) for row in series.rows],
             "kind": [printable(str(row.kind)) for row in series.rows],
             "depth": [row.depth for row in series.rows],
-            "shape": [write_shape(row.shape) for row in series.rows],
+            "shape": [write_shape(row.shape, known=not is_table(series)) for row in series.rows],
             "numel": [row.numel for row in series.rows],
             "cluster": trends.labels.tolist(),
             "outlier": trends.outliers.astype(int).tolist(),

@@ -127,6 +127,8 @@ def sign_of(cluster: int, *, outlier: bool = False) -> Sign:
     return Sign(str(cluster), MARKS[cluster % len(MARKS)], f"c{cluster % len(COLOURS)}")
 
 
-def write_shape(shape: tuple[int, ...]) -> str:
-    """A shape as people write it, or "scalar"."""
+def write_shape(shape: tuple[int, ...], *, known: bool) -> str:
+    """A shape as people write it, or "scalar"; "-" where it is not known."""
+    if not known:
+        return _ALONE
     return "\N{MULTIPLICATION SIGN}".join(map(str, shape)) or "scalar"

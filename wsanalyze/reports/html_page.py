@@ -24,12 +24,19 @@ from wsanalyze.reports.html_lines import (
     write_shape,
 )
 from wsanalyze.reports.plotted import metric_words
-from wsanalyze.reports.summary import count_rows, explain_nothing, name_row
+from wsanalyze.reports.summary import (
+    count_rows,
+    count_touched,
+    describe_checkpoints,
+    explain_nothing,
+    is_table,
+    name_row,
+)
 from wsanalyze.reports.text import format_bytes, format_count, format_number, sparkline
 from wsanalyze.reports.training_log import collect_log, describe_log
-from wsanalyze.series import CheckpointRecord, Event, Provenance, Skip, State, StateArray
+from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Provenance, Skip, State, StateArray
 from wsanalyze.trends.base import KindQuality, Quality, TrendOptions, Trends
-from wsanalyze.trends.words import row_levels
+from wsanalyze.trends.words import begin_sentence, row_levels
 
 _SPARKLINE_WIDTH: Final = 20
 
@@ -70,6 +77,7 @@ class Page:
     num_outliers: int
     layers: tuple[LayerLine, ...]
     num_layers: int
+    is_table: bool
     checkpoints: tuple[CheckpointRecord, ...]
     checkpoints_summary: str
     skips: tuple[SkipGroup, ...]
@@ -131,12 +139,13 @@ def describe_page(trends: Trends) -> Page:
             _describe_layer(trends, row, values[row], states[row]) for row in range(min(MAX_LINES, len(values)))
         ),
         num_layers=len(values),
-        checkpoints=series.checkpoints,
-        checkpoints_summary=_summarize_checkpoints(series.checkpoints),
+        is_table=is_table(series),
+        checkpoints=() if is_table(series) else series.checkpoints,
+        checkpoints_summary=_summarize_checkpoints(series),
         skips=_group_skips(series.skips),
         num_skips=len(series.skips),
         quality=trends.quality,
-        touched=tuple((word, len(cells)) for word, cells in trends.touched.items() if cells),
+        touched=tuple(count_touched(trends)),
         notes=trends.notes,
         provenance=series.provenance,
         options=trends.options,
@@ -148,11 +157,16 @@ def _collect_facts(trends: Trends) -> tuple[Fact, ...]:
     good = [record for record in series.checkpoints if record.status == "ok"]
     left_out = len(series.checkpoints) - len(good)
     num_outliers = int(trends.outliers.sum())
-    return (
-        _count_fact(len(good), "checkpoint", f"{left_out} left out" if left_out else ""),
+    found = (
         _count_fact(len(series.rows), name_row(trends)),
         _count_fact(len(series.pairs), "change"),
         _count_fact(len(trends.clusters), "trend", format_count(num_outliers, "outlier") if num_outliers else ""),
+    )
+    if is_table(series):
+        return found
+    return (
+        _count_fact(len(good), "checkpoint", f"{left_out} left out" if left_out else ""),
+        *found,
         _count_fact(len(series.skips), "skipped tensor"),
         Fact(format_bytes(sum(record.nbytes for record in good)), "of files"),
     )
@@ -173,7 +187,7 @@ def _describe_layer(trends: Trends, index: int, curve: NDArray[np.float64], stat
         name=row.name,
         kind=str(row.kind),
         depth=row.depth,
-        shape=write_shape(row.shape),
+        shape=write_shape(row.shape, known=not is_table(trends.series)),
         numel=row.numel,
         sign=sign_of(cluster, outlier=bool(trends.outliers[index])),
         cluster=cluster,
@@ -223,7 +237,10 @@ def _summarize_scatter(trends: Trends) -> str:
     return f"{placed} of {count_rows(trends, len(trends.series.rows))} placed{explained}."
 
 
-def _summarize_checkpoints(checkpoints: tuple[CheckpointRecord, ...]) -> str:
+def _summarize_checkpoints(series: ChangeSeries) -> str:
+    if is_table(series):
+        return begin_sentence(f"{describe_checkpoints(series)}.")
+    checkpoints = series.checkpoints
     counts = Counter(record.status for record in checkpoints)
     others = [f"{counts[status]} {status}" for status in ("duplicate", "unreadable") if counts[status]]
     return ", ".join((f"{counts['ok']} of {format_count(len(checkpoints), 'checkpoint')} compared", *others)) + "."

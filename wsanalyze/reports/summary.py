@@ -53,10 +53,16 @@ def find_name_prefix(trends: Trends) -> str:
 
 
 def describe_checkpoints(series: ChangeSeries) -> str:
-    """How many checkpoints there are and how many were read, their steps, bytes and formats, in one line."""
+    """How many checkpoints there are and how many were read, their steps, bytes and formats, in one line.
+
+    Of a table that someone else measured, "a table of 33 rows and 40 changes" and its steps.
+    """
     read = [record for record in series.checkpoints if record.status == "ok"]
     total = format_count(len(series.checkpoints), "checkpoint")
     parts = [total if len(read) == len(series.checkpoints) else f"{total}, {len(read)} of them read"]
+    if is_table(series):
+        num_rows, num_changes = series.states.shape
+        parts = [f"a table of {format_count(num_rows, 'row')} and {format_count(num_changes, 'change')}"]
     steps = [record.step for record in read if record.step is not None]
     if steps:
         low, high = min(steps), max(steps)
@@ -68,6 +74,11 @@ def describe_checkpoints(series: ChangeSeries) -> str:
     if formats:
         parts.append(join_some([name for name, _ in formats.most_common()], 2))
     return ", ".join(parts)
+
+
+def is_table(series: ChangeSeries) -> bool:
+    """Whether it is a table of changes that someone else measured: no weights, shapes, files or skipped tensors."""
+    return bool(series.given)
 
 
 def explain_nothing(trends: Trends) -> str | None:
@@ -196,12 +207,25 @@ def describe_quality(quality: Quality) -> str:
     return f"{text} One trend alone looks as tightly clustered in {format_share(quality.p_value)} of simulated tables."
 
 
+def count_touched(trends: Trends) -> list[tuple[str, int]]:
+    """How many cells of each kind the method changed before clustering, where there are any.
+
+    Of the gaps that it filled, those that have a number, 0, are counted as "unchanged".
+    """
+    counts = {kind: len(cells) for kind, cells in trends.touched.items()}
+    gaps = trends.touched.get("gap", ())
+    if gaps:
+        unchanged = int(np.count_nonzero(trends.values[tuple(zip(*gaps, strict=True))] == 0))
+        counts |= {"gap": len(gaps) - unchanged, "unchanged": unchanged}
+    return [(kind, count) for kind, count in counts.items() if count]
+
+
 def describe_touched(trends: Trends) -> str | None:
     """How many cells the method changed before clustering: "1 spike tamed, 2 gaps filled"; None for none."""
     words = {"spike": ("spike", "tamed"), "gap": ("gap", "filled")}
+    words["unchanged"] = ("unchanged cell", "given a number, since 0 has no logarithm")
     parts = []
-    for kind, cells in trends.touched.items():
+    for kind, count in count_touched(trends):
         noun, verb = words.get(kind, (kind, "touched"))
-        if cells:
-            parts.append(f"{format_count(len(cells), noun)} {verb}")
+        parts.append(f"{format_count(count, noun)} {verb}")
     return f"Before clustering: {', '.join(parts)}." if parts else None

@@ -28,6 +28,7 @@ _MAX_EVENTS: Final = 10
 _MAX_LINES: Final = 5
 _MAX_KINDS: Final = 12
 _MAX_NOTES: Final = 6
+_MAX_NOTE_LINES: Final = 12
 
 
 def add_phases(page: Page, trends: Trends) -> None:
@@ -105,7 +106,7 @@ def add_quality(page: Page, trends: Trends) -> None:
         _add_kinds(page, trends)
     notes = [note for note in (describe_touched(trends), *trends.notes) if note]
     for note in notes[:_MAX_NOTES]:
-        page.add_paragraph(note, max_lines=3)
+        page.add_paragraph(note, max_lines=_MAX_NOTE_LINES)
     if len(notes) > _MAX_NOTES:
         page.add_paragraph(f"and {format_count(len(notes) - _MAX_NOTES, 'more note', 'more notes')}", style="dim")
 

@@ -17,7 +17,7 @@
   function fill(layer) {
     const its = facts(layer);
     byId("layer-page-title").textContent = layers.name[layer];
-    const rows = [["Kind", layers.kind[layer]], ["Depth", String(layers.depth[layer])], ["Shape", `${layers.shape[layer]} (${count(layers.numel[layer], "number")})`],
+    const rows = [["Kind", layers.kind[layer]], ["Depth", String(layers.depth[layer])], ["Shape", layers.shape[layer] === "-" ? "-" : `${layers.shape[layer]} (${count(layers.numel[layer], "number")})`],
       ["Cluster", `${markOf(layer)} ${clusterWord(layer)}`], ["Confidence", its.confidence === null ? "-" : its.confidence.toFixed(2)],
       ["Median change", aligned(its.median)], ["Last change", its.lastText]];
     part("facts").replaceChildren(...rows.map(([term, text]) => { const pair = element("div", ""); pair.append(element("dt", term), element("dd", text)); return pair; }));
