@@ -156,6 +156,8 @@ def test_the_log_lies_above_the_heatmap_on_its_axis(open_report, trends, width):
     assert above["y"] < below["y"]
     names = page.locator("#training-log .legendtext").all_text_contents()
     assert names == ["loss", "eval loss", "learning rate"]
+    titles = "({ layout }) => ['yaxis', 'yaxis2'].map((name) => layout[name].title.text)"
+    assert page.locator("#training-log").evaluate(titles) == ["loss (no unit)", "learning rate (no unit)"]
     traces = "(plot) => plot.data.map((trace) => [trace.name, trace.x[0], trace.x.at(-1), trace.yaxis])"
     assert page.locator("#training-log").evaluate(traces)[:3] == [
         ["learning rate", -0.4, 19, "y2"],

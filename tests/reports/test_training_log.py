@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsanalyze.reports import training_log
-from wsanalyze.reports.training_log import collect_log, describe_log
+from wsanalyze.reports.training_log import collect_log, describe_log, describe_plotted_log
 from wsanalyze.series import ChangeSeries, CheckpointRecord, TrainingLog
 from wsanalyze.sums import Sums
 
@@ -43,6 +43,17 @@ def make_series(steps, pairs, log):
 )  # fmt: skip
 def test_the_sentence(log, text):
     assert describe_log(log) == text
+
+
+def test_the_caption_names_the_steps_that_are_drawn():
+    log = make_log([100, 500, 900, 1200], [0, 0, 1, 2], loss=[4.0, 3.0, 2.0, 1.0])
+    told = "loss 4.00 to 1.00 (steps 100 to 1200)"
+    cut = make_series([500, 1000, 1500], [(0, 1), (1, 2)], log)
+    assert describe_plotted_log(cut) == f"{told}; the plot shows steps 500 to 1200, between compared checkpoints"
+    low, high = (collect_log(cut)["curves"][0]["steps"][end] for end in (0, -1))
+    assert (low, high) == (500, 1200)
+    assert describe_plotted_log(make_series([100, 900, 1500], [(0, 1), (1, 2)], log)) == told
+    assert describe_plotted_log(make_series([100], [], log)) == told
 
 
 def test_entries_lie_between_the_checkpoints_of_their_change():

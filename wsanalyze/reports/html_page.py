@@ -33,7 +33,7 @@ from wsanalyze.reports.summary import (
     name_row,
 )
 from wsanalyze.reports.text import format_bytes, format_count, format_number, sparkline
-from wsanalyze.reports.training_log import collect_log, describe_log
+from wsanalyze.reports.training_log import collect_log, describe_plotted_log
 from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Provenance, Skip, State, StateArray
 from wsanalyze.trends.base import KindQuality, Quality, TrendOptions, Trends
 from wsanalyze.trends.words import begin_sentence, row_levels
@@ -117,7 +117,7 @@ def describe_page(trends: Trends) -> Page:
         num_events=len(trends.all_events),
         heatmap_summary=_summarize_heatmap(trends, values, metric),
         scatter_summary=_summarize_scatter(trends),
-        log_summary=describe_log(series.log),
+        log_summary=describe_plotted_log(series),
         has_log=collect_log(series) is not None,
         has_cells=bool(values.size),
         has_points=has_points,

@@ -29,7 +29,21 @@ def describe_log(log: TrainingLog) -> str | None:
         return None
     parts = [_describe_values(name, log.values[name][log.noted(name)]) for name in names]
     low, high = min(int(noted[name].min()) for name in names), max(int(noted[name].max()) for name in names)
-    return f"{', '.join(parts)} ({f'step {low}' if low == high else f'steps {low} to {high}'})"
+    return f"{', '.join(parts)} ({_name_steps(low, high)})"
+
+
+def describe_plotted_log(series: ChangeSeries) -> str | None:
+    """The same, and which steps of it `collect_log` draws where those are not all; None for no log."""
+    text, log = describe_log(series.log), collect_log(series)
+    if text is None or log is None:
+        return text
+    steps = [step for curve in log["curves"] for step in curve["steps"]]
+    drawn = _name_steps(min(steps), max(steps))
+    return text if text.endswith(f"({drawn})") else f"{text}; the plot shows {drawn}, between compared checkpoints"
+
+
+def _name_steps(low: int, high: int) -> str:
+    return f"step {low}" if low == high else f"steps {low} to {high}"
 
 
 def _describe_values(name: str, values: NDArray[np.float64]) -> str:

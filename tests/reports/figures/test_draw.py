@@ -137,6 +137,20 @@ def test_the_heatmap_holds_every_number_and_greys_where_there_is_none(trends, ax
             assert to_hex(greys.get_array()[row, change]) == grey
 
 
+@pytest.mark.parametrize("roles", [("A", "B"), ("q", "k", "v"), ("q.A", "q.B", "k.A", "k.B", "v.A", "v.B")], ids=str)
+@pytest.mark.parametrize("num_layers", [98, 150, 200])
+def test_names_of_every_role_are_shown_where_roles_alternate(make_trends, axes, roles, num_layers):
+    trends = make_trends(num_layers, 7)
+    names = [f"blocks.{row // len(roles)}.{roles[row % len(roles)]}.weight" for row in range(num_layers)]
+    rows = [dataclasses.replace(row, name=name) for row, name in zip(trends.series.rows, names, strict=True)]
+    series = dataclasses.replace(trends.series, rows=tuple(rows))
+    axes.figure.set_size_inches(7, 6.4)
+    FIGURES["heatmap"](dataclasses.replace(trends, series=series), axes)
+    shown = [int(place) % len(roles) for place in axes.get_yticks()]
+    assert 10 < len(shown) < num_layers
+    assert all(shown.count(role) >= len(shown) // len(roles) - 1 for role in range(len(roles)))
+
+
 def test_clusters_have_the_colours_of_the_page(trends, axes):
     FIGURES["curves"](trends, axes)
     medians = [line for line in axes.lines if line.get_label().startswith(("0:", "1:", "2:"))]

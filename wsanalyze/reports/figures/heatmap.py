@@ -1,5 +1,6 @@
 """The heatmap: every row by every change, with the mark of its cluster beside it."""
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -8,7 +9,7 @@ from wsanalyze.reports.figures.cells import Cells, Order, arrange_cells, find_li
 from wsanalyze.reports.figures.labels import INERT, drawable, font_points, letters_in, name_axes, room_of, write_note
 from wsanalyze.reports.figures.marks import add_legend, make_mark, mark_style
 from wsanalyze.reports.figures.scale import ValueScale, find_scale
-from wsanalyze.reports.figures.time_axis import find_time_axis, nice_stride
+from wsanalyze.reports.figures.time_axis import find_time_axis
 from wsanalyze.reports.figures.window import open_axes
 from wsanalyze.reports.names import shorten_names
 from wsanalyze.reports.palette import CELL_COLOURS, STATE, TEXT, UNCHANGED
@@ -28,6 +29,8 @@ _NAME_SHARE: Final = 0.38  # of the width, for the names of rows
 _HEIGHT_SHARE: Final = 0.82  # of the height, for the rows themselves
 _LINE_HEIGHT: Final = 1.12  # of the size of the font
 _MOST_MARKS: Final = 16
+_MORE_STRIDES: Final = 4
+_LIKE: Final = 0.2  # of all names, that may be of another role
 
 
 def draw_heatmap(trends: Trends, ax: "Axes | None" = None, *, order: Order = "depth") -> "Axes":
@@ -110,12 +113,36 @@ def _name_lines(ax: "Axes", trends: Trends, cells: Cells, width: float, height: 
                 places.append(place)
         shown, named = drawable(names), []
     else:
-        named = list(range(0, num_lines, nice_stride(num_lines, most)))
+        roles = [_name_role(trends.series.names[rows[0]]) for rows in cells.lines]
+        named = list(range(0, num_lines, _pick_stride(roles, most)))
         places = [float(line) for line in named]
         shown = drawable(trends.series.names[cells.lines[line][0]] for line in named)
     ax.set_yticks(places, labels=shorten_names(shown, letters), **INERT)
     ax.tick_params(axis="y", length=0, pad=1.6 * size if named else 3.5)
     return named
+
+
+def _pick_stride(roles: list[str], most: int) -> int:
+    """How far apart lines are named, so that the roles among the named are as among all.
+
+    Where two roles alternate, every second name would be of one of them. The smallest stride is taken that leaves no
+    more than `most` names and no role out; where each would, the one that comes closest.
+    """
+    least = max(1, -(-len(roles) // most))
+    strides = range(least, least + _MORE_STRIDES)
+    apart = {stride: _part_ways(roles, roles[::stride]) for stride in strides}
+    return next((stride for stride in strides if apart[stride] <= _LIKE), min(strides, key=lambda one: apart[one]))
+
+
+def _name_role(name: str) -> str:
+    """What a row is within its block: its name without the numbers of blocks."""
+    return ".".join(part for part in name.split(".") if not part.isdigit())
+
+
+def _part_ways(roles: list[str], named: list[str]) -> float:
+    """How far the shares of roles among some lines are from those among all, from 0 to 1."""
+    every, some = Counter(roles), Counter(named)
+    return sum(abs(every[role] / len(roles) - some[role] / len(named)) for role in every) / 2
 
 
 def _mark_lines(ax: "Axes", trends: Trends, cells: Cells, named: list[int]) -> None:

@@ -7,6 +7,7 @@
   const { log } = data;
   const HEIGHT = 240;
   const START = -0.5;
+  const withoutUnit = (title) => `${title} (no unit)`;
   const squeeze = (place) => (place < 0 ? place / 2 : place);
   function draw() {
     if (!div) return;
@@ -35,9 +36,9 @@
     const fixed = { automargin: false };
     Plotly.react(div, [...traces, ...strip.traces], layout(div, { height: HEIGHT, margin: { ...sides, t: width < 640 ? 84 : 46, b: 48 }, showlegend: true,
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemclick: false, itemdoubleclick: false, traceorder: "reversed", bgcolor: "rgba(0,0,0,0)" },
-      xaxis: axis(width < 640 ? (haveSteps ? "training step" : "checkpoint") : haveSteps ? "training step (checkpoints evenly spaced)" : "checkpoint (in order)", { ...ticks, ...fixed, range }),
-      yaxis: axis(losses.length ? "loss" : plain(rates[0].title), { ...fixed, domain: strip.domain, nticks: 6, exponentformat: "e", ...lossAxis(extent(left.flatMap((curve) => curve.values))) }),
-      ...(right.length ? { yaxis2: axis(plain(rates[0].title), { ...fixed, overlaying: "y", side: "right", showgrid: false, rangemode: "tozero", tickmode: "auto", nticks: 5, exponentformat: "e" }) } : {}),
+      xaxis: axis(width < 640 ? (haveSteps ? "training step" : "checkpoint") : haveSteps ? "training step (checkpoints evenly spaced, the first at half the distance)" : "checkpoint (in order)", { ...ticks, ...fixed, range }),
+      yaxis: axis(withoutUnit(losses.length ? "loss" : plain(rates[0].title)), { ...fixed, domain: strip.domain, nticks: 6, exponentformat: "e", ...lossAxis(extent(left.flatMap((curve) => curve.values))) }),
+      ...(right.length ? { yaxis2: axis(withoutUnit(plain(rates[0].title)), { ...fixed, overlaying: "y", side: "right", showgrid: false, rangemode: "tozero", tickmode: "auto", nticks: 5, exponentformat: "e" }) } : {}),
       ...strip.axes,
     }), report.CONFIG);
     followZoom(div, { isScaled: false });
