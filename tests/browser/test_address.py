@@ -89,8 +89,8 @@ def test_hostile_names_go_into_the_address_and_back(open_report, hostile_trends)
 def test_what_is_zoomed_is_in_the_link(open_report, trends, settle):
     page = open_report(trends)
     page.evaluate("report.update({ rows: [10, 19], order: 'cluster' })")
-    for plot in ("cluster-0", "depth-plot"):
-        page.evaluate(f"Plotly.relayout('{plot}', {{ 'yaxis.range[0]': 0.5, 'yaxis.range[1]': -2.25 }})")
+    for plot, (low, high) in (("cluster-0", (-2.25, 0.5)), ("depth-plot", (0.5, -2.25))):  # the first depth is on top
+        page.evaluate(f"Plotly.relayout('{plot}', {{ 'yaxis.range[0]': {low}, 'yaxis.range[1]': {high} }})")
     page.evaluate(
         """Plotly.relayout('scatter-plot', { 'xaxis.range[0]': -1, 'xaxis.range[1]': 1.5,
         'yaxis.range[0]': -0.5, 'yaxis.range[1]': 0.25 })"""
@@ -104,7 +104,7 @@ def test_what_is_zoomed_is_in_the_link(open_report, trends, settle):
     drawn = "(div) => [...div._fullLayout.xaxis.range, ...div._fullLayout.yaxis.range]"
     assert other.locator("#heatmap-plot").evaluate(drawn)[2:] == [19.5, 9.5]
     assert other.locator("#scatter-plot").evaluate(drawn) == [-1, 1.5, -0.5, 0.25]
-    assert other.locator("#cluster-0").evaluate(drawn)[2:] == [0.5, -2.25]
+    assert other.locator("#cluster-0").evaluate(drawn)[2:] == [-2.25, 0.5]
     assert other.locator("#depth-plot").evaluate(drawn)[2:] == [0.5, -2.25]
     # Rows are told by the names of their ends, which stay right where others are added.
     order = other.evaluate("report.data.orders.cluster")
@@ -206,6 +206,12 @@ def test_layers_whose_names_look_alike_are_told_apart(open_report, trends):
             "kind “conv'\"><svg onload=alert(1)>”, in “7”, state “toString”",
         ),
         ("%E0%A4%A=%&layer=%FF", "layer “\ufffd”"),
+        ("layers=1&__proto__=2&page=open", "“layers”, “__proto__”, page “open”"),
+        ("from=5000&to=1000", "from “5000” back to “1000”"),
+        ("top=fc.weight&bottom=conv1.weight", "top “fc.weight” below “conv1.weight”"),
+        ("zoom=cluster-0+1+-1&zoom=depth-plot+1+2&area=1+0+0+1", "zoom “cluster-0 1 -1”, zoom “depth-plot 1 2”, area"),
+        ("nowhere", "“nowhere”"),
+        ("at=nowhere", "at “nowhere”"),
     ],
 )
 def test_what_a_link_asks_for_in_vain_is_told_as_text_and_nothing_runs(open_report, trends, fragment, told):

@@ -308,10 +308,10 @@ def test_depth_shows_the_metric_and_its_centre(open_report, trends):
     page = open_report(trends)
     drawn = page.locator("#depth-plot").evaluate("(plot) => plot.data.map((trace) => [trace.type, trace.y])")
 
-    assert [kind for kind, _ in drawn] == ["heatmap", "scatter", "scatter", "scatter"]
-    assert drawn[0][1] == list(trends.depth.depths)
+    assert [kind for kind, _ in drawn] == ["heatmap", "heatmap", "scatter", "scatter", "scatter"]
+    assert drawn[0][1] == drawn[1][1] == list(trends.depth.depths)
     first, last = trends.depth.depths[0], trends.depth.depths[-1]
-    np.testing.assert_allclose(drawn[1][1], first + trends.depth.centre * (last - first), rtol=1e-4)
+    np.testing.assert_allclose(drawn[2][1], first + trends.depth.centre * (last - first), rtol=1e-4)
 
 
 def test_phases_are_parted_where_they_meet(open_report, trends):

@@ -21,6 +21,8 @@
   const digits = (value) => String(Number(value.toPrecision(6)));
   const NAMES = { search: "q", kind: "kind", trend: "in", state: "state", sort: "sort", order: "order", spacing: "spacing" };
 
+  const KEYS = new Set(["layer", "page", "cluster", "from", "to", "members", "map", "top", "bottom", "zoom", "area", "tablepage", "at", ...Object.values(NAMES)]);
+
   function write() {
     const parts = new URLSearchParams();
     if (view.layer !== null) parts.set("layer", layerNames[view.layer]);
@@ -60,8 +62,9 @@
   function read(hash) {
     const found = { ...DEFAULTS };
     const missed = [];
-    if (!hash.includes("=")) return { found: { ...found, at: sectionOf(hash) }, missed };
+    if (!hash.includes("=")) return { found: { ...found, at: sectionOf(hash) }, missed: unknownPlace(hash) };
     const parts = new URLSearchParams(hash);
+    for (const name of new Set(parts.keys())) if (!KEYS.has(name)) missed.push(`“${visible(name)}”`);
     const take = (name, use) => {
       const text = parts.get(name);
       if (text !== null && use(text) === false) missed.push(`${name} “${visible(text)}”`);
@@ -81,7 +84,8 @@
       take(name, (text) => { place = placeOf(text); return place !== null; });
       return place;
     });
-    if (numChanges && places.some((place) => place !== null)) found.steps = rangeOf(places);
+    if (isTurned(places)) missed.push(`from “${visible(parts.get("from"))}” back to “${visible(parts.get("to"))}”`);
+    else if (numChanges && places.some((place) => place !== null)) found.steps = rangeOf(places);
     take("order", (text) => pick(text, Object.keys(data.orders), "order"));
     take("spacing", (text) => pick(text, canScale ? ["steps", "even"] : ["even"], "spacing"));
     take("members", (text) => pick(text === "1", [true], "members"));
@@ -91,11 +95,13 @@
       take(name, (text) => { layer = layerOf(text); return layer !== null; });
       return layer;
     });
-    if (ends.some((layer) => layer !== null)) found.rows = rowsOf(ends.map((layer) => layer === null ? null : data.orders[found.order].indexOf(layer)));
+    const rows = ends.map((layer) => layer === null ? null : data.orders[found.order].indexOf(layer));
+    if (isTurned(rows)) missed.push(`top “${visible(parts.get("top"))}” below “${visible(parts.get("bottom"))}”`);
+    else if (rows.some((row) => row !== null)) found.rows = rowsOf(rows);
     for (const text of parts.getAll("zoom").slice(0, 500)) if (!readZoom(text, found)) missed.push(`zoom “${visible(text)}”`);
     take("area", (text) => {
       const area = text.split(" ").map(numberOf);
-      if (area.length !== 4 || !isRange(area.slice(0, 2)) || !isRange(area.slice(2))) return false;
+      if (area.length !== 4 || area[0] > area[1] || !isRange(area.slice(0, 2)) || !isRange(area.slice(2))) return false;
       found.area = area;
     });
     take("tablepage", (text) => {
@@ -106,7 +112,8 @@
     take("q", (text) => { found.search = text.slice(0, 200); });
     for (const [name, short] of [["kind", "kind"], ["trend", "in"], ["state", "state"]]) take(short, (text) => pick(text, filters[name].map(([value]) => value), name));
     take("sort", (text) => pick(text, (COLUMNS ?? []).filter(Boolean).flatMap((column) => [column, `-${column}`]), "sort"));
-    take("at", (text) => { found.at = sectionOf(text); });
+    take("page", (text) => text === "closed");
+    take("at", (text) => { found.at = sectionOf(text); return found.at !== ""; });
     return { found, missed };
     function pick(value, allowed, name) {
       if (!allowed.includes(value)) return false;
@@ -115,6 +122,8 @@
     }
   }
   const sectionOf = (text) => (document.getElementById(text)?.matches("main > section") ? text : "");
+  const unknownPlace = (text) => (text && !document.getElementById(text) ? [`“${visible(text)}”`] : []);
+  const isTurned = ([from, to]) => from !== null && to !== null && from > to;
   const layerOf = (text) => byName.get(text) ?? null;
   function placeOf(text) {
     for (let change = 0; change < numChanges; change += 1) if (stepName(change) === text) return change;
@@ -126,16 +135,16 @@
   function readZoom(text, found) {
     const [id, ...range] = text.split(" ");
     const ends = range.map(numberOf);
-    if (!ZOOMED.includes(id) || ends.length !== 2 || !isRange(ends)) return false;
+    if (!ZOOMED.includes(id) || ends.length !== 2 || !isRange(ends) || (ends[0] > ends[1]) !== (id === "depth-plot")) return false; // its first depth is on top
     found.zooms = { ...found.zooms, [id]: ends };
     return true;
   }
   function rowsOf(places) {
-    const range = [places[0] ?? 0, places[1] ?? numLayers - 1].sort((a, b) => a - b);
+    const range = [places[0] ?? 0, places[1] ?? numLayers - 1];
     return range[0] === 0 && range[1] === numLayers - 1 ? null : range;
   }
   function rangeOf([from, to]) {
-    const range = [from ?? 0, to ?? numChanges - 1].sort((a, b) => a - b);
+    const range = [from ?? 0, to ?? numChanges - 1];
     return range[0] === 0 && range[1] === numChanges - 1 ? null : range;
   }
   function tell(missed) {
@@ -143,16 +152,16 @@
     note.hidden = !missed.length;
     note.textContent = missed.length ? `This link asks for what this report does not hold: ${missed.slice(0, 6).join(", ")}.` : "";
   }
-  function open() {
-    const { found, missed } = read(location.hash.slice(1));
+  function open(hash) {
+    const { found, missed } = read(hash);
     tell(missed);
     report.update(found);
     if (found.at) byId(found.at).scrollIntoView();
   }
   // A link to a section keeps the view that the address held.
-  window.addEventListener("hashchange", () => {
-    const hash = location.hash.slice(1);
-    if (hash && !hash.includes("=")) { if (sectionOf(hash)) { view.at = hash; save(); } } else open();
+  window.addEventListener("hashchange", ({ newURL }) => {
+    const hash = new URL(newURL).hash.slice(1); // the address may hold the view again, if that was to be saved
+    if (hash && !hash.includes("=")) { tell(unknownPlace(hash)); if (sectionOf(hash)) { view.at = hash; save(); } } else open(hash);
   });
   report.onChange(Object.keys(DEFAULTS), saveSoon);
   byId("copy-link").addEventListener("click", () => { save(); report.copy(location.href, "a link to this view"); });

@@ -138,6 +138,7 @@ const report = {};
     let text = Number.isNaN(values[cell]) ? "no number" : `${number(values[cell])}${unit}`;
     if (state) text = absolute.has(cell) ? `${plain(state)}, absolute change ${number(absolute.get(cell))}` : plain(state);
     if (touch === "spike") text += " (a spike, tamed for clustering)";
+    else if (touch === "gap" && values[cell] === 0) text += " (0 has no logarithm: clustered by another number)";
     else if (touch === "gap") text += " (a gap, filled for clustering)";
     else if (touch) text += ` (${plain(touch)})`;
     return text;

@@ -36,15 +36,11 @@
     return trace;
   }
   const curveMode = () => (changes.length <= 30 ? "lines+markers" : "lines");
+  const ends = (list) => list.flatMap((layer) => extent(drawable(curve(layer))) ?? []);
+  // Of all cards of clusters. What is in none may be so far off that they would be flat: its card has a range of its own.
   function curveRange() {
-    const ranges = (view.members ? [...layers.name.keys()] : view.layer === null ? [] : [view.layer]).map((layer) => extent(drawable(curve(layer))) ?? []);
-    return paddedRange([...clusters.flatMap((cluster) => [...cluster.low, ...cluster.high, ...cluster.median]), ...rangeAlone(), ...ranges.flat()]);
-  }
-  // Of many outliers, all but the farthest off: else every curve of a cluster would be flat.
-  function rangeAlone() {
-    const found = some(alone, MOST_CURVES).flatMap((layer) => drawable(curve(layer)).filter((value) => value !== null)).sort((a, b) => a - b);
-    const cut = alone.length > DASHES.length ? Math.floor(found.length / 50) : 0;
-    return found.length ? [found[cut], found[found.length - 1 - cut]] : [];
+    const chosen = (view.members ? [...layers.name.keys()] : view.layer === null ? [] : [view.layer]).filter((layer) => layers.cluster[layer] >= 0);
+    return paddedRange([...clusters.flatMap((cluster) => [...cluster.low, ...cluster.high, ...cluster.median]), ...ends(chosen)]);
   }
   function curveLayout(div, range, strip) {
     const x = stepAxis(div, "training step after the change", report.endTitle(roomFor(div)));
@@ -88,7 +84,8 @@
       : [layerCurves(shown, { mode: "lines", line: { color: withAlpha(ink, 0.7), width: 1 } })];
     const chosen = alone.includes(view.layer) ? chosenCurve(view.layer) : [];
     const strip = stripFor(alone);
-    const plot = curveLayout(div, range, strip);
+    const own = paddedRange([...clusters.flatMap((cluster) => cluster.median), ...ends([...shown, ...(chosen.length ? [view.layer] : [])])]);
+    const plot = curveLayout(div, own ?? range, strip);
     const hidden = alone.filter((layer) => !drawable(curve(layer)).some((value) => value !== null)).length;
     if (hidden) plot.annotations = [{ text: `${count(hidden, plain(data.noun))} without a value above 0`, xref: "paper", yref: "paper", x: 0.5, y: 0, yanchor: "bottom", showarrow: false, font: { color: colour("muted"), size: 12 } }];
     Plotly.react(div, [...clusters.map(otherMedian), ...curves, ...chosen, ...strip.traces], plot, report.CONFIG);

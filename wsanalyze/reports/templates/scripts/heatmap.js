@@ -82,8 +82,9 @@
     }
     return shapes;
   }
-  // A frame about the line of a layer, with an arrow beside it; bars beside the lines of a cluster.
-  function selectionMarks(lines, order, height) {
+  // Bars beside the lines of what is selected, with an arrow at a layer; a frame about them where they are so high that it
+  // hides none of their cells.
+  function selectionMarks(lines, order, lineHeight) {
     const chosen = new Set(report.selectedMembers());
     const bars = [];
     if (!chosen.size) return { shapes: [], annotations: [] };
@@ -95,13 +96,14 @@
       else bars.push({ first: line.first, last: line.last });
     }
     const place = { type: "rect", layer: "above" };
-    for (const { first, last } of bars.length <= 60 ? bars : []) {
+    for (const { first, last } of lineHeight >= 10 && bars.length <= 60 ? bars : []) {
       const box = { ...place, xref: "paper", x0: 0, x1: 1, y0: first - 0.5, y1: last + 0.5 };
       frames.push({ ...box, line: { color: "#ffffff", width: 4 } }, { ...box, line: { color: "#000000", width: 2 } });
     }
-    const strips = bars.map(({ first, last }) => ({ ...place, xref: "paper", x0: 1.003, x1: 1.009, y0: first - 0.5, y1: last + 0.5, line: { color: colour("text"), width: 0.5 }, fillcolor: colour("text") }));
+    const strip = { ...place, xref: "paper", xsizemode: "pixel", line: { width: 0 }, fillcolor: colour("text") };
+    const strips = bars.flatMap(({ first, last }) => [{ xanchor: 0, x0: -2, x1: 0 }, { xanchor: 1, x0: 3, x1: 8 }].map((side) => ({ ...strip, ...side, y0: first - 0.5, y1: last + 0.5 })));
     const arrow = view.layer === null || !bars.length ? [] : [{ text: "◂", xref: "paper", x: 1, xanchor: "left", xshift: 4, y: (bars[0].first + bars[0].last) / 2, yanchor: "middle", showarrow: false, font: { size: 16, color: colour("text") } }];
-    return { shapes: [...frames, ...strips], annotations: height ? arrow : [] };
+    return { shapes: [...frames, ...strips], annotations: arrow };
   }
 
   // --- the plot
@@ -137,8 +139,8 @@
     const y = { tickmode: "array", tickvals: picked.tickvals.map((index) => (lines[index].first + lines[index].last) / 2), ticktext: picked.ticktext.map(({ text }) => text) };
     const barLines = report.barLines(inner);
     const titles = [...report.barTitle(wide, inner), { text: `${plain(data.noun)} (by ${view.order})${wide ? ", with the mark of its cluster" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: wide ? 4 : 46 + barLines, showarrow: false, font: { size: 12 } }];
-    drawn = { lines, order, titles, groups: groupShapes(order, top, bottom) };
-    const marks = selectionMarks(lines, order, plotHeight);
+    drawn = { lines, order, titles, groups: groupShapes(order, top, bottom), lineHeight: plotHeight / lines.length };
+    const marks = selectionMarks(lines, order, drawn.lineHeight);
     // The title of the axis stands on top: there is no room for it beside names of any length.
     Plotly.react(div, traces, layout(div, {
       height: plotHeight + (wide ? 84 : 134 + barLines), shapes: [...drawn.groups, ...marks.shapes], margin: { l: left, r: right, t: wide ? 26 : 76 + barLines, b: 52 },
@@ -156,7 +158,7 @@
   }
   function mark() {
     if (!drawn) return;
-    const marks = selectionMarks(drawn.lines, drawn.order, 1);
+    const marks = selectionMarks(drawn.lines, drawn.order, drawn.lineHeight);
     Plotly.relayout(div, { shapes: [...drawn.groups, ...marks.shapes], annotations: [...drawn.titles, ...marks.annotations] });
   }
   function listen() {

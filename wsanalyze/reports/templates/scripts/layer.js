@@ -27,6 +27,7 @@
     part("events").replaceChildren(...(told.length ? told : [{ kind: "", text: "None names it." }]).map((event) => element("li", event.kind ? `${event.kind}: ${event.text}` : event.text)));
     part("cluster").hidden = layers.cluster[layer] < 0;
     part("cluster").textContent = `Select cluster ${layers.cluster[layer]}`;
+    part("curve-title").textContent = layers.cluster[layer] < 0 ? "Curve" : "Curve, on its cluster’s band";
     part("place").textContent = `${placeOf(layer) + 1} of ${numLayers.toLocaleString("en")}, by ${view.order}`;
   }
   // States of neighbouring changes as one: "new: step-0 to step-2 (2 changes)".

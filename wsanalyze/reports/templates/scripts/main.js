@@ -93,6 +93,13 @@
     }, 150);
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-  window.addEventListener("beforeprint", () => { report.drawSparks?.(Infinity); document.documentElement.dataset.print = ""; drawAll(); });
+  // The screen's layout still holds when this is told: plots are drawn as wide as A4 and Letter let them be.
+  window.addEventListener("beforeprint", () => {
+    report.drawSparks?.(Infinity);
+    const root = document.documentElement;
+    Object.assign(root.dataset, { print: "", paper: "" });
+    drawAll();
+    delete root.dataset.paper;
+  });
   window.addEventListener("afterprint", () => { delete document.documentElement.dataset.print; drawAll(); });
 })();

@@ -70,10 +70,28 @@
 
   // --- depth
   let cells = null;
+  let unmoved = null;
+  // By group of depths and change: half of its layers at least are unchanged, so that their median is 0. A metric may be 0
+  // by itself as well.
+  function findUnmoved({ first, last }) {
+    const stood = cells.map((value) => (value === 0 ? 0 : NaN));
+    const groupOf = new Map(first.flatMap((start, group) => Array.from({ length: last[group] - start + 1 }, (_, more) => [start + more, group])));
+    layers.depth.forEach((place, layer) => {
+      const group = groupOf.get(place);
+      if (group === undefined) return;
+      for (let change = 0; change < numChanges; change += 1) {
+        const at = group * numChanges + change;
+        if (stood[at] === 0 && report.stateAt(layer, change) === "unchanged") stood[at] = 1;
+      }
+    });
+    return stood;
+  }
   function drawDepth() {
     if (!depth) return;
     const { first, last, centre } = data.depth;
     cells ??= report.unpack(data.depth.values);
+    unmoved ??= findUnmoved(data.depth);
+    const isUnmoved = (index, change) => unmoved[index * numChanges + change] === 1;
     const at = first.map((start, index) => (start + last[index]) / 2);
     const rows = at.map((_, index) => Array.from(cells.subarray(index * numChanges, (index + 1) * numChanges), (value) => (Number.isNaN(value) ? null : value)));
     const width = roomFor(depth);
@@ -83,12 +101,14 @@
     const inner = width - 62 - right;
     const bounds = report.shadeBounds(cells);
     const shade = report.shader(bounds);
-    const words = (value) => (value === null ? "no number" : `median ${number(value)}${unit}`);
+    const words = (value, stood) => (value === null ? "no number" : stood ? "unchanged (the median)" : `median ${number(value)}${unit}`);
     const name = (index) => (first[index] === last[index] ? `depth ${first[index]}` : `depths ${first[index]} to ${last[index]}`);
     const strip = eventStrip(plotHeight, { isScaled: false });
-    const heat = { type: "heatmap", y: at, z: rows.map((row) => row.map((value) => (value === null ? null : shade(value)))), hoverongaps: false,
-      text: rows.map((row, index) => row.map((value, change) => `${name(index)}<br>${spans[change]}<br>${words(value)}`)),
-      hovertemplate: "%{text}<extra></extra>", ...report.colouring(bounds, wide, wide ? plotHeight : inner, strip.domain[1]) };
+    const shared = { type: "heatmap", y: at, hoverongaps: false, hovertemplate: "%{text}<extra></extra>",
+      text: rows.map((row, index) => row.map((value, change) => `${name(index)}<br>${spans[change]}<br>${words(value, isUnmoved(index, change))}`)) };
+    const greys = !unmoved.includes(1) ? [] : [{ ...shared, z: rows.map((row, index) => row.map((_, change) => (isUnmoved(index, change) ? 1 : null))),
+      zmin: 0, zmax: 1, colorscale: [[0, colour("unchanged")], [1, colour("unchanged")]], showscale: false }];
+    const heat = { ...shared, z: rows.map((row, index) => row.map((value, change) => (value === null || isUnmoved(index, change) ? null : shade(value)))), ...report.colouring(bounds, wide, wide ? plotHeight : inner, strip.domain[1]) };
     const [top, bottom] = [first[0], last.at(-1)];
     const line = { type: "scatter", mode: numChanges === 1 ? "markers" : "lines", x: centre.map((_, change) => change),
       y: centre.map((place) => (place === null ? null : top + place * (bottom - top))), hoverinfo: "skip" };
@@ -96,7 +116,7 @@
     const barLines = report.barLines(inner);
     const range = [at.at(-1) + (at.at(-1) - at.at(-2)) / 2, at[0] - (at[1] - at[0]) / 2];
     const marks = depthMarks(at, range);
-    Plotly.react(depth, [heat, { ...line, line: { color: "#000000", width: 5 }, marker: { color: "#000000", size: 10 } }, { ...line, line: { color: "#ffffff", width: 2.4 }, marker: { color: "#ffffff", size: 7 } }, ...strip.traces], layout(depth, {
+    Plotly.react(depth, [heat, ...greys, { ...line, line: { color: "#000000", width: 5 }, marker: { color: "#000000", size: 10 } }, { ...line, line: { color: "#ffffff", width: 2.4 }, marker: { color: "#ffffff", size: 7 } }, ...strip.traces], layout(depth, {
       height: plotHeight + (wide ? 84 : 120 + barLines), margin: { l: 62, r: right, t: wide ? 18 : 68 + barLines, b: 52 },
       annotations: [...report.barTitle(wide, inner), ...marks.annotations],
       shapes: [{ type: "rect", xref: "paper", yref: "paper", x0: 0, x1: 1, y0: 0, y1: strip.domain[1], layer: "below", line: { width: 0 }, fillcolor: colour("state") }, ...marks.shapes],

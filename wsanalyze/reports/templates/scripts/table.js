@@ -74,7 +74,11 @@
     rows.set(layer, row);
     if (row.dataset.ready) return row;
     row.dataset.ready = "yes";
-    report.makeButton(row.cells[0].firstElementChild, { layer });
+    const code = row.cells[0].firstElementChild;
+    const parts = code.textContent.split(".");
+    // A long name is broken after a dot, if it must be.
+    if (parts.length < 200) code.replaceChildren(...parts.flatMap((part, place) => (place ? [".", document.createElement("wbr"), part] : [part])));
+    report.makeButton(code, { layer });
     return row;
   }
   // Pictures of curves are made some at a time.
