@@ -87,17 +87,15 @@ def parse_cells(cells: list[str], line: int, path: Path | str) -> NDArray[np.flo
     except ValueError:
         numbers = None
     if numbers is None or any(value < 0 and math.isfinite(value) for value in numbers):
-        for column, cell in enumerate(cells):
-            _check_cell(cell, line, column + 2, path)
-        raise AssertionError("a cell that is wrong was found right")  # pragma: no cover
+        numbers = [_read_cell(cell, line, column + 2, path) for column, cell in enumerate(cells)]
     values: NDArray[np.float64] = np.abs(numbers)  # -0 is 0
     values[~np.isfinite(values)] = np.inf
     values[[not cell for cell in cells]] = np.nan
     return values
 
 
-def _check_cell(cell: str, line: int, column: int, path: Path | str) -> None:
-    """Refuse a cell that is no number, or a negative one, by its place."""
+def _read_cell(cell: str, line: int, column: int, path: Path | str) -> float:
+    """The number of a cell, NaN for an empty one; what is no number, or a negative one, is refused by its place."""
     try:
         value = float(cell or "nan") if cell.isascii() and "_" not in cell else None
     except ValueError:
@@ -108,6 +106,7 @@ def _check_cell(cell: str, line: int, column: int, path: Path | str) -> None:
         raise TableError(
             f"{path}, line {line}: {shorten(cell)} in column {column} is negative, and a relative change cannot be"
         )
+    return value
 
 
 def shorten(text: str) -> str:

@@ -30,6 +30,7 @@ _DEVIATIONS: Final = 3.0
 _NORMAL_MAD: Final = 1.4826
 _ARRIVED: Final = 0.8
 _LASTING: Final = 0.75
+_LEAST_KNOWN: Final = 0.5
 _LEAST_MOVE: Final = 0.5
 
 
@@ -60,7 +61,7 @@ def find_depth_profile(series: ChangeSeries, values: FloatArray, options: TrendO
     if np.count_nonzero(lasting) < _LEAST_DEPTHS:
         lasting[:] = True
     centre = _find_centre(profile[lasting], places[lasting], np.ones((1, np.count_nonzero(lasting))))[0]
-    centre[np.isfinite(profile[lasting]).mean(axis=0) < 0.5] = np.nan  # noqa: PLR2004 - half
+    centre[np.isfinite(profile[lasting]).mean(axis=0) < _LEAST_KNOWN] = np.nan
     order = _describe_order(profile, places, _list_sizes(series, list(rows_at.items())), options.noun)
     course = _describe_course(profile[lasting], places[lasting], centre, name_changes(series)[1], options.seed)
     text = f"{order}, and {course}" if order and course else order or course
