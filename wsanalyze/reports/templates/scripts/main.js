@@ -87,7 +87,7 @@
   window.addEventListener("resize", () => {
     clearTimeout(waiting);
     waiting = setTimeout(() => {
-      if (document.documentElement.clientWidth === width) return;
+      if (document.documentElement.clientWidth === width || "print" in document.documentElement.dataset) return;
       width = document.documentElement.clientWidth;
       drawAll();
     }, 150);
@@ -101,5 +101,9 @@
     drawAll();
     delete root.dataset.paper;
   });
-  window.addEventListener("afterprint", () => { delete document.documentElement.dataset.print; drawAll(); });
+  window.addEventListener("afterprint", () => {
+    delete document.documentElement.dataset.print;
+    width = document.documentElement.clientWidth;
+    drawAll();
+  });
 })();
