@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from wsanalyze.reports.figures.scale import find_colours
+
 pytestmark = pytest.mark.browser
 
 
@@ -119,3 +121,23 @@ def test_rows_stay_where_they_are_when_one_is_selected(open_report, trends):
 def test_without_scripts_it_is_told_where_all_numbers_are(open_report, trends):
     page = open_report(trends, java_script_enabled=False)
     expect(page.locator("noscript p").first).to_contain_text("the CSV report (--csv) has every change")
+
+
+@pytest.mark.parametrize(
+    ("value", "sign"), [(1e9, "≥"), (1e-9, "≤"), (None, "")], ids=["far above", "far below", "near"]
+)
+def test_one_cell_far_off_leaves_the_colours_to_the_others_and_the_bar_says_so(open_report, make_trends, value, sign):
+    trends = make_trends(30, 20)
+    values = np.clip(trends.values, 0.01, 0.2)
+    if value:
+        values[7, 12] = value
+    trends = dataclasses.replace(trends, series=dataclasses.replace(trends.series, given={"rwc": values}))
+    heat = "(plot) => { const { zmin, zmax, colorbar } = plot.data[1]; return [zmin, zmax, colorbar.ticktext]; }"
+    page = open_report(trends)
+    low, high, texts = page.locator("#heatmap-plot").evaluate(heat)
+
+    shown = find_colours(trends, values)
+    assert [low, high] == pytest.approx(np.log10([shown.low, shown.high]), abs=1e-5)
+    assert 10**low > 1e-8
+    assert 10**high < 1e8
+    assert {text[0] for text in texts if not text[0].isdigit()} == set(sign)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from wsanalyze.reports.figures.heatmap import MOST_LINES, NARROW_POINTS
 from wsanalyze.reports.figures.labels import name_axes, room_of, write_note
 from wsanalyze.reports.figures.marks import add_legend
-from wsanalyze.reports.figures.scale import find_scale
+from wsanalyze.reports.figures.scale import find_colours
 from wsanalyze.reports.figures.time_axis import find_time_axis
 from wsanalyze.reports.figures.window import open_axes
 from wsanalyze.reports.palette import CELL_COLOURS, STATE
@@ -49,8 +49,8 @@ def draw_depth(trends: Trends, ax: "Axes | None" = None) -> "Axes":
     groups, medians = condense_depths(profile, MOST_LINES)
     largest = -(-len(profile.depths) // len(groups))
     name_axes(ax, vertical=f"{_TITLE[:-1]}; a line is the median of {largest} ranks)" if largest > 1 else _TITLE)
-    scale = find_scale(trends, medians)
-    values = np.maximum(medians, scale.low)  # 0 has the lowest colour, and NaN stays
+    scale = find_colours(trends, medians)
+    values = medians if scale.linear else np.where(medians == 0, scale.low, medians)  # 0 has the lowest colour
     edges = _find_edges(groups)
     mesh = ax.pcolormesh(
         np.arange(values.shape[1] + 1) - 0.5,

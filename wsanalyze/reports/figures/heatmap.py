@@ -8,7 +8,7 @@ import numpy as np
 from wsanalyze.reports.figures.cells import Cells, Order, arrange_cells, find_line_cluster
 from wsanalyze.reports.figures.labels import INERT, drawable, font_points, letters_in, name_axes, room_of, write_note
 from wsanalyze.reports.figures.marks import add_legend, make_mark, mark_style
-from wsanalyze.reports.figures.scale import ValueScale, find_scale
+from wsanalyze.reports.figures.scale import ValueScale, find_colours
 from wsanalyze.reports.figures.time_axis import find_time_axis
 from wsanalyze.reports.figures.window import open_axes
 from wsanalyze.reports.names import shorten_names
@@ -61,7 +61,7 @@ def draw_heatmap(trends: Trends, ax: "Axes | None" = None, *, order: Order = "de
         ax.set_yticks([])
         write_note(ax, nothing or "There is nothing to show.")
         return ax
-    scale = find_scale(trends, cells.values)
+    scale = find_colours(trends, cells.values)
     _draw_cells(ax, cells, scale, below=width < NARROW_POINTS)
     for _, first, _ in cells.groups[1:]:
         ax.axhline(first - 0.5, color=TEXT, lw=0.8)
@@ -85,7 +85,7 @@ def _draw_cells(ax: "Axes", cells: Cells, scale: ValueScale, *, below: bool) -> 
     shared: dict[str, Any] = {"aspect": "auto", "interpolation": "nearest", "origin": "upper"}
     ax.imshow(codes[cells.states], **shared)
     # A value of 0 that has no state (no weight flips its sign) has the lowest colour there is.
-    values = cells.values if scale.linear else np.maximum(cells.values, scale.low)
+    values = cells.values if scale.linear else np.where(cells.values == 0, scale.low, cells.values)
     numbers = np.ma.masked_array(values, mask=cells.states > 0)
     image = ax.imshow(numbers, norm=scale.make_norm(), cmap=colormaps[CELL_COLOURS], **shared)
     if (cells.states == 0).any():

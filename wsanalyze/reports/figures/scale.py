@@ -1,7 +1,7 @@
 """The scale of the values of a metric: logarithmic, or linear where values have a sign, with round numbers on it."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,14 @@ _AIR: Final = 0.04
 _LOG_ENDS: Final = (-286.0, 295.0)  # an axis looks for ticks some decades further, and a colour bar ends at 2e-287
 _LINEAR_ENDS: Final = (-1e295, 1e295)
 _LEAST_SPAN: Final = 1e-9
+_BEYOND: Final = 0.01  # of all cells, that may lie beyond either end of the colours
+_FAR: Final = 0.25  # of the range of the others, that makes such cells lie far off
+_EXTENSIONS: Final[dict[tuple[bool, bool], Literal["neither", "min", "max", "both"]]] = {
+    (False, False): "neither",
+    (True, False): "min",
+    (False, True): "max",
+    (True, True): "both",
+}
 _MOST_BELOW: Final = 5  # ticks of a bar below narrow axes
 _BELOW_SHARE: Final = 0.55  # of the width, for the name of a bar below: beside names of rows it has no more
 _BESIDE_SHARE: Final = 0.7  # of the height, for that of a bar beside
@@ -39,12 +47,16 @@ class ValueScale:
         linear: Whether the scale is linear; else it is logarithmic.
         low: The lowest value that the scale can show.
         high: The highest one, above `low`.
+        below: Whether values lie below `low`, which have its colour.
+        above: Whether values lie above `high`, which have its colour.
     """
 
     title: str
     linear: bool
     low: float
     high: float
+    below: bool = False
+    above: bool = False
 
     def shown(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The values, NaN where the scale has no place for one (0 on a logarithmic scale)."""
@@ -103,6 +115,8 @@ class ValueScale:
             format=FuncFormatter(lambda value, _place: format_tick(value)),
             aspect=30,
             pad=0.015 if below else 0.02,
+            extend=_EXTENSIONS[self.below, self.above],
+            extendfrac=0.03,
         )
         bar.minorticks_off()
         bar.outline.set_visible(False)
@@ -131,6 +145,34 @@ def find_scale(trends: Trends, values: NDArray[np.float64]) -> ValueScale:
     if high - low <= _LEAST_SPAN * abs(high):
         low, high = (low - 0.5, high + 0.5) if linear else (low / 2, high * 2)
     return ValueScale(words, linear, low, high)
+
+
+def find_colours(trends: Trends, values: NDArray[np.float64]) -> ValueScale:
+    """Find the scale for the colours of cells: that of `find_scale`, without the few that lie far off.
+
+    They would leave one colour for all others. An end of the colours is that of 99 % of the cells where the others lie
+    beyond by a quarter of what the colours span; the HTML report follows the same rule.
+
+    Args:
+        trends: Trends, whose options name the metric.
+        values: float64 of any shape; NaN where there is no number.
+    """
+    scale = find_scale(trends, values)
+    shown = scale.shown(values)
+    numbers = np.sort(np.clip(shown[np.isfinite(shown)], scale.low, scale.high))
+    few = int(_BEYOND * numbers.size)
+    if not few:
+        return scale
+    ends = np.array([scale.low, numbers[few], numbers[-1 - few], scale.high])
+    least, low, high, most = (ends if scale.linear else np.log10(ends)).tolist()
+    below, above = low - least > _FAR * (high - low) > 0, most - high > _FAR * (high - low) > 0
+    return replace(
+        scale,
+        low=float(ends[1] if below else ends[0]),
+        high=float(ends[2] if above else ends[3]),
+        below=below,
+        above=above,
+    )
 
 
 def format_tick(value: float) -> str:

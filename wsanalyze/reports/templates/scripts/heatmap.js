@@ -116,7 +116,7 @@
     const [top, bottom] = [lines[0].first, lines.at(-1).last];
     const width = roomFor(div);
     const nameWidth = Math.round(Math.min(42, Math.max(20, width / 26)));
-    // Of many layers, what a line shows: of single cells, some are so far off that all others would have one colour.
+    // Of many layers, what a line shows.
     bounds ??= report.shadeBounds(lines[0].layer === null ? lines.flatMap((line) => line.cells) : values);
     const shade = report.shader(bounds);
     const texts = lines.map((line) => { const name = describeLine(line, order); return changes.map((_, change) => `${name}<br>${spans[change]}<br>${describeCell(line, change)}`); });
