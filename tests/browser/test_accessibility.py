@@ -51,6 +51,7 @@ def test_no_rule_is_broken_by_the_page_of_a_layer(open_report, trends, settle, a
     options = {"viewport": TELEPHONE} if view == "telephone" else {"color_scheme": view}
     page = open_report(trends, f"#layer={trends.series.names[5]}", **options)
     settle(page)
+    page.locator("#layer-page summary").click()
 
     found = find_violations(axe, page)
     assert page.locator("#layer-page").is_visible()

@@ -49,6 +49,29 @@ def test_it_shows_the_other_metrics_as_they_are(open_report, trends):
     assert titles.count() >= 5
 
 
+def test_its_numbers_can_be_read_without_pointing(open_report, trends, settle):
+    name = trends.series.names[8]
+    page = open_report(trends, f"#layer={name}")
+    page.locator("#layer-page summary").focus()
+    page.keyboard.press("Enter")
+    rows = page.locator("#layer-page table tbody tr")
+    series = trends.series
+    expect(rows).to_have_count(len(series.pairs))
+
+    cells = rows.evaluate_all("(all) => all.map((row) => [...row.cells].map((cell) => cell.textContent))")
+    states = series.metric_states()[8]
+    for (span, text), pair, value, state in zip(cells, series.pairs, trends.values[8], states, strict=True):
+        assert span == " → ".join(printable(series.checkpoints[place].label) for place in pair)
+        if state:
+            assert text.startswith(state)
+        else:
+            assert float(text.split()[0]) == pytest.approx(value, rel=6e-3)
+
+    page.get_by_role("button", name="Next", exact=True).click()
+    settle(page)
+    assert rows.first.locator("td").text_content().startswith(f"{trends.values[9][0]:.3g}"[:3])
+
+
 def test_its_buttons_turn_to_the_neighbours_and_to_the_cluster(open_report, trends):
     page = open_report(trends, f"#layer={trends.series.names[0]}")
     title = page.locator("#layer-page-title")

@@ -60,7 +60,8 @@ const report = {};
     return size >= 1e-3 * (1 - 1e-9) && size < 1e5 ? value.toFixed(Math.max(0, 2 - power)) : `${mantissa.toFixed(2)}e${power}`;
   }
   const count = (amount, noun) => `${amount.toLocaleString("en")} ${noun}${amount === 1 ? "" : "s"}`;
-  const unit = metric.unit === "ratio" || metric.unit === "share" ? "" : ` ${plain(metric.unit)}`;
+  const rawUnit = metric.unit === "ratio" || metric.unit === "share" ? "" : ` ${metric.unit}`;
+  const unit = plain(rawUnit);
   const withUnit = ({ title, unit: its }) => `${title}${its && !title.includes(its) ? ` (${its})` : ""}`;
   // The lines of a title beside an axis or a colour bar that is so long: what does not fit would be cut off.
   function titleLines(room, measure = metric) {
@@ -132,17 +133,18 @@ const report = {};
   const clusterWord = (layer) => idOf(layer) < 0 ? (layers.outlier[layer] ? "outlier, in no cluster" : "in no cluster") : `cluster ${idOf(layer)}`;
   const layerText = (layer) => `<b>${wrap(layers.name[layer])}</b><br>${plain(layers.kind[layer])}, ${clusterWord(layer)}`;
   const markOf = (layer) => idOf(layer) < 0 ? (layers.outlier[layer] ? "✳" : "-") : MARKS[idOf(layer) % MARKS.length];
-  function cellWord(layer, change) {
+  function cellText(layer, change) {
     const cell = layer * numChanges + change;
     const [state, touch] = words[codes[cell]];
-    let text = Number.isNaN(values[cell]) ? "no number" : `${number(values[cell])}${unit}`;
-    if (state) text = absolute.has(cell) ? `${plain(state)}, absolute change ${number(absolute.get(cell))}` : plain(state);
+    let text = Number.isNaN(values[cell]) ? "no number" : `${number(values[cell])}${rawUnit}`;
+    if (state) text = absolute.has(cell) ? `${state}, absolute change ${number(absolute.get(cell))}` : state;
     if (touch === "spike") text += " (a spike, tamed for clustering)";
     else if (touch === "gap" && values[cell] === 0) text += " (0 has no logarithm: clustered by another number)";
     else if (touch === "gap") text += " (a gap, filled for clustering)";
-    else if (touch) text += ` (${plain(touch)})`;
+    else if (touch) text += ` (${touch})`;
     return text;
   }
+  const cellWord = (layer, change) => plain(cellText(layer, change));
   const members = new Map(clusters.map(({ id }) => [id, []]));
   const alone = [];
   layers.cluster.forEach((id, layer) => (members.get(id) ?? alone).push(layer));
@@ -156,5 +158,5 @@ const report = {};
 
   Object.assign(report, { byId, unpack, NUM_COLOURS, data, layers, changes, clusters, metric, numLayers, numChanges, SYMBOLS, MARKS, CONFIG, plain, shorten, wrap, shortenName,
     visible, number, aligned, count, digits, unit, withUnit, titleLines, valueTitle, values, codes, words, curve, stateAt, others, otherCurve, extent, isSigned,
-    drawable, spans, idOf, clusterWord, layerText, markOf, cellWord, members, alone, some, colour, clusterColour, withAlpha });
+    drawable, spans, idOf, clusterWord, layerText, markOf, cellText, cellWord, members, alone, some, colour, clusterColour, withAlpha });
 })();

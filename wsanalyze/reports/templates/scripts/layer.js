@@ -1,7 +1,7 @@
 "use strict";
 // The page of a layer, below the report: what it is, its curve against its cluster, the other metrics, states, events.
 (() => {
-  const { byId, data, layers, changes, numLayers, numChanges, clusters, others, otherCurve, curve, stateAt, plain, number, aligned, count, spans, extent, drawable, colour,
+  const { byId, data, layers, changes, numLayers, numChanges, clusters, others, otherCurve, curve, stateAt, cellText, plain, number, aligned, count, spans, extent, drawable, colour,
     clusterWord, markOf, view, axis, layout, roomFor, valueTitle, valueAxis, paddedRange, scaled, places, stepAxis, phaseLines, followZoom, eventStrip, facts } = report;
   const panel = byId("layer-page");
   const part = (name) => panel.querySelector(`[data-part="${name}"]`);
@@ -28,8 +28,22 @@
     part("cluster").hidden = layers.cluster[layer] < 0;
     part("cluster").textContent = `Select cluster ${layers.cluster[layer]}`;
     part("curve-title").textContent = layers.cluster[layer] < 0 ? "Curve" : "Curve, on its cluster’s band";
+    fillNumbers(layer);
     part("place").textContent = `${placeOf(layer) + 1} of ${numLayers.toLocaleString("en")}, by ${view.order}`;
   }
+  // The curve in words, for those who do not point: it may be long, and is made when it is asked for.
+  function fillNumbers(layer) {
+    const body = part("numbers").tBodies[0];
+    if (!part("numbers").parentElement.open) { body.replaceChildren(); return; }
+    body.replaceChildren(...changes.map(({ from, to }, change) => {
+      const row = element("tr", "");
+      const head = element("th", `${from} → ${to}`, "name");
+      head.scope = "row";
+      row.append(head, element("td", cellText(layer, change), "num"));
+      return row;
+    }));
+  }
+  part("numbers").parentElement.addEventListener("toggle", () => { if (view.layer !== null) fillNumbers(view.layer); });
   // States of neighbouring changes as one: "new: step-0 to step-2 (2 changes)".
   function stateRuns(layer) {
     const runs = [];
