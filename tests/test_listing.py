@@ -16,7 +16,8 @@ from safetensors.torch import save_file as save_tensors
 from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import SourceError, UsageError
 from wsanalyze.files.local import LocalFiles
-from wsanalyze.listing import ListOptions, PlanOptions, default_cache_path, list_sequence
+from wsanalyze.listing import ListOptions, default_cache_path, list_sequence
+from wsanalyze.listing_plan import PlanOptions
 from wsanalyze.pipeline import measure_run
 from wsanalyze.progress import Progress
 

@@ -16,7 +16,7 @@ from wsanalyze.errors import UsageError
 
 if TYPE_CHECKING:
     from wsanalyze.choosing import SequenceOptions
-    from wsanalyze.listing import PlanOptions
+    from wsanalyze.listing_plan import PlanOptions
     from wsanalyze.trends.base import TrendOptions
 
 DEFAULT_DEVICE: Final = "auto"
@@ -157,7 +157,7 @@ def read_sequence_options(options: dict[str, Any]) -> SequenceOptions:
 
 def read_plan_options(options: dict[str, Any]) -> PlanOptions | None:
     """Gather the options that say how measuring is planned; None where it is not."""
-    from wsanalyze.listing import PlanOptions
+    from wsanalyze.listing_plan import PlanOptions
     from wsanalyze.options import parse_memory
 
     for name in ("device", "memory"):

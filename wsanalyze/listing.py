@@ -9,22 +9,21 @@ from pathlib import Path
 from typing import Final
 
 from wsanalyze.checkpoints.base import Checkpoint
-from wsanalyze.checkpoints.names import read_name
 from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import CheckpointError, MatchError, NoWeightsError, SourceError, UsageError
 from wsanalyze.files.base import ByteSource
 from wsanalyze.files.local import LocalFiles
-from wsanalyze.hub.plan import REQUESTS_A_FILE, REQUESTS_A_RANGE
-from wsanalyze.hub.session import HubOptions, HubSession, open_session
+from wsanalyze.hub.session import HubOptions, open_session
 from wsanalyze.layers.architecture import ask_architecture
 from wsanalyze.layers.base import RowMatch
 from wsanalyze.layers.definition import Architecture
 from wsanalyze.layers.match import PARAMS, match_or_widen
 from wsanalyze.likeness.steps import tell_missing_steps
+from wsanalyze.listing_copies import leave_copies_out, suspect_copies
+from wsanalyze.listing_plan import Planner, PlanOptions
 from wsanalyze.opening import OpenedCheckpoint
 from wsanalyze.progress import Progress, ProgressCallback, silent
-from wsanalyze.reports.listing import ListedCheckpoint, ListedFetch, ListedPlan, Listing, Status
-from wsanalyze.reports.text import join_some
+from wsanalyze.reports.listing import ListedCheckpoint, Listing, Status
 from wsanalyze.sequence import CheckpointSequence, Member, open_sequence
 from wsanalyze.series import Event, Skip
 from wsanalyze.sources import locate_checkpoints
@@ -34,8 +33,6 @@ from wsanalyze.tensors.header_cache import HeaderCache
 from wsanalyze.tensors.headers import HeaderReader
 
 _CACHE_NAME: Final = "headers.sqlite"
-_CHECKSUMS: Final = "their checksums are equal"
-_MAX_NAMED: Final = 6
 _PATIENCE_SECONDS: Final = 0.5
 
 
@@ -57,22 +54,7 @@ class ListOptions:
     layers: str | None = None
     architecture: str | None = None
     hub: HubOptions = field(default_factory=HubOptions)
-    plan: "PlanOptions | None" = None
-
-
-@dataclass(frozen=True, slots=True)
-class PlanOptions:
-    """How measuring is planned: options of `analyze`.
-
-    Attributes:
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        memory_bytes: Memory allowed for buffers.
-        probe_seconds: How long weights may be read to find out how fast that is.
-    """
-
-    device: str
-    memory_bytes: int
-    probe_seconds: float = 0.5
+    plan: PlanOptions | None = None
 
 
 def list_sequence(
@@ -101,7 +83,7 @@ def list_sequence(
     if options.params not in ("auto", *PARAMS):
         raise UsageError(f"--params takes {' or '.join(PARAMS)}, not {options.params!r}")
     architecture = ask_architecture(options.architecture)
-    planner = _Planner(options.plan) if options.plan else None
+    planner = Planner(options.plan) if options.plan else None
     hub = open_session([*sources, options.sequence.base or ""], options.hub, progress)
     located = locate_checkpoints(sources, options.sequence.base, hub)
     source: ByteSource = hub.files if hub else files or LocalFiles()
@@ -109,7 +91,7 @@ def list_sequence(
         with HeaderCache(cache) as known:
             opener = _Opener(known, with_places=planner is not None)
             sequence = open_sequence(located, options.sequence, source, {}, _be_patient(progress), opener)
-        sequence, copies = _leave_copies_out(sequence, opener.proven)
+        sequence, copies = leave_copies_out(sequence, opener.proven)
         copies = [*(found.tell() for found in sequence.copies), *copies]
         listing, match = _make_listing(tuple(map(os.fspath, sources)), sequence, copies, options, architecture)
         return replace(listing, plan=planner.plan(match, source, hub)) if planner else listing
@@ -174,91 +156,6 @@ class _Opener:
         return OpenedCheckpoint(replace(checkpoint, facts=facts), tensors, found.format, fingerprint, found.proven)
 
 
-class _Planner:
-    """Plans measuring, with what would compute the sums.
-
-    Raises:
-        UsageError: If the device or the memory cannot be had.
-        MeasureError: If there is no such device.
-    """
-
-    def __init__(self, options: PlanOptions) -> None:
-        from wsanalyze.changes.devices import find_kernels
-        from wsanalyze.changes.plan import check_memory
-
-        check_memory(options.memory_bytes)
-        self._options = options
-        self._kernels = find_kernels(options.device)
-
-    def plan(self, match: RowMatch | None, source: ByteSource, hub: HubSession | None) -> ListedPlan:
-        """What measuring all cells would take; of what lies on the Hub nothing is fetched to find out."""
-        from wsanalyze.changes.estimate import Estimate, estimate_measuring
-
-        options, kernels = self._options, self._kernels
-        found = Estimate(0, 0, 0, 0)
-        if match is not None:
-            far = hub is not None
-            seconds = options.probe_seconds
-            found = estimate_measuring(match, source, kernels, options.memory_bytes, far=far, probe_seconds=seconds)
-        return ListedPlan(
-            found.nbytes,
-            found.num_bands,
-            found.num_threads,
-            kernels.name,
-            found.memory_bytes,
-            options.memory_bytes,
-            found.seconds,
-            found.probe.nbytes,
-            found.probe.seconds,
-            found.problem,
-            None if hub is None or match is None else _plan_fetch(match, hub, found.num_runs or 0),
-        )
-
-
-def _plan_fetch(match: RowMatch, hub: HubSession, num_runs: int) -> ListedFetch:
-    """What an analysis would fetch: files that are not on disk yet."""
-    from wsanalyze.hub.ranges import HEADED
-
-    files = {
-        piece.file.stamp: piece.file
-        for tensors in match.tensors
-        for info in tensors
-        if info is not None
-        for piece in info.pieces
-    }
-    missing = [file for file in files.values() if not hub.files.at_hand(file)]
-    in_parts = hub.files.ranges.supported and all(file.url.endswith(HEADED) for file in missing)
-    return ListedFetch(
-        len(missing),
-        sum(file.size for file in missing),
-        len(missing) * REQUESTS_A_FILE,
-        num_runs * REQUESTS_A_RANGE if in_parts else None,
-    )
-
-
-def _leave_copies_out(sequence: CheckpointSequence, proven: set[str]) -> tuple[CheckpointSequence, list[Event]]:
-    """Mark all but the first of checkpoints whose weights are equal by their checksums, wherever they stand."""
-    members = list(sequence.members)
-    groups: dict[str, list[int]] = {}
-    for index, member in enumerate(members):
-        if member.alive and member.fingerprint in proven:
-            groups.setdefault(member.fingerprint, []).append(index)
-    events = []
-    for kept, *copies in groups.values():
-        if not copies:
-            continue
-        reason = f"the same weights as {members[kept].checkpoint.label} ({_CHECKSUMS})"
-        names = [members[index].checkpoint.label for index in copies]
-        verb = "holds" if len(names) == 1 else "hold"
-        text = f"{join_some(names, _MAX_NAMED)} {verb} {reason}: only one of them is compared"
-        evidence = {"of": kept, "checkpoints": copies, "how": _CHECKSUMS}
-        events.append(Event("duplicate", None, copies[0], text, evidence))
-        for index in copies:
-            checkpoint = replace(members[index].checkpoint, duplicate_of=reason)
-            members[index] = replace(members[index], checkpoint=checkpoint)
-    return replace(sequence, members=tuple(members)), events
-
-
 def _make_listing(
     source: tuple[str, ...],
     sequence: CheckpointSequence,
@@ -279,7 +176,7 @@ def _make_listing(
     if options.params == "auto" and params == "all":
         notes = (*notes, "no matrix compares, so all parameters are taken in, as with --params all")
     counts = dict(zip(alive, _count_rows(match, len(members)), strict=True))
-    suspects = _suspect_copies(sequence.members)
+    suspects = suspect_copies(sequence.members)
     listed = tuple(
         _list_member(member, suspects.get(index), counts.get(index, {}))
         for index, member in enumerate(sequence.members)
@@ -349,33 +246,6 @@ def _list_member(member: Member, suspicion: str | None, dtypes: Mapping[str, int
         num_rows=sum(dtypes.values()),
         dtypes=dict(dtypes),
     )
-
-
-def _suspect_copies(members: Sequence[Member]) -> dict[int, str]:
-    """Which members may be copies of others, and why: headers of most formats cannot tell.
-
-    All checkpoints of a run have one header and one size. Only those are suspected whose name points at another one
-    (`last`, `best`), or that are of the same step as one before.
-    """
-    found: dict[int, str] = {}
-    alike: dict[tuple[object, ...], list[int]] = {}
-    for index, member in enumerate(members):
-        if member.alive and not any(file.remote for file in member.checkpoint.files):  # hashes told of those
-            alike.setdefault((member.fingerprint, member.checkpoint.nbytes), []).append(index)
-    for group in alike.values():
-        first: dict[object, str] = {}
-        for index in group if len(group) > 1 else ():
-            checkpoint = members[index].checkpoint
-            name = read_name(checkpoint.label)
-            when = checkpoint.stage, checkpoint.step, *sorted(checkpoint.facts.items()), *sorted(name.units.items())
-            other = None if checkpoint.step is None else first.setdefault(when, checkpoint.label)
-            if other not in (None, checkpoint.label):
-                found[index] = f"has the step, the header and the size of {other}; only the weights tell"
-            elif name.alias:
-                others = [members[other].checkpoint.label for other in group if other != index]
-                whose = others[0] if len(others) == 1 else f"{len(others)} others"
-                found[index] = f"has the header and the size of {whose}; only the weights tell"
-    return found
 
 
 def _tell_statuses(listed: Sequence[ListedCheckpoint], copies: Sequence[Event]) -> list[Event]:

@@ -17,7 +17,8 @@ from wsanalyze.choosing import SequenceOptions
 from wsanalyze.errors import SourceError
 from wsanalyze.hub.digests import has_digest
 from wsanalyze.hub.memory import HubMemory, default_memory_path
-from wsanalyze.listing import ListOptions, PlanOptions, list_sequence
+from wsanalyze.listing import ListOptions, list_sequence
+from wsanalyze.listing_plan import PlanOptions
 
 HUB = "https://hub.test"
 COMMIT = "0123456789abcdef" * 2 + "01234567"
