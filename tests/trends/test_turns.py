@@ -33,11 +33,30 @@ def test_a_turn_is_found_at_its_place(number):
 
 def test_a_warm_up_ends_where_the_flat_part_begins_and_a_decay_begins_where_it_ends():
     t = np.arange(1.0, 101)
-    warm_up = np.minimum(0, np.log10(t / 10)) - 1.2 * np.maximum(0, t / 100 - 0.5) - 0.1 * t / 100
+    warm_up = np.minimum(0, np.log10(t / 10)) - 1.2 * np.maximum(0, t / 100 - 0.1)
     (turn,) = find_turns(noisy(warm_up))
     assert abs(turn.change - 9) <= 3
+    assert turn.level is None
     (turn,) = find_turns(noisy(warm_up[::-1]))
     assert abs(turn.change - 91) <= 3
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("rise", "fall"), [(10, 85), (5, 90), (30, 70), (20, 60)])
+def test_of_a_long_plateau_both_ends_are_found(rise, fall, sign):
+    t = np.arange(100)
+    course = np.interp(t, [0, rise, fall - 1, 99], [-1, 0, 0, -1.5])
+    (turn,) = find_turns(noisy(sign * course))
+    assert abs(turn.level - rise) <= 2
+    assert abs(turn.change - fall) <= 2
+    assert turn.size == pytest.approx(-sign, abs=0.15)
+
+
+@pytest.mark.parametrize("course", [lambda t: -((t / 50 - 1) ** 2), lambda t: -abs(t / 50 - 1)], ids=["round", "sharp"])
+def test_a_top_is_no_plateau(course):
+    (turn,) = find_turns(noisy(2 * course(np.arange(100.0))))
+    assert turn.level is None
+    assert abs(turn.change - 50) <= 10
 
 
 @pytest.mark.parametrize(

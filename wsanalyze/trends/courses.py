@@ -22,6 +22,7 @@ from wsanalyze.trends.jaggedness import (
     smooth,
 )
 from wsanalyze.trends.jumps import find_jumps
+from wsanalyze.trends.turns import find_turns as find_course_turns
 from wsanalyze.trends.ways import Curve, describe_turns, describe_way, name_turn
 from wsanalyze.trends.words import FLAT_DECADES, IndexArray
 
@@ -201,7 +202,9 @@ def _describe_warm_up(curve: Curve, rough: float) -> str:
         return ""
     (turn,) = turns
     # The top of a schedule is flat: what counts is where it is reached.
-    turn = int(np.argmax(curve.logs >= curve.logs[turn] - min(max(FLAT_DECADES / 3, 2 * rough), FLAT_DECADES)))
+    levels = [found.level for found in find_course_turns(curve.logs) if found.level is not None and found.size < 0]
+    near = curve.logs >= curve.logs[turn] - min(max(FLAT_DECADES / 3, 2 * rough), FLAT_DECADES)
+    turn = levels[0] if levels else int(np.argmax(near))
     if turn == 0 or _jumps_up(curve.logs[: turn + 1]):
         return ""
     if turn > _EDGE * (len(curve) - 1) or len(curve) - turn <= _LEAST_POINTS:

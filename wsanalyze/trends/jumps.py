@@ -29,6 +29,7 @@ _LEAST_SIDE: Final = 3
 _SHORT: Final = 20
 _LEAST_SIDE_OF_SHORT: Final = 2
 _STEP_SHARE: Final = 0.6
+_SEEN_SHARE: Final = 0.4  # of a jump, that its own step makes
 _REACH: Final = 3
 _LEAST_FOR_ENDS: Final = 6
 _SPIKE_DEVIATIONS: Final = 5.0
@@ -238,10 +239,15 @@ class _Search:
         around = steps[max(0, jump.change - _WINDOW) : jump.change + _WINDOW - 1]
         # The middle of all but the own step: one of a slope is like them.
         excess = own - np.median(around[around != own]) if np.ptp(around) else 0.0
+        # A slope on both sides hides a jump against it. At a bend one side alone is steep: no jump is there to be seen.
+        sides = steps[max(0, jump.change - _WINDOW) : jump.change - 1], steps[jump.change : jump.change + _WINDOW - 1]
+        against = min((float(-np.sign(jump.size) * np.median(side)) for side in sides if len(side)), default=0.0)
+        seen = own * np.sign(jump.size) + max(0.0, against)
         return bool(
             jump.score > self.limits[jump.change]
             and abs(jump.size) >= self.least
             and own * jump.size > 0
+            and seen >= _SEEN_SHARE * abs(jump.size)
             and excess * np.sign(jump.size) >= _STEP_SHARE * abs(jump.size)
         )
 

@@ -1,7 +1,7 @@
 """Phases and their boundaries in plain words."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class Boundary:
             included, decades: what one sees. The size of a turn.
         turns: Whether it is a turn.
         rests: Whether its rows do not change at all after it, where they fall, or before it, where they rise.
+        level: Of a turn, on which side of it the rows stay on a plateau; empty where they go up or down on both.
     """
 
     change: int
@@ -40,6 +41,7 @@ class Boundary:
     step: float
     turns: bool = False
     rests: bool = False
+    level: Literal["", "before", "after"] = ""
 
 
 def find_rates(series: ChangeSeries) -> FloatArray:
@@ -146,9 +148,15 @@ def _say_jump(found: Boundary, count: str, options: TrendOptions) -> str:
 
 
 def _say_turn(found: Boundary, count: str, options: TrendOptions) -> str:
-    course = ("falls", "it rose") if found.size < 0 else ("rises", "it fell")
+    falls = found.size < 0
+    single = len(found.rows) == 1
     if options.linear:
-        return f"the {METRICS[options.metric].title} of {count} {course[0]} where {course[1]} before"
-    now, then = ("less and less", "more and more") if found.size < 0 else ("more and more", "less and less")
-    verb, who = ("changes", "it") if len(found.rows) == 1 else ("change", "they")
+        now, then = ("falls", "it rose") if falls else ("rises", "it fell")
+        now = "stays on one level" if found.level == "after" else now
+        then = "it stayed on one level" if found.level == "before" else then
+        return f"the {METRICS[options.metric].title} of {count} {now} where {then} before"
+    now, then = ("less and less", "more and more") if falls else ("more and more", "less and less")
+    now = "about evenly" if found.level == "after" else now
+    then = "about evenly" if found.level == "before" else then
+    verb, who = ("changes", "it") if single else ("change", "they")
     return f"{count} {verb} {now}, where {who} changed {then} before"

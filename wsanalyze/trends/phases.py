@@ -120,7 +120,7 @@ def _find_boundaries(curves: FloatArray, rows: LabelArray, distances: FloatArray
         for first, place, end in zip(edges[:-2], edges[1:-1], edges[2:], strict=True)
     ]
     turns = (turn for turn in find_turns(course, places) if all(_turns_too(turn, other) for other in courses))
-    found += [_ask_about_turn(curves, rows, turn) for turn in turns]
+    found += [boundary for turn in turns for boundary in _ask_about_turn(curves, rows, turn)]
     return sorted(filter(None, found), key=lambda boundary: boundary.change)
 
 
@@ -175,13 +175,16 @@ def _ask_about_rest(found: Boundary, values: FloatArray) -> Boundary | None:
     return replace(found, rows=tuple(rows[~rests].tolist()), step=step)
 
 
-def _ask_about_turn(curves: FloatArray, rows: LabelArray, turn: Turn) -> Boundary | None:
-    """The turn that at least half of the rows make with the others, if they do."""
+def _ask_about_turn(curves: FloatArray, rows: LabelArray, turn: Turn) -> list[Boundary]:
+    """The turn that at least half of the rows make with the others, if they do; of a plateau both ends."""
     levels = [curves[:, max(0, place - 1) : place + 2].mean(axis=1) for place in (turn.start, turn.place, turn.end)]
     start, top, end = (np.sign(turn.size) * level for level in levels)
     sizes = np.minimum(start - top, end - top)
     shared = sizes >= abs(turn.size) / 2
     if shared.mean() < _LEAST_SHARE:
-        return None
+        return []
     size = float(np.sign(turn.size) * np.median(sizes[shared]))
-    return Boundary(turn.change, tuple(rows[shared].tolist()), size, size, turns=True)
+    whole = Boundary(turn.change, tuple(rows[shared].tolist()), size, size, turns=True)
+    if turn.level is None:
+        return [whole]
+    return [replace(whole, change=turn.level, level="after"), replace(whole, level="before")]

@@ -1,7 +1,8 @@
 """Turns of a course: where it has risen and begins to fall, or has fallen and begins to rise.
 
 However time is counted, a turn stays where it is; bends, at which a course falls faster or slower, do not, and every
-smooth decay has them. So turns are looked for, bends are not.
+smooth decay has them. So turns are looked for, bends are not. A course that stays level for long between its rise and its
+fall, as with a schedule of warm-up, plateau and decay, has no change at which it turns round: there the plateau is found.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,11 @@ _SIDE: Final = 3
 _NUM_NEARBY: Final = 3
 _END_SHARE: Final = 3.0
 _STEEPER: Final = 2.0
+_LEVEL: Final = 0.07  # decades off the highest or lowest value, that a plateau goes up and down by at least
+_LEVEL_DEVIATIONS: Final = 4.0
+_BULGE: Final = 0.06  # decades that the middle of a plateau stands above its outer quarters, at most
+_LEAST_PLATEAU: Final = 6
+_PLATEAU_SHARE: Final = 0.3  # of the way from where the course comes from to where it goes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ class Turn:
         place: The change at which the course is highest or lowest.
         start: The change from which it goes to the turn.
         end: The change to which it goes from there.
+        level: The first change of a plateau on which the course stays until it turns, at least 1; None where it turns
+            at once. `change` is the first one after the plateau.
     """
 
     change: int
@@ -47,6 +55,7 @@ class Turn:
     place: int
     start: int
     end: int
+    level: int | None = None
 
 
 def find_turns(course: FloatArray, jumps: Sequence[int] = ()) -> tuple[Turn, ...]:
@@ -98,11 +107,32 @@ def _turn_between(course: FloatArray, first: int, end: int, least: float, wander
     sign = -1.0 if heights[place] >= depths[place] else 1.0
     start = int(np.argmax(sign * part[: place + 1]))
     stop = place + int(np.argmax(sign * part[place:]))
-    change = int(np.clip(first + _find_bend(sign * part, place, wandering), first + side, end - side))
-    turn = Turn(change, sign * float(sizes[place]), first + place, first + start, first + stop)
-    parts = ((first, change), (change, end))
+    plateau = _find_plateau(sign * part, place, start, stop, wandering)
+    bend = plateau[1] if plateau else _find_bend(sign * part, place, wandering)
+    level = first + plateau[0] if plateau and plateau[0] >= side else None
+    change = int(np.clip(first + bend, first + side, end - side))
+    turn = Turn(change, sign * float(sizes[place]), first + place, first + start, first + stop, level)
+    parts = ((first, first + plateau[0] if plateau else change), (change, end))
     before, after = (_turn_between(course, *edges, least, wandering) for edges in parts)
     return [*before, turn, *after]
+
+
+def _find_plateau(part: FloatArray, place: int, start: int, stop: int, wandering: float) -> tuple[int, int] | None:
+    """The first change of the plateau around the lowest value, and the first one after it; None where there is none."""
+    limit = max(_LEVEL, _LEVEL_DEVIATIONS * wandering)
+    low = part <= part[place] + limit
+    first = place - int(np.argmin(low[place::-1])) + 1 if not low[: place + 1].all() else 0
+    after = place + int(np.argmin(low[place:])) if not low[place:].all() else len(part)
+    # Values on the way there and back are low enough as well, but off the level of the others.
+    near = np.flatnonzero(part[first:after] <= np.median(part[first:after]) + limit / 2)
+    first, after = first + int(near[0]), first + int(near[-1]) + 1
+    width = after - first
+    if width < max(_LEAST_PLATEAU, _PLATEAU_SHARE * (stop - start)):
+        return None
+    quarter = width // 4
+    outer = np.concatenate([part[first : first + quarter], part[after - quarter : after]])
+    bulge = float(np.mean(outer) - np.mean(part[first + quarter : after - quarter]))
+    return (first, after) if bulge <= _BULGE else None
 
 
 def _find_bend(part: FloatArray, place: int, wandering: float) -> int:
