@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _TEMPLATE: Final = "report.html.j2"
 # In this order: each takes what those before it put into `report`.
 _PARTS: Final = (
-    *("core", "state", "axes", "shades", "heatmap", "log", "curves", "maps"),
+    *("core", "state", "axes", "between", "shades", "heatmap", "log", "curves", "maps"),
     *("spark", "table", "layer", "sheet", "bar", "address", "main"),
 )
 _SCRIPTS: Final = ("vendor/plotly-cartesian.min.js", *(f"scripts/{name}.js" for name in _PARTS))

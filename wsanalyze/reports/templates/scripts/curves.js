@@ -74,7 +74,8 @@
     const thin = view.members ? [layerCurves(some(its, MOST_CURVES), { mode: "lines", line: { color: withAlpha(clusterColour(cluster.id), 0.5), width: 1 } })] : [];
     const chosen = its.includes(view.layer) ? chosenCurve(view.layer) : [];
     const strip = stripFor(its);
-    Plotly.react(div, [...clusters.filter(mate).map(otherMedian), band, ...thin, median, ...chosen, ...strip.traces], curveLayout(div, range, strip), report.CONFIG);
+    const plot = curveLayout(div, range, strip);
+    Plotly.react(div, report.answering([...clusters.filter(mate).map(otherMedian), band, ...thin, median, ...chosen, ...strip.traces], plot), plot, report.CONFIG);
   }
   function drawAlone(div, range) {
     const ink = colour("alone");
@@ -88,7 +89,7 @@
     const plot = curveLayout(div, own ?? range, strip);
     const hidden = alone.filter((layer) => !drawable(curve(layer)).some((value) => value !== null)).length;
     if (hidden) plot.annotations = [{ text: `${count(hidden, plain(data.noun))} without a value above 0`, xref: "paper", yref: "paper", x: 0.5, y: 0, yanchor: "bottom", showarrow: false, font: { color: colour("muted"), size: 12 } }];
-    Plotly.react(div, [...clusters.map(otherMedian), ...curves, ...chosen, ...strip.traces], plot, report.CONFIG);
+    Plotly.react(div, report.answering([...clusters.map(otherMedian), ...curves, ...chosen, ...strip.traces], plot), plot, report.CONFIG);
   }
   function listen(div) {
     followZoom(div, { isScaled: scaled() });

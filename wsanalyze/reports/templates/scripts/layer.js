@@ -73,9 +73,10 @@
     div.hidden = !range;
     if (!range) return;
     const strip = eventStrip(HEIGHT - 58, { isScaled: scaled(), concerns: (event) => event.layer === null || event.layer === layer });
-    Plotly.react(div, [...context, ...shown, ...strip.traces], layout(div, { height: HEIGHT, margin: { l: 70, r: 20, t: 14, b: 50 }, shapes: phaseLines(scaled()),
+    const plot = layout(div, { height: HEIGHT, margin: { l: 70, r: 20, t: 14, b: 50 }, shapes: phaseLines(scaled()),
       xaxis: stepAxis(div, "training step after the change", report.endTitle(roomFor(div))), ...strip.axes,
-      yaxis: axis(valueTitle(190), { domain: strip.domain, ...valueAxis(report.zoomOf(div) ?? range) }) }), report.CONFIG);
+      yaxis: axis(valueTitle(190), { domain: strip.domain, ...valueAxis(report.zoomOf(div) ?? range) }) });
+    Plotly.react(div, report.answering([...context, ...shown, ...strip.traces], plot), plot, report.CONFIG);
     followZoom(div, { isScaled: scaled() });
     div.setAttribute("aria-label", `Curve of ${layers.name[layer]}: ${cluster ? `against the median of cluster ${cluster.id}` : "in no cluster"}.`);
   }
@@ -95,10 +96,10 @@
       div.id = `layer-${its.name}`;
       div.setAttribute("role", "img");
       div.setAttribute("aria-label", `${its.title}, from ${number(known[0])} to ${number(known[1])}.`);
-      Plotly.react(div, [{ type: "scatter", mode: report.curveMode(), x: places(), y: drawable(list, signed), line: { color: colour("accent"), width: 1.8 }, marker: { size: 5 },
-        text: list.map((value, change) => `${spans[change]}<br>${Number.isNaN(value) ? "no number" : number(value)}`), hovertemplate: "%{text}<extra></extra>" }],
-      layout(div, { height: 170, margin: { l: 70, r: 20, t: 8, b: 46 }, xaxis: stepAxis(div, "training step after the change", report.endTitle(400)),
-        yaxis: axis(plain(its.unit || "ratio"), { ...valueAxis(report.zoomOf(div, !signed) ?? range, signed), nticks: 4 }) }), report.CONFIG);
+      const plot = layout(div, { height: 170, margin: { l: 70, r: 20, t: 8, b: 46 }, xaxis: stepAxis(div, "training step after the change", report.endTitle(400)),
+        yaxis: axis(plain(its.unit || "ratio"), { ...valueAxis(report.zoomOf(div, !signed) ?? range, signed), nticks: 4 }) });
+      Plotly.react(div, report.answering([{ type: "scatter", mode: report.curveMode(), x: places(), y: drawable(list, signed), line: { color: colour("accent"), width: 1.8 }, marker: { size: 5 },
+        text: list.map((value, change) => `${spans[change]}<br>${Number.isNaN(value) ? "no number" : number(value)}`), hovertemplate: "%{text}<extra></extra>" }], plot), plot, report.CONFIG);
       followZoom(div, { isScaled: scaled() });
     });
   }
