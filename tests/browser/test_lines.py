@@ -1,18 +1,26 @@
 """Lines of few changes: they answer along their whole length, and what has no line says so."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 from playwright.sync_api import expect
+
+from wsanalyze.sums import SUM_NAMES, Sums
 
 pytestmark = pytest.mark.browser
 
 # Where a line of a plot lies on the screen: points at the given shares of the way from its first point to its second.
 _ALONG = """(div, [find, shares]) => {
-  const trace = div.data.find((one) => (find.cluster === undefined ? one.customdata?.includes(find.layer) && one.hoverinfo !== "skip" : one.meta?.cluster === find.cluster));
+  const isOf = ({ customdata, hoverinfo, meta }) => (find.cluster === undefined
+    ? customdata?.includes(find.layer) && hoverinfo !== "skip" : meta?.cluster === find.cluster);
+  const trace = div.data.find(isOf);
   const first = find.cluster === undefined ? trace.customdata.indexOf(find.layer) : 0;
-  const { xaxis, yaxis, _size } = div._fullLayout;
+  const { xaxis, yaxis } = div._fullLayout;
   const box = div.getBoundingClientRect();
+  const corner = [box.x + xaxis._offset, box.y + yaxis._offset];
   const [start, end] = [first, first + 1].map((at) => [xaxis.d2p(trace.x[at]), yaxis.d2p(trace.y[at])]);
-  return shares.map((share) => [0, 1].map((at) => [box.x + xaxis._offset, box.y + yaxis._offset][at] + start[at] + share * (end[at] - start[at])));
+  return shares.map((share) => corner.map((edge, at) => edge + start[at] + share * (end[at] - start[at])));
 }"""
 _TOLD = "(div) => (div._hoverdata ?? []).map((point) => point.text)"
 
@@ -68,3 +76,59 @@ def test_no_points_lie_along_lines_of_many_changes_or_out_of_sight(open_report, 
     assert page.locator("#cluster-0").evaluate(count) < 300
     few = open_report(make_trends(12, 2), "#zoom=cluster-0 -1.000001 -1")
     assert few.locator("#cluster-0").evaluate(count) < 300
+
+
+def _still(trends, layer):
+    """The same trends where a layer, in no cluster, never changes."""
+    values, states = trends.series.sums.values.copy(), trends.series.states.copy()
+    for name in ("l1_delta", "sq_delta", "max_delta", "changed", "sign_flips", "rel_sum"):
+        values[layer, :, SUM_NAMES.index(name)] = 0.0
+    states[layer] = None
+    labels = np.where(np.arange(len(trends.labels)) == layer, -1, trends.labels)
+    series = dataclasses.replace(trends.series, sums=Sums(values), states=states)
+    return dataclasses.replace(trends, series=series, labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("layer", "note", "others"),
+    [
+        (10, "It never changed, so there is no curve.", "None of them has a number other than 0."),
+        (4, "No change has a number, so there is no curve.", "None of them has a number."),
+    ],
+)
+def test_a_layer_without_a_curve_says_why_once(open_report, trends, settle, layer, note, others):
+    trends = _still(trends, 10)
+    page = open_report(trends, f"#layer={trends.series.names[layer]}")
+    panel = page.locator("#layer-page")
+    expect(panel.locator("[data-part=curve-note]")).to_have_text(note)
+    expect(panel.locator("[data-part=others-note]")).to_have_text(others)
+    assert panel.locator("h4:visible").count() == 0
+    assert panel.locator("h3:visible").all_text_contents() == ["Curve", "States", "Events", "Other metrics"]
+
+    page.evaluate("report.selectLayer(0)")
+    settle(page)
+    expect(panel.locator("[data-part=curve-note]")).to_be_hidden()
+    assert panel.locator("#layer-curve .main-svg").first.is_visible()
+    assert panel.locator("h4:visible").count() >= 5
+
+
+def test_metrics_without_a_curve_are_named_and_not_drawn(open_report, trends):
+    sums = trends.series.sums.values.copy()
+    sums[0, :, SUM_NAMES.index("sign_flips")] = 0.0
+    series = dataclasses.replace(trends.series, sums=Sums(sums))
+    page = open_report(dataclasses.replace(trends, series=series), f"#layer={trends.series.names[0]}")
+    note = page.locator("[data-part=others-note]")
+    expect(note).to_contain_text("0 at every change: flips.")
+    assert all("flips" not in title for title in page.locator("#layer-page h4:visible").all_text_contents())
+
+
+def test_the_layer_page_tells_its_lines_apart_as_the_other_plots_do(open_report, trends):
+    page = open_report(trends, f"#layer={trends.series.names[0]}")
+    ink = "(one) => getComputedStyle(one).color"
+    colour = page.locator("#cluster-0-title .mark").evaluate(ink)
+    assert page.locator("[data-part=facts] .mark").evaluate(ink) == colour
+    key = page.locator("[data-part=curve-key]")
+    expect(key).to_contain_text("this layer median of cluster 0 10th to 90th percentile")
+    assert key.locator(".mark").evaluate_all(f"(all) => all.map({ink})") == [colour, colour]
+    page.evaluate("report.selectLayer(9)")
+    expect(key).to_be_hidden()

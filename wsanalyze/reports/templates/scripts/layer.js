@@ -18,19 +18,25 @@
     const its = facts(layer);
     byId("layer-page-title").textContent = layers.name[layer];
     const rows = [["Kind", layers.kind[layer]], ["Depth", String(layers.depth[layer])], ["Shape", layers.shape[layer] === "-" ? "-" : `${layers.shape[layer]} (${count(layers.numel[layer], "number")})`],
-      ["Cluster", `${markOf(layer)} ${clusterWord(layer)}`], ["Confidence", its.confidence === null ? "-" : its.confidence.toFixed(2)],
+      ["Cluster", signOf(layer)], ["Confidence", its.confidence === null ? "-" : its.confidence.toFixed(2)],
       ["Median change", aligned(its.median)], ["Last change", its.lastText]];
-    part("facts").replaceChildren(...rows.map(([term, text]) => { const pair = element("div", ""); pair.append(element("dt", term), element("dd", text)); return pair; }));
+    part("facts").replaceChildren(...rows.map(([term, text]) => { const pair = element("div", ""); pair.append(element("dt", term), typeof text === "string" ? element("dd", text) : text); return pair; }));
     const runs = stateRuns(layer);
     part("states").replaceChildren(...(runs.length ? runs : ["Every change has a number."]).map((text) => element("li", text)));
     const told = data.events.filter((event) => event.layer === layer);
     part("events").replaceChildren(...(told.length ? told : [{ kind: "", text: "None names it." }]).map((event) => element("li", event.kind ? `${event.kind}: ${event.text}` : event.text)));
     part("cluster").hidden = layers.cluster[layer] < 0;
     part("cluster").textContent = `Select cluster ${layers.cluster[layer]}`;
-    part("curve-title").textContent = layers.cluster[layer] < 0 ? "Curve" : "Curve, on its cluster’s band";
     fillNumbers(layer);
     part("place").textContent = `${placeOf(layer) + 1} of ${numLayers.toLocaleString("en")}, by ${view.order}`;
   }
+  // The mark of its cluster in the colour that it has everywhere.
+  function signOf(layer) {
+    const sign = element("dd", "", colourClass(layer));
+    sign.append(element("span", markOf(layer), "mark"), ` ${clusterWord(layer)}`);
+    return sign;
+  }
+  const colourClass = (layer) => (layers.cluster[layer] < 0 ? "alone" : `c${layers.cluster[layer] % report.NUM_COLOURS}`);
   // The curve in words, for those who do not point: it may be long, and is made when it is asked for.
   function fillNumbers(layer) {
     const body = part("numbers").tBodies[0];
@@ -64,14 +70,29 @@
   }
 
   // --- plots
+  function whyNoCurve(layer) {
+    const list = curve(layer);
+    if (drawable(list).some((value) => value !== null)) return "";
+    const zeros = [...list.keys()].filter((change) => list[change] === 0);
+    if (!zeros.length) return "No change has a number, so there is no curve.";
+    if (zeros.some((change) => stateAt(layer, change) !== "unchanged")) return "No change has a number above 0, so there is no curve.";
+    return zeros.length === numChanges ? "It never changed, so there is no curve." : "It did not change wherever that can be told, so there is no curve.";
+  }
   function drawCurve(layer) {
     const cluster = clusters.find(({ id }) => id === layers.cluster[layer]);
     const shown = report.chosenCurve(layer);
     const context = cluster ? report.bandAndMedian(cluster) : [];
     const div = part("curve");
-    const range = paddedRange([...curve(layer), ...(cluster ? [...cluster.low, ...cluster.high, ...cluster.median] : [])]);
+    const why = whyNoCurve(layer);
+    const range = why ? null : paddedRange([...curve(layer), ...(cluster ? [...cluster.low, ...cluster.high, ...cluster.median] : [])]);
     div.hidden = !range;
+    part("curve-title").textContent = cluster && range ? "Curve, on its cluster’s band" : "Curve";
+    part("curve-note").hidden = Boolean(range);
+    part("curve-note").textContent = why;
+    part("curve-key").hidden = !cluster || !range;
     if (!range) return;
+    for (const key of part("curve-key").querySelectorAll("[data-of-cluster]")) key.className = `key ${colourClass(layer)}`;
+    if (cluster) part("curve-key").querySelector("[data-part=median-key]").textContent = `median of cluster ${cluster.id}`;
     const strip = eventStrip(HEIGHT - 58, { isScaled: scaled(), concerns: (event) => event.layer === null || event.layer === layer });
     const plot = layout(div, { height: HEIGHT, margin: { l: 70, r: 20, t: 14, b: 50 }, shapes: phaseLines(scaled()),
       xaxis: stepAxis(div, "training step after the change", report.endTitle(roomFor(div))), ...strip.axes,
@@ -82,17 +103,17 @@
   }
   function drawOthers(layer) {
     const box = part("others");
-    part("others-note").textContent = others.length ? "" : "The other metrics are not in this file: it would be too large, or they were not measured. --metric NAME shows one.";
     if (box.childElementCount !== others.length) box.replaceChildren(...others.map(() => { const holder = document.createElement("div"); holder.append(element("h4", ""), element("div", "", "plot")); return holder; }));
+    const [zero, unknown] = [[], []];
     others.forEach((its, index) => {
       const [title, div] = box.children[index].children;
       const list = Array.from(otherCurve(its, layer));
       const signed = its.linear || list.some((value) => value < 0);
       const range = paddedRange(list, signed);
       const known = extent(list);
-      title.textContent = `${its.title} (${its.name})${known ? "" : ": no number"}`;
-      div.hidden = !range;
-      if (!range) return;
+      title.textContent = `${its.title} (${its.name})`;
+      box.children[index].hidden = !range;
+      if (!range) { (known ? zero : unknown).push(its.name); return; }
       div.id = `layer-${its.name}`;
       div.setAttribute("role", "img");
       div.setAttribute("aria-label", `${its.title}, from ${number(known[0])} to ${number(known[1])}.`);
@@ -102,6 +123,9 @@
         text: list.map((value, change) => `${spans[change]}<br>${Number.isNaN(value) ? "no number" : number(value)}`), hovertemplate: "%{text}<extra></extra>" }], plot), plot, report.CONFIG);
       followZoom(div, { isScaled: scaled() });
     });
+    part("others-note").textContent = !others.length ? "The other metrics are not in this file: it would be too large, or they were not measured. --metric NAME shows one."
+      : zero.length + unknown.length === others.length ? (zero.length ? "None of them has a number other than 0." : "None of them has a number.")
+        : [zero.length ? `0 at every change: ${zero.join(", ")}.` : "", unknown.length ? `Without a number: ${unknown.join(", ")}.` : ""].filter(Boolean).join(" ");
   }
   function draw({ isNow = false } = {}) {
     if (!panel.open || view.layer === null) return;
