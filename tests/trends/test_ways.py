@@ -43,3 +43,13 @@ def test_what_has_no_turn_is_not_said_to_have_one():
     assert describe_turns(make_curve(logs), logs, 0.1, 1) == ""
     wave = np.sin(np.linspace(0, 12, 60))
     assert describe_turns(make_curve(wave), wave, 0.1, 1) == "goes up and down"
+
+
+def test_noise_on_a_straight_way_is_no_sudden_fall():
+    random = np.random.default_rng(0)
+    told = []
+    for length in (10, 16, 24):
+        for _ in range(100):
+            logs = np.linspace(0, -0.35, length) + random.normal(0, 0.05, length)
+            told.append(describe_way(make_curve(logs), logs, 0.05))
+    assert sum(" after " in words for words in told) <= len(told) // 20

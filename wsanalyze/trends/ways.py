@@ -18,6 +18,7 @@ _TURN_SHARE: Final = 0.3
 _EARLY: Final = 0.35
 _SUDDEN: Final = 0.25
 _SUDDEN_SHARE: Final = 0.6
+_STEP_SHARE: Final = 0.8  # of what a line leaves, that two levels leave at most
 _START: Final = 0.1
 _BENT: Final = 0.34
 _RESTING: Final = 0.3
@@ -113,7 +114,15 @@ def _find_sudden(logs: FloatArray, *, falls: bool) -> int | None:
     place = int(np.argmax(both))
     if both[place] < _SUDDEN_SHARE * abs(logs[-1] - logs[0]):
         return None
-    return place + 1 if place + 1 == len(steps) or steps[place] >= steps[place + 1] else place + 2
+    sudden = place + 1 if place + 1 == len(steps) or steps[place] >= steps[place + 1] else place + 2
+    return sudden if _is_step(logs, sudden) else None
+
+
+def _is_step(logs: FloatArray, place: int) -> bool:
+    """Whether two levels, up to a place and from it on, describe a course better than a line, which is as free."""
+    line = logs - np.polyval(np.polyfit(np.arange(len(logs)), logs, 1), np.arange(len(logs)))
+    levels = np.concatenate([part - part.mean() for part in (logs[:place], logs[place:])])
+    return bool(np.sum(levels**2) <= _STEP_SHARE * np.sum(line**2))
 
 
 def _name_bend(half: float, length: int) -> str:
