@@ -227,3 +227,25 @@ def test_checkpoints_without_steps_are_called_by_their_labels(dropped):
     phases, (event,) = look(replace(dropped, checkpoints=records))
     assert phases[1].text.startswith("epoch-15 to epoch-40: ")
     assert event.text.startswith("From epoch-15 on, ")
+
+
+@pytest.mark.parametrize("place", [2, 9, 17])
+@pytest.mark.parametrize("ratio", [2, 3])
+def test_one_longer_way_makes_no_phase(make_series, place, ratio):
+    distances = np.full(20, 100)
+    distances[place] *= ratio
+    logs = draw(rows=6, changes=20, noise=0.01) - 0.6 * np.log10(1 + np.arange(20)) + np.log10(distances)
+    records = tuple(CheckpointRecord(int(step), f"step{step}", "run") for step in np.cumsum([0, *distances]))
+    assert look(replace(make_series(10**logs), checkpoints=records)) == ((), ())
+
+
+def test_a_phase_does_not_begin_or_end_with_what_only_is_a_longer_way(make_series):
+    distances = np.full(20, 100)
+    distances[9] = 300
+    logs = draw(rows=6, changes=20, noise=0.001) + np.log10(distances)
+    logs[:, 10:] -= 1.0
+    records = tuple(CheckpointRecord(int(step), f"step{step}", "run") for step in np.cumsum([0, *distances]))
+    phases, (event,) = look(replace(make_series(10**logs), checkpoints=records))
+    assert spans(phases) == [(0, 9), (10, 19)]
+    assert "a tenth as much" in event.text
+    assert all("stay near" in phase.text for phase in phases)

@@ -12,9 +12,9 @@ from wsanalyze.trends.by_kind import cluster_by_kind, sum_up_quality
 from wsanalyze.trends.cluster import FloatArray, limit_threads
 from wsanalyze.trends.common_course import trace_common_course
 from wsanalyze.trends.confounders import find_confounders
-from wsanalyze.trends.courses import describe_curve
 from wsanalyze.trends.depth import find_depth_profile
 from wsanalyze.trends.elsewhere import MIXED, find_exceptions
+from wsanalyze.trends.even_courses import describe_course
 from wsanalyze.trends.events import find_events
 from wsanalyze.trends.headline import write_headline
 from wsanalyze.trends.makeup import describe_makeup
@@ -23,7 +23,7 @@ from wsanalyze.trends.phases import find_phases
 from wsanalyze.trends.quality import measure_quality
 from wsanalyze.trends.spacing import note_spacing
 from wsanalyze.trends.windows import find_windows
-from wsanalyze.trends.words import is_speed, name_changes, number_by_level
+from wsanalyze.trends.words import number_by_level
 
 FEATURES: Final = ("shape", "level", "both")
 
@@ -124,7 +124,6 @@ def check_options(options: TrendOptions) -> None:
 def _describe_clusters(
     series: ChangeSeries, partition: Partition, values: FloatArray, options: TrendOptions
 ) -> tuple[Cluster, ...]:
-    starts, ends = name_changes(series)
     labels, clusters = partition.labels, []
     spikes = np.zeros(values.shape, dtype=np.bool_)
     spikes[tuple(np.array(partition.touched.get("spike", ()), dtype=np.intp).reshape(-1, 2).T)] = True
@@ -132,7 +131,7 @@ def _describe_clusters(
         members = np.flatnonzero(labels == label)
         low, median, high = _take_percentiles(values[members])
         course = trace_common_course(values[members], median, spikes[members], linear=options.linear)
-        summary = describe_curve(course, starts, ends, linear=options.linear, speed=is_speed(options.metric))
+        summary = describe_course(course, series, options)
         kind = str(series.rows[members[0]].kind) if options.by_kind else None
         curves = (_list_numbers(median), _list_numbers(low), _list_numbers(high))
         makeup = describe_makeup(series.rows, members.tolist(), kind)

@@ -21,7 +21,7 @@ from wsanalyze.trends.cluster import FloatArray, LabelArray
 from wsanalyze.trends.features import interpolate
 from wsanalyze.trends.jumps import LEAST_CHANGES, Jump, find_jumps, make_weights, measure_wandering
 from wsanalyze.trends.phase_words import RATE_RATIO, Boundary, describe_phase, find_rates, make_event
-from wsanalyze.trends.spacing import grows_with_distance, is_uneven, step_distances
+from wsanalyze.trends.spacing import measure_odd, take_distances, take_odd_off
 from wsanalyze.trends.turns import Turn, find_turns
 from wsanalyze.trends.words import FLAT_DECADES, is_speed, row_levels
 
@@ -41,8 +41,9 @@ def find_phases(
 
     Time is counted in changes: that is the logarithm of the step where checkpoints lie so, else the step. Where
     distances are uneven, values are divided by what makes their course smoothest, be it nothing, the root of the
-    distance or the distance, and a break that another of these could explain is none. Where the learning rate jumps, a
-    smaller jump of the changes is taken for one.
+    distance or the distance, and a break that another of these could explain is none. What a single odd distance may
+    have made of a change is taken off before that. Where the learning rate jumps, a smaller jump of the changes is
+    taken for one.
 
     Args:
         series: L rows and P changes.
@@ -54,11 +55,14 @@ def find_phases(
     """
     if values.shape[1] < LEAST_CHANGES:
         return (), ()
+    distances = take_distances(series, options.metric)
+    odd = measure_odd(distances)
+    measured, values = values, take_odd_off(values, odd)
     curves, rows = _make_curves(values, linear=options.linear)
     if not len(rows):
         return (), ()
     rates = find_rates(series)
-    boundaries = _find_boundaries(curves, rows, _find_logs_of_distance(series, options), _find_steps_of_rate(rates))
+    boundaries = _find_boundaries(curves, rows, np.log10(distances / odd), _find_steps_of_rate(rates))
     if not boundaries:
         return (), ()
     if not options.linear and is_speed(options.metric):
@@ -66,7 +70,8 @@ def find_phases(
     if not boundaries:
         return (), ()
     edges = [0, *(found.change for found in boundaries), curves.shape[1]]
-    phases = tuple(describe_phase(series, values, options, first, end - 1) for first, end in pairwise(edges))
+    usual = np.where(odd == 1, measured, np.nan)
+    phases = tuple(describe_phase(series, usual, options, first, end - 1) for first, end in pairwise(edges))
     return phases, tuple(make_event(series, options, found, len(rows), rates) for found in boundaries)
 
 
@@ -85,14 +90,6 @@ def _make_curves(values: FloatArray, *, linear: bool) -> tuple[FloatArray, Label
         chosen = np.where(chosen == 0, lowest - _STILL_STEP, logs)
     curves = interpolate(chosen)
     return curves - find_medians(curves)[:, None], rows
-
-
-def _find_logs_of_distance(series: ChangeSeries, options: TrendOptions) -> FloatArray:
-    """Decades by which changes differ if they grow with their distance: float64 of shape (P,), 0 where they do not."""
-    distances = step_distances(series)
-    if not is_uneven(distances) or not grows_with_distance(options.metric):
-        return np.zeros(len(distances))
-    return np.log10(distances)
 
 
 def _find_steps_of_rate(rates: FloatArray) -> list[int]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from wsanalyze.series import ChangeSeries, Event
 from wsanalyze.trends.causes import find_cause
 from wsanalyze.trends.cluster import FloatArray
+from wsanalyze.trends.spacing import step_distances
 from wsanalyze.trends.words import count_of, name_checkpoint, row_levels, say_number, say_times
 
 _RATIO: Final = 3.0
@@ -42,7 +43,7 @@ def find_spikes(series: ChangeSeries, values: FloatArray, noun: str) -> tuple[Ev
     """
     misplaced = _list_misplaced(series)
     logs = np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
-    by_change, gaps = np.ascontiguousarray(logs.T), series.step_gaps
+    by_change, gaps = np.ascontiguousarray(logs.T), step_distances(series)
     events = []
     for first, last in _list_candidates(series, misplaced):
         top = by_change[first] if first == last else np.minimum(by_change[first], by_change[last])

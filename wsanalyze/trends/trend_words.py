@@ -6,8 +6,8 @@ from typing import Final
 
 from wsanalyze.sentences import list_names
 from wsanalyze.trends.base import Cluster, Quality, Trends
-from wsanalyze.trends.courses import describe_curve
 from wsanalyze.trends.elsewhere import MIXED, find_exceptions, say_ways
+from wsanalyze.trends.even_courses import describe_course
 from wsanalyze.trends.quality import say_apart, say_doubt, say_stable
 from wsanalyze.trends.words import (
     SHOWN_NAMES,
@@ -123,11 +123,9 @@ def _say_none(trends: Trends, cluster: Cluster, number: int) -> str:
     """What is said where most members of the only cluster do not do what their median does."""
     series, noun = trends.series, trends.options.noun
     if number <= SHOWN_TRENDS:
-        starts, ends = name_changes(series)
-        linear, speed = trends.options.linear, is_speed(trends.options.metric)
         said = [
             f"{series.rows[row].name} "
-            + say_course(describe_curve(trends.values[row], starts, ends, linear=linear, speed=speed), plural=False)
+            + say_course(describe_course(trends.values[row], series, trends.options), plural=False)
             for row in cluster.members
         ]
         return f"{begin_sentence(count_noun(number, noun))} are too few to tell trends apart: {'; '.join(said)}."
