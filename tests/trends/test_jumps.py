@@ -128,3 +128,10 @@ def test_spikes_are_replaced_by_what_lies_between_and_nothing_else_is():
     assert np.flatnonzero(calm != spiky).tolist() == [7, 20, 21]
     np.testing.assert_allclose(calm, course, atol=0.1)
     np.testing.assert_array_equal(take_spikes_out(course), course)
+
+
+def test_a_step_from_which_a_course_falls_is_where_it_is():
+    course = [-1.24, -1.23, -1.23, -1.23, -1.23, -1.23, -1.22, -0.94, -1.05, -1.13, -1.25, -1.35]
+    (jump,) = find_jumps(np.array([*course, -1.45, -1.55, -1.67, -1.77, -1.89, -1.98]))
+    assert jump.change == 7
+    assert jump.size > 0

@@ -11,7 +11,7 @@ References:
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Final
@@ -82,7 +82,21 @@ def find_jumps(course: FloatArray, likely: Sequence[int] = (), least: float = 0.
         found = search.find_next(places)
     # What was found first was measured when the others were not known yet, and may have been theirs.
     again = (search.measure(place, [other for other in places if other != place]) for place in places)
-    return tuple(found for found in again if search.holds(found))
+    kept = [found for found in again if search.holds(found)]
+    edges = [0, *(found.change for found in kept), num_changes]
+    return tuple(
+        _move_to_step(course, found, first, end) for found, first, end in zip(kept, edges[:-2], edges[2:], strict=True)
+    )
+
+
+def _move_to_step(course: FloatArray, jump: Jump, first: int, end: int) -> Jump:
+    """Where the course itself steps, of the values from `first` to `end`: beside it, where the value after a step was
+    taken for a spike."""
+    side = least_side(len(course)) + 1  # the jumps beside this one may move as well
+    places = [jump.change, *(at for at in (jump.change - 1, jump.change + 1) if first + side <= at <= end - side)]
+    steps = {place: float(np.sign(jump.size) * (course[place] - course[place - 1])) for place in places}
+    steepest = max(places, key=lambda place: steps[place])
+    return replace(jump, change=steepest) if steps[jump.change] < steps[steepest] / 2 else jump
 
 
 def make_weights(half: int) -> FloatArray:
