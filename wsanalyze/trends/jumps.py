@@ -90,8 +90,10 @@ def find_jumps(course: FloatArray, likely: Sequence[int] = (), least: float = 0.
 
 
 def _move_to_step(course: FloatArray, jump: Jump, first: int, end: int) -> Jump:
-    """Where the course itself steps, of the values from `first` to `end`: beside it, where the value after a step was
-    taken for a spike."""
+    """Put a jump between `first` and `end` where the course itself steps.
+
+    That is beside it, where the value after a step was taken for a spike.
+    """
     side = least_side(len(course)) + 1  # the jumps beside this one may move as well
     places = [jump.change, *(at for at in (jump.change - 1, jump.change + 1) if first + side <= at <= end - side)]
     steps = {place: float(np.sign(jump.size) * (course[place] - course[place - 1])) for place in places}

@@ -1,8 +1,9 @@
 """Turns of a course: where it has risen and begins to fall, or has fallen and begins to rise.
 
 However time is counted, a turn stays where it is; bends, at which a course falls faster or slower, do not, and every
-smooth decay has them. So turns are looked for, bends are not. A course that stays level for long between its rise and its
-fall, as with a schedule of warm-up, plateau and decay, has no change at which it turns round: there the plateau is found.
+smooth decay has them. So turns are looked for, bends are not. A course that stays level for long between its rise and
+its fall, as with a schedule of warm-up, plateau and decay, has no change at which it turns round: there the plateau is
+found.
 """
 
 from collections.abc import Sequence
