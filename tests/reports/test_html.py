@@ -242,7 +242,8 @@ def test_the_page_of_a_table_speaks_of_no_weights(trends, tmp_path):
 def test_hostile_names_are_text(hostile_trends, hostile_names):
     document = Document(render(hostile_trends))
 
-    assert {e.tag for e in document.elements}.isdisjoint({"img", "iframe", "object", "b", "br", "svg", "base"})
+    assert {e.tag for e in document.elements}.isdisjoint({"img", "iframe", "object", "b", "br", "base"})
+    assert {e.attributes["class"] for e in document.all("svg")} <= {"glyph", "glyph open"}
     assert len(document.all("script")) == len(_SCRIPTS) + 1
     assert len(document.all("style")) == 3
     assert document.comments == []

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from wsanalyze.reports.html_marks import EventMark
 from wsanalyze.reports.palette import COLOURS, MARKS, OUTLIER_MARK
 
 MAX_NAMES: Final = 200
@@ -104,11 +105,12 @@ class WindowLine:
 
 @dataclass(frozen=True, slots=True)
 class EventLine:
-    """One event, with the label of the checkpoint where it is first seen."""
+    """One event, with the label of the checkpoint where it is first seen, and its mark above plots where it has one."""
 
     kind: str
     where: str
     text: str
+    mark: EventMark | None
 
 
 @dataclass(frozen=True, slots=True)

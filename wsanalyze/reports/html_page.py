@@ -23,6 +23,7 @@ from wsanalyze.reports.html_lines import (
     sign_of,
     write_shape,
 )
+from wsanalyze.reports.html_marks import SEVERAL, EventMark, mark_of
 from wsanalyze.reports.plotted import metric_words
 from wsanalyze.reports.summary import (
     count_rows,
@@ -67,6 +68,7 @@ class Page:
     phases: tuple[PhaseLine, ...]
     windows: tuple[WindowLine, ...]
     num_events: int
+    several: EventMark
     unsure: tuple[UnsureLine, ...]
     num_unsure: int
     sure: float
@@ -115,6 +117,7 @@ def describe_page(trends: Trends) -> Page:
         facts=_collect_facts(trends),
         events=tuple(_describe_event(event, series.checkpoints) for event in trends.all_events[:MAX_LINES]),
         num_events=len(trends.all_events),
+        several=SEVERAL,
         heatmap_summary=_summarize_heatmap(trends, values, metric),
         scatter_summary=_summarize_scatter(trends),
         log_summary=describe_plotted_log(series),
@@ -210,7 +213,7 @@ def _describe_last(curve: NDArray[np.float64], states: StateArray) -> str:
 
 def _describe_event(event: Event, checkpoints: tuple[CheckpointRecord, ...]) -> EventLine:
     where = "" if event.checkpoint is None else checkpoints[event.checkpoint].label
-    return EventLine(event.kind, where, event.text)
+    return EventLine(event.kind, where, event.text, mark_of(event))
 
 
 def _group_skips(skips: tuple[Skip, ...]) -> tuple[SkipGroup, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from wsanalyze.reports.html_marks import mark_of
 from wsanalyze.reports.text import printable
 from wsanalyze.series import ChangeSeries
 from wsanalyze.trends.base import Trends
@@ -36,8 +37,9 @@ def list_events(trends: Trends) -> list[dict[str, Any]]:
 
     Returns:
         JSON values: the `kind` and the `text` of each, the index of its `layer` or None, and its `place` on an axis
-        on which the later side of change p lies at p, or None where it is of no checkpoint. What is seen at a
-        checkpoint that no change ends at lies halfway before the next, or half a change after the last.
+        on which the later side of change p lies at p and the `symbol` that marks it there, both None where it is of no
+        checkpoint. What is seen at a checkpoint that no change ends at lies halfway before the next, or half a change
+        after the last.
     """
     series = trends.series
     rows = {name: row for row, name in enumerate(series.names)}
@@ -49,6 +51,7 @@ def list_events(trends: Trends) -> list[dict[str, Any]]:
             "layer": None if event.layer is None else rows.get(event.layer),
             "place": None if event.checkpoint is None else _find_place(event.checkpoint, ends),
             "text": printable(event.text),
+            "symbol": None if (mark := mark_of(event)) is None else mark.symbol,
         }
         for event in events
     ]

@@ -148,26 +148,39 @@
   const zoomOf = (div, isLog = !isSigned) => (view.zooms[div.id]?.some((end) => isLog && Math.abs(end) > 400) ? undefined : view.zooms[div.id]);
 
   // --- events
-  const EVENT_SYMBOLS = { spike: "triangle-up", frozen: "square", wakes: "square-open", dead: "square-cross-open", nonfinite: "cross", dtype: "diamond", duplicate: "circle-open",
-    impostor: "circle-x-open", unreadable: "x", "missing-steps": "diamond-open", resized: "hourglass", phase: "star-triangle-down", confounded: "hexagon-open" };
   const STRIP = 18;
-  // Marks above a plot: one for each place where there are events, with their texts under the pointer.
-  function eventStrip(height, { isScaled, concerns = () => true }) {
-    const byPlace = new Map();
-    for (const event of data.events) {
-      if (event.place === null || !concerns(event)) continue;
-      if (byPlace.has(event.place)) byPlace.get(event.place).push(event);
-      else byPlace.set(event.place, [event]);
-    }
-    const share = byPlace.size ? Math.min(0.2, STRIP / height) : 0;
+  const MARK_ROOM = 12; // in pixels: marks that are nearer would lie on one another
+  // Marks above a plot as wide as `room`, with their texts under the pointer: one for each place where there are events, or
+  // for several that are near.
+  function eventStrip(height, room, { isScaled, concerns = () => true }) {
+    const known = data.events.filter((event) => event.place !== null && concerns(event));
+    const share = known.length ? Math.min(0.2, STRIP / height) : 0;
     if (!share) return { traces: [], domain: [0, 1], axes: {} };
-    const groups = [...byPlace].sort(([a], [b]) => a - b);
+    const groups = gatherMarks(known, isScaled, room);
     const trace = { type: "scatter", mode: "markers", yaxis: "y9", showlegend: false, cliponaxis: false, name: "events", meta: { events: true },
-      x: groups.map(([place]) => (isScaled ? toStep(place) : place)), y: groups.map(() => 0), customdata: groups.map(([, events]) => events.find((event) => event.layer !== null)?.layer ?? null),
-      text: groups.map(([, events]) => [...events.slice(0, 4).map((event) => `<b>${plain(event.kind)}</b><br>${wrap(event.text, 64)}`), ...(events.length > 4 ? [`and ${events.length - 4} more, under Events`] : [])].join("<br>")),
+      x: groups.map(({ x }) => x), y: groups.map(() => 0), customdata: groups.map(({ events }) => events.find((event) => event.layer !== null)?.layer ?? null),
+      text: groups.map(({ events }) => [...(events.length > 1 ? [`<b>${events.length} events</b>`] : []), ...events.slice(0, 5).map((event) => `<b>${plain(event.kind)}</b><br>${wrap(event.text, 64)}`),
+        ...(events.length > 5 ? [`and ${events.length - 5} more, under Events`] : [])].join("<br>")),
       hovertemplate: "%{text}<extra></extra>",
-      marker: { size: 9, color: colour("text"), line: { width: 1.4, color: colour("text") }, symbol: groups.map(([, events]) => new Set(events.map((event) => event.kind)).size > 1 ? "star" : EVENT_SYMBOLS[events[0].kind] ?? "triangle-down") } };
+      marker: { size: 9, color: colour("text"), line: { width: 1.4, color: colour("text") }, symbol: groups.map(({ events }) => (new Set(events.map(({ kind, place }) => `${place} ${kind}`)).size > 1 ? "star" : events[0].symbol)) } };
     return { traces: [trace], domain: [0, 1 - share], axes: { yaxis9: { domain: [1 - share, 1], range: [-1, 1], visible: false, fixedrange: true } } };
+  }
+
+  // Events by where their marks lie in the range that is shown: neighbours that have no room become one mark between them.
+  function gatherMarks(events, isScaled, room) {
+    const [low, high] = isScaled ? scaledRange() : evenRange();
+    const apart = (MARK_ROOM / Math.max(1, room)) * (high - low);
+    const placed = events.map((event) => ({ x: isScaled ? toStep(event.place) : event.place, events: [event] }));
+    const groups = [];
+    for (const mark of placed.filter(({ x }) => x >= low && x <= high).sort((a, b) => a.x - b.x)) {
+      groups.push(mark);
+      while (groups.length > 1 && groups.at(-1).x - groups.at(-2).x < apart) {
+        const [before, after] = groups.splice(-2);
+        const both = [...before.events, ...after.events];
+        groups.push({ x: (before.x * before.events.length + after.x * after.events.length) / both.length, events: both });
+      }
+    }
+    return groups;
   }
 
   Object.assign(report, { logTicks, tickTexts, widthOf, endTitle, endTicks, indexTicks, roomFor, axis, layout, valueAxis, paddedRange, scaled, places, evenRange, stepAxis, phaseLines, followZoom, withoutZoom, zoomOf, eventStrip });

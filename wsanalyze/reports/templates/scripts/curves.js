@@ -63,9 +63,9 @@
     const style = { mode: curveMode(), line: { color: colour("text"), width: 2.6 }, marker: { symbol: "circle-open", size: 8, color: colour("text"), line: { width: 2 } } };
     return [{ ...layerCurves([layer], { mode: "lines", line: { color: colour("paper"), width: 5 } }), hoverinfo: "skip", hovertemplate: undefined }, layerCurves([layer], style)];
   }
-  function stripFor(list) {
+  function stripFor(div, list) {
     const its = new Set(list);
-    return eventStrip(HEIGHT - 58, { isScaled: scaled(), concerns: (event) => event.layer === null || its.has(event.layer) });
+    return eventStrip(HEIGHT - 58, roomFor(div) - 90, { isScaled: scaled(), concerns: (event) => event.layer === null || its.has(event.layer) });
   }
   function drawCluster(div, cluster, range) {
     const its = members.get(cluster.id);
@@ -73,7 +73,7 @@
     const [band, median] = bandAndMedian(cluster);
     const thin = view.members ? [layerCurves(some(its, MOST_CURVES), { mode: "lines", line: { color: withAlpha(clusterColour(cluster.id), 0.5), width: 1 } })] : [];
     const chosen = its.includes(view.layer) ? chosenCurve(view.layer) : [];
-    const strip = stripFor(its);
+    const strip = stripFor(div, its);
     const plot = curveLayout(div, range, strip);
     Plotly.react(div, report.answering([...clusters.filter(mate).map(otherMedian), band, ...thin, median, ...chosen, ...strip.traces], plot), plot, report.CONFIG);
   }
@@ -84,7 +84,7 @@
       ? shown.map((layer, index) => layerCurves([layer], { mode: curveMode(), line: { color: ink, width: 1.6, dash: DASHES[index] }, marker: { symbol: "asterisk-open", size: 6, color: ink } }))
       : [layerCurves(shown, { mode: "lines", line: { color: withAlpha(ink, 0.7), width: 1 } })];
     const chosen = alone.includes(view.layer) ? chosenCurve(view.layer) : [];
-    const strip = stripFor(alone);
+    const strip = stripFor(div, alone);
     const own = paddedRange([...clusters.flatMap((cluster) => cluster.median), ...ends([...shown, ...(chosen.length ? [view.layer] : [])])]);
     const plot = curveLayout(div, own ?? range, strip);
     const hidden = alone.filter((layer) => !drawable(curve(layer)).some((value) => value !== null)).length;

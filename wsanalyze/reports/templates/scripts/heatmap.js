@@ -128,7 +128,7 @@
     const left = 16 + widthOf(picked.ticktext.map(({ name, layer }) => `${name} ${markOf(layer)}`), `${NAME_FONT.size}px ${NAME_FONT.family}`);
     const right = wide ? BAR_ROOM : hasRate ? 58 : 18;
     const inner = width - left - right;
-    const strip = eventStrip(plotHeight, { isScaled: false });
+    const strip = eventStrip(plotHeight, inner, { isScaled: false });
     const shared = { type: "heatmap", y: edges(lines), x0: 0, dx: 1, text: texts, hovertemplate: "%{text}<extra></extra>", xgap: numChanges <= width / 12 ? 1 : 0, ygap: plotHeight / lines.length >= 10 ? 1 : 0 };
     const traces = [
       { ...shared, z: lines.map((line) => line.greys), zmin: 0, zmax: 1, colorscale: [[0, colour("state")], [1, colour("unchanged")]], showscale: false },

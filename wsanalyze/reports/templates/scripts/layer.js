@@ -93,7 +93,7 @@
     if (!range) return;
     for (const key of part("curve-key").querySelectorAll("[data-of-cluster]")) key.className = `key ${colourClass(layer)}`;
     if (cluster) part("curve-key").querySelector("[data-part=median-key]").textContent = `median of cluster ${cluster.id}`;
-    const strip = eventStrip(HEIGHT - 58, { isScaled: scaled(), concerns: (event) => event.layer === null || event.layer === layer });
+    const strip = eventStrip(HEIGHT - 58, roomFor(div) - 90, { isScaled: scaled(), concerns: (event) => event.layer === null || event.layer === layer });
     const plot = layout(div, { height: HEIGHT, margin: { l: 70, r: 20, t: 14, b: 50 }, shapes: phaseLines(scaled()),
       xaxis: stepAxis(div, "training step after the change", report.endTitle(roomFor(div))), ...strip.axes,
       yaxis: axis(valueTitle(190), { domain: strip.domain, ...valueAxis(report.zoomOf(div) ?? range) }) });

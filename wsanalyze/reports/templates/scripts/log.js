@@ -6,6 +6,7 @@
   const div = byId("training-log");
   const { log } = data;
   const HEIGHT = 240;
+  const NARROW = 500;
   const START = -0.5;
   const withoutUnit = (title) => `${title} (no unit)`;
   const squeeze = (place) => (place < 0 ? place / 2 : place);
@@ -18,23 +19,26 @@
       eval_loss: { line: { color: colour("text"), width: 1.4, dash: "dash" }, marker: { symbol: "circle-open", size: 6 } },
       learning_rate: { line: { color: colour("accent"), width: 1.6, dash: "dot" } } };
     const [left, right] = losses.length ? [losses, rates] : [rates, []];
-    const strip = eventStrip(HEIGHT - 80, { isScaled: false });
+    // As wide as the heatmap below, so that what lies above a column belongs to it; a narrow one has all the room there is.
+    const isNarrow = width < NARROW;
+    const below = isNarrow ? null : report.heatmapGeometry();
+    const sides = below ? { l: below.l, r: below.r } : isNarrow ? { l: 54, r: right.length ? 66 : 12 } : { l: 62, r: 62 };
+    const height = isNarrow ? 300 : HEIGHT;
+    const inner = width - sides.l - sides.r;
+    const strip = eventStrip(height - 80, inner, { isScaled: false });
     const traces = [...right, ...left.toReversed()].map((curve) => ({
-      type: "scatter", mode: curve.values.length === 1 || (curve.name === "eval_loss" && curve.values.length <= 30) ? "lines+markers" : "lines",
+      type: "scatter", cliponaxis: false, mode: curve.values.length === 1 || (curve.name === "eval_loss" && curve.values.length <= 30) ? "lines+markers" : "lines",
       x: curve.places.map(squeeze), y: curve.values, name: plain(curve.title), yaxis: right.includes(curve) ? "y2" : "y",
       text: curve.values.map((value, index) => `${plain(curve.title)} ${number(value)}<br>step ${curve.steps[index]}`),
       hovertemplate: "%{text}<extra></extra>", ...styles[curve.name] }));
     const range = evenRange();
-    const ticks = endTicks(width - 160, range);
+    const ticks = endTicks(isNarrow ? inner : width - 160, range);
     if (!view.steps && log.start !== null && ticks.tickvals[1] === 1) {
       ticks.tickvals.unshift(START);
       ticks.ticktext.unshift(String(log.start));
     }
-    // As wide as the heatmap below, so that what lies above a column belongs to it.
-    const below = report.heatmapGeometry();
-    const sides = below ? { l: below.l, r: below.r } : { l: 62, r: 62 };
     const fixed = { automargin: false };
-    Plotly.react(div, [...traces, ...strip.traces], layout(div, { height: HEIGHT, margin: { ...sides, t: width < 640 ? 84 : 46, b: 48 }, showlegend: true,
+    Plotly.react(div, [...traces, ...strip.traces], layout(div, { height, margin: { ...sides, t: width < 640 ? 84 : 46, b: 48 }, showlegend: true,
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemclick: false, itemdoubleclick: false, traceorder: "reversed", bgcolor: "rgba(0,0,0,0)" },
       xaxis: axis(width < 640 ? (haveSteps ? "training step" : "checkpoint") : haveSteps ? "training step (checkpoints evenly spaced, the first at half the distance)" : "checkpoint (in order)", { ...ticks, ...fixed, range }),
       yaxis: axis(withoutUnit(losses.length ? "loss" : plain(rates[0].title)), { ...fixed, domain: strip.domain, nticks: 6, exponentformat: "e", ...lossAxis(extent(left.flatMap((curve) => curve.values))) }),

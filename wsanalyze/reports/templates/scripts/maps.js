@@ -103,7 +103,7 @@
     const shade = report.shader(bounds);
     const words = (value, stood) => (value === null ? "no number" : stood ? "unchanged (the median)" : `median ${number(value)}${unit}`);
     const name = (index) => (first[index] === last[index] ? `depth ${first[index]}` : `depths ${first[index]} to ${last[index]}`);
-    const strip = eventStrip(plotHeight, { isScaled: false });
+    const strip = eventStrip(plotHeight, inner, { isScaled: false });
     const shared = { type: "heatmap", y: at, hoverongaps: false, hovertemplate: "%{text}<extra></extra>",
       text: rows.map((row, index) => row.map((value, change) => `${name(index)}<br>${spans[change]}<br>${words(value, isUnmoved(index, change))}`)) };
     const greys = !unmoved.includes(1) ? [] : [{ ...shared, z: rows.map((row, index) => row.map((_, change) => (isUnmoved(index, change) ? 1 : null))),
