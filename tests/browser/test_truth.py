@@ -141,3 +141,63 @@ def test_one_cell_far_off_leaves_the_colours_to_the_others_and_the_bar_says_so(o
     assert 10**low > 1e-8
     assert 10**high < 1e8
     assert {text[0] for text in texts if not text[0].isdigit()} == set(sign)
+
+
+def _bar_ticks(page, plot):
+    """The places of the numbers on the bar of a heatmap, in pixels along it, and the numbers; places ascend."""
+    found = page.locator(plot).evaluate(
+        """(div) => {
+          const isLying = div.querySelector(".cbfills").getBoundingClientRect().width > 30;
+          const place = (text) => (isLying ? text.getBoundingClientRect().left : -text.getBoundingClientRect().top);
+          return [...div.querySelectorAll(".cbaxis text")].map((text) => [place(text), text.textContent]);
+        }"""
+    )
+    places, texts = zip(*sorted(found), strict=True)
+    return places, [float(text.lstrip("≤≥ ")) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("decades", "rows", "digits"), [(1.7, 40, "125"), (3, 12, "13"), (3.9, 40, "125"), (6, 12, "1"), (0.2, 40, None)]
+)
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_bar_of_colours_has_as_many_round_numbers_as_it_has_room_for(
+    open_report, make_trends, decades, rows, digits, width
+):
+    trends = make_trends(rows, 20)
+    values = 0.9 * 10 ** np.linspace(-decades, 0, rows * 20).reshape(rows, 20)
+    trends = dataclasses.replace(trends, series=dataclasses.replace(trends.series, given={"rwc": values}))
+    page = open_report(trends, viewport={"width": width, "height": 1000})
+    for plot in ("#heatmap-plot", "#depth-plot") if rows == 40 else ("#heatmap-plot",):
+        places, ticks = _bar_ticks(page, plot)
+        assert min(np.diff(places)) >= 20
+        assert list(ticks) == sorted(set(ticks))
+        assert len(ticks) >= 2
+    if width == 1440 and digits:
+        _, ticks = _bar_ticks(page, "#heatmap-plot")
+        assert {f"{tick:e}"[0] for tick in ticks} == set(digits)
+        assert len(ticks) >= 3
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("last", ["fc.weight", "fc"])
+def test_an_end_that_all_names_share_is_left_out_of_all_labels_or_of_none(open_report, make_trends, width, last):
+    trends = make_trends(12, 20)
+    rows = trends.series.rows
+    names = [f"encoder.layers.{index}.attention.weight" for index in range(11)] + [last]
+    rows = tuple(dataclasses.replace(row, name=name) for row, name in zip(rows, names, strict=True))
+    page = open_report(
+        dataclasses.replace(trends, series=dataclasses.replace(trends.series, rows=rows)),
+        viewport={"width": width, "height": 1000},
+    )
+    labels = page.locator("#heatmap-plot .ytick text").all_text_contents()
+    is_short = width == 390 and last == "fc.weight"
+    assert len(labels) == 12
+    assert {"weight" in label for label in labels} == (
+        {False} if is_short else {True} if "." in last else {True, False}
+    )
+    assert ("without “.weight”" in page.locator("#heatmap-note").text_content()) == is_short
+
+
+def test_the_ends_of_the_colours_are_told_where_lines_are_put_together(open_report, make_trends):
+    page = open_report(make_trends(450, 10))
+    expect(page.locator("#heatmap-note")).to_contain_text("Colours end at ")

@@ -27,11 +27,24 @@ const report = {};
     return lines.join("<br>");
   }
   // As `shorten_names`: what all names share goes first, then words from the left; numbers and the last part stay.
-  // The names of most layers end alike, so that that end goes before all.
   let shared = null;
-  function shortenName(name, width) {
+  // An end that all names share, as "weight", goes from all of them where one of them is too long, else from none.
+  let sharedEnd = null;
+  function findSharedEnd() {
+    const parted = layers.name.map((name) => name.split("."));
+    let size = 0;
+    while (parted.length > 1 && parted.every((parts) => parts.length > size + 1 && parts.at(-1 - size) === parted[0].at(-1 - size))) size += 1;
+    return { text: size ? `.${parted[0].slice(-size).join(".")}` : "", longest: Math.max(...layers.name.map((name) => [...name].length)) };
+  }
+  function endWithout(width) {
+    sharedEnd ??= findSharedEnd();
+    return sharedEnd.longest > width ? sharedEnd.text : "";
+  }
+  function shortenName(whole, width, most = width) {
+    const end = endWithout(most);
+    const name = end ? whole.slice(0, -end.length) : whole;
     if ([...name].length <= width) return name;
-    const parts = name.replace(/\.weight$/, "").split(".");
+    const parts = name.split(".");
     if (/[/ ]/.test(name) || parts.length > 200) return shorten(name, width);
     shared ??= layers.name.map((one) => new Set(one.split("."))).reduce((all, one) => new Set([...all].filter((part) => one.has(part))));
     const words = [...parts.keys()].slice(0, -1).filter((index) => shared.has(parts[index]) || !/\d/.test(parts[index]));
@@ -156,7 +169,7 @@ const report = {};
   const clusterColour = (id) => colour(id < 0 ? "alone" : `c${id % NUM_COLOURS}`);
   const withAlpha = (hex, alpha) => `rgba(${[1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)).join(",")},${alpha})`;
 
-  Object.assign(report, { byId, unpack, NUM_COLOURS, data, layers, changes, clusters, metric, numLayers, numChanges, SYMBOLS, MARKS, CONFIG, plain, shorten, wrap, shortenName,
+  Object.assign(report, { byId, unpack, NUM_COLOURS, data, layers, changes, clusters, metric, numLayers, numChanges, SYMBOLS, MARKS, CONFIG, plain, shorten, wrap, shortenName, endWithout,
     visible, number, aligned, count, digits, unit, withUnit, titleLines, valueTitle, values, codes, words, curve, stateAt, others, otherCurve, extent, isSigned,
     drawable, spans, idOf, clusterWord, layerText, markOf, cellText, cellWord, members, alone, some, colour, clusterColour, withAlpha });
 })();

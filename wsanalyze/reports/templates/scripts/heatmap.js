@@ -67,7 +67,7 @@
   function labelOf(line, order, width) {
     const layer = line.layer ?? order[line.first];
     const more = line.layer === null ? ` +${line.last - line.first}` : "";
-    const name = `${shortenName(layers.name[layer], width - more.length)}${more}`;
+    const name = `${shortenName(layers.name[layer], width - more.length, width)}${more}`;
     return { name, layer, text: `${plain(name)} <span style="color:${clusterColour(layers.cluster[layer])}">${markOf(layer)}</span>` };
   }
 
@@ -138,7 +138,7 @@
     const x = evenRange();
     const y = { tickmode: "array", tickvals: picked.tickvals.map((index) => (lines[index].first + lines[index].last) / 2), ticktext: picked.ticktext.map(({ text }) => text) };
     const barLines = report.barLines(inner);
-    const titles = [...report.barTitle(wide, inner), { text: `${plain(data.noun)} (by ${view.order})${wide ? ", with the mark of its cluster" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: wide ? 4 : 46 + barLines, showarrow: false, font: { size: 12 } }];
+    const titles = [...report.barTitle(bounds, wide, inner), { text: `${plain(data.noun)} (by ${view.order})${wide ? ", with the mark of its cluster" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: wide ? 4 : 46 + barLines, showarrow: false, font: { size: 12 } }];
     drawn = { lines, order, titles, groups: groupShapes(order, top, bottom), lineHeight: plotHeight / lines.length };
     const marks = selectionMarks(lines, order, drawn.lineHeight);
     // The title of the axis stands on top: there is no room for it beside names of any length.
@@ -150,7 +150,7 @@
       ...strip.axes, annotations: [...titles, ...marks.annotations],
     }), report.CONFIG);
     listen();
-    tell(lines);
+    tell(lines, report.endWithout(nameWidth));
   }
   function edges(lines) {
     if (lines.length === 1 || lines[0].layer !== null) return lines.map((line) => (line.first + line.last) / 2);
@@ -170,14 +170,15 @@
       return report.click(() => (line.layer !== null ? report.selectLayer(line.layer) : report.update({ rows: [line.first, line.last] })));
     });
   }
-  const ends = () => (report.isSigned ? bounds : bounds.map((power) => 10 ** power));
-  function tell(lines) {
+  const ends = () => [bounds.low, bounds.high].map((end) => (report.isSigned ? end : 10 ** end));
+  function tell(lines, sharedEnd) {
     const size = lines[0].last - lines[0].first + 1;
     const shown = lines.at(-1).last - lines[0].first + 1;
     byId("all-rows").hidden = shown === numLayers;
     byId("heatmap-note").textContent = [
       shown < numLayers ? `${count(shown, data.noun)} of ${numLayers.toLocaleString("en")} shown.` : "",
       numLayers > MOST_LINES ? `Colours end at ${number(ends()[0])} and ${number(ends()[1])}.` : "",
+      sharedEnd ? `Names are shown without “${report.shorten(sharedEnd, 40)}”, in which all end.` : "",
       size > 1 ? `Each line is the median of ${size} neighbouring ${data.noun}s in this order; zoom in, or click on a line, to see them one by one.` : "",
     ].filter(Boolean).join(" ");
   }

@@ -118,7 +118,7 @@
     const marks = depthMarks(at, range);
     Plotly.react(depth, [heat, ...greys, { ...line, line: { color: "#000000", width: 5 }, marker: { color: "#000000", size: 10 } }, { ...line, line: { color: "#ffffff", width: 2.4 }, marker: { color: "#ffffff", size: 7 } }, ...strip.traces], layout(depth, {
       height: plotHeight + (wide ? 84 : 120 + barLines), margin: { l: 62, r: right, t: wide ? 18 : 68 + barLines, b: 52 },
-      annotations: [...report.barTitle(wide, inner), ...marks.annotations],
+      annotations: [...report.barTitle(bounds, wide, inner), ...marks.annotations],
       shapes: [{ type: "rect", xref: "paper", yref: "paper", x0: 0, x1: 1, y0: 0, y1: strip.domain[1], layer: "below", line: { width: 0 }, fillcolor: colour("state") }, ...marks.shapes],
       xaxis: axis(endTitle(width), { ...endTicks(inner, x), range: x, showgrid: false }),
       yaxis: axis("depth, first layer on top", { range: report.zoomOf(depth, false) ?? range, domain: strip.domain, showgrid: false, ticks: "outside" }), ...strip.axes,
