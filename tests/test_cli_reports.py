@@ -134,10 +134,11 @@ def test_figures_are_written_and_named_on_the_last_lines(wsanalyze, table, tmp_p
 
 @pytest.mark.parametrize("option", ["--figures", "--tensorboard"])
 def test_a_folder_that_cannot_be_written_is_named_and_the_other_reports_are_there(wsanalyze, table, tmp_path, option):
-    status, out, err = wsanalyze("trends", table, option, table, "--json", tmp_path / "a.json")
+    folder = tmp_path / ("x" * 300)
+    status, out, err = wsanalyze("trends", table, option, folder, "--json", tmp_path / "a.json")
     assert status == 1
     assert err.splitlines()[0] == f"wrote {tmp_path / 'a.json'}"
-    assert re.match(f"wsanalyze: .*{re.escape(str(table))}", err.splitlines()[-1])
+    assert re.match(f"wsanalyze: .*{re.escape(str(folder))}", err.splitlines()[-1])
     assert out
     assert (tmp_path / "a.json").stat().st_size > 100
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import gc
 import io
-import os
 import sys
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from wsanalyze.cli_destinations import check_destinations, find_run_path
 from wsanalyze.cli_ending import (
     STATUS_FAILED,
     STATUS_INTERRUPTED,
     STATUS_PARTLY,
+    ClosedOutput,
     InterruptibleGroup,
     drop_output,
     ended_by_signal,
@@ -40,7 +41,7 @@ from wsanalyze.cli_options import (
     sequence_options,
     trend_options,
 )
-from wsanalyze.cli_reports import check_destinations, describe_command, report_run
+from wsanalyze.cli_reports import describe_command, report_run
 from wsanalyze.version import __version__
 
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 100_000
@@ -80,7 +81,8 @@ def analyze(
     named like steps) or hf://org/repo@revision (one, or a quoted glob of them); several make one sequence, ordered by
     step. What was measured before is not measured again.
     """
-    check_destinations(options)
+    destinations = check_destinations(options)
+    path = find_run_path(run_path, destinations)
     trend_options = read_trend_options(options)
     from wsanalyze.console import ProgressDisplay, describe_effort
     from wsanalyze.files.local import allow_many_files
@@ -100,9 +102,15 @@ def analyze(
         (trend_options.metric,),
     )
     allow_many_files()
-    path = None if run_path is None else Path(run_path)
     with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"], warm_up=True) as progress:
-        run = measure_run(source, path, wanted, command=describe_command(context.obj), progress=progress)
+        run = measure_run(
+            source,
+            path,
+            wanted,
+            command=describe_command(context.obj),
+            progress=progress,
+            check=destinations.spare_checkpoints,
+        )
     if run.effort is not None and run.series.pairs and not options["quiet"]:
         click.echo(describe_effort(run.effort), err=True)
     return report_run(run, trend_options, options, context.obj, keeps=True)
@@ -124,6 +132,7 @@ def list_checkpoints(source: tuple[str, ...], **options: Any) -> int:  # noqa: A
     Prints the step, format, size and rows of each checkpoint, which are copies of others, and what is wrong. No
     weight is read without --plan; what only weights could tell is marked "possible".
     """
+    destinations = check_destinations(options)
     from wsanalyze.console import ProgressDisplay
     from wsanalyze.hub.session import HubOptions
     from wsanalyze.listing import ListOptions, default_cache_path, list_sequence
@@ -140,7 +149,9 @@ def list_checkpoints(source: tuple[str, ...], **options: Any) -> int:  # noqa: A
         read_plan_options(options),
     )
     with ProgressDisplay(quiet=options["quiet"], no_color=options["no_color"]) as progress:
-        found = list_sequence(source, wanted, progress=progress, cache=default_cache_path())
+        found = list_sequence(
+            source, wanted, progress=progress, cache=default_cache_path(), check=destinations.spare_checkpoints
+        )
     if options["json"]:
         write_json(found, __version__, sys.stdout if options["json"] == "-" else Path(options["json"]))
     shown = options["json"] != "-" and not options["quiet"]
@@ -192,7 +203,7 @@ def pull(repo: str, folder: str, **options: Any) -> int:  # noqa: ANN401 - click
 @click.pass_context
 def report(context: click.Context, /, run_path: str, **options: Any) -> int:  # noqa: ANN401 - click's values
     """Report a stored run (a .wsa file) again, in any form and with any metric; reads no weights."""
-    check_destinations(options)
+    check_destinations(options).spare_run(Path(run_path))
     trend_options = read_trend_options(options)
     from wsanalyze.run import Run
 
@@ -207,7 +218,7 @@ def report(context: click.Context, /, run_path: str, **options: Any) -> int:  # 
 @click.pass_context
 def trends(context: click.Context, /, table: str, **options: Any) -> int:  # noqa: ANN401 - click's values
     """Find trends in a table that someone else measured: first column `layer`, then one column a step."""
-    check_destinations(options)
+    check_destinations(options).spare(f"the table {table}", table)
     trend_options = read_trend_options(options)
     from wsanalyze.run import Run
 
@@ -227,9 +238,8 @@ def main(arguments: list[str] | None = None) -> int:
     # Hundreds of thousands of tensors are described by objects that form no cycles: looking for some among them after
     # every 700 takes a quarter of the time.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
-    # Closed streams are None: what would be written there goes nowhere.
-    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open to the end
-    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open to the end
+    # Closed streams are None.
+    sys.stdout, sys.stderr = sys.stdout or ClosedOutput(), sys.stderr or ClosedOutput()
     for stream in (sys.stdout, sys.stderr):
         # A name that a terminal cannot show must not end the program.
         if isinstance(stream, io.TextIOWrapper):

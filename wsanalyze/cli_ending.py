@@ -6,6 +6,7 @@ References:
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -33,6 +34,15 @@ class _Termination(KeyboardInterrupt):
 
 class _InterruptedError(Exception):
     """Ctrl-C or SIGTERM, under a name that click does not know: it would print an empty line first."""
+
+
+class ClosedOutput(io.TextIOWrapper):
+    """Takes the place of a stream that was closed before the program began: what is written to it goes nowhere."""
+
+    def __init__(self) -> None:
+        # Not closed in the end, of which Python would warn.
+        nowhere = io.FileIO(os.open(os.devnull, os.O_WRONLY), "w", closefd=False)
+        super().__init__(io.BufferedWriter(nowhere), encoding="utf-8")
 
 
 class InterruptibleGroup(click.Group):

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from wsanalyze.cli_destinations import STREAMED
 from wsanalyze.cli_ending import STATUS_FAILED, STATUS_PARTLY, tell
-from wsanalyze.errors import ReportError, UsageError
+from wsanalyze.errors import ReportError
 from wsanalyze.version import __version__
 from wsanalyze.waiting import Waiting
 
@@ -22,29 +23,6 @@ if TYPE_CHECKING:
     from wsanalyze.trends.base import TrendOptions, Trends
 
 _WRITTEN: Final = ("html", "json", "csv", "markdown", "figures", "tensorboard")
-_UNSTREAMED: Final = {"html": "a file", "figures": "a folder", "tensorboard": "a folder"}
-_STREAMED: Final = ("json", "csv", "markdown")
-
-
-def check_destinations(options: dict[str, Any]) -> None:
-    """Refuse destinations that do not go together, before any work is done.
-
-    Raises:
-        UsageError: If two reports go to standard output, or one that cannot does.
-        ReportError: If a package is missing that a report needs.
-    """
-    streamed = [name for name in _STREAMED if options[name] == "-"]
-    if len(streamed) > 1:
-        raise UsageError(f"only one report can go to standard output, not {' and '.join('--' + s for s in streamed)}")
-    for name, place in _UNSTREAMED.items():
-        if options[name] == "-":
-            raise UsageError(f"--{name} takes {place}, not standard output")
-    if options["open_page"] and not options["html"]:
-        raise UsageError("--open opens the page that --html FILE writes: give both")
-    if options["tensorboard"]:
-        from wsanalyze.reports.tensorboard import check_tensorboard
-
-        check_tensorboard()
 
 
 def describe_command(arguments: Sequence[str]) -> str:
@@ -83,7 +61,7 @@ def report_run(
     look = {"quiet": options["quiet"], "no_color": options["no_color"]}
     with Waiting("finding trends", **look):
         found = run.find_trends(trend_options)
-    streamed = next((name for name in _STREAMED if options[name] == "-"), None)
+    streamed = next((name for name in STREAMED if options[name] == "-"), None)
     written, failures = [], []
     for name in _WRITTEN:
         if options[name] in (None, "-"):

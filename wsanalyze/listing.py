@@ -3,7 +3,7 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -26,7 +26,7 @@ from wsanalyze.progress import Progress, ProgressCallback, silent
 from wsanalyze.reports.listing import ListedCheckpoint, Listing, Status
 from wsanalyze.sequence import CheckpointSequence, Member, open_sequence
 from wsanalyze.series import Event, Skip
-from wsanalyze.sources import locate_checkpoints
+from wsanalyze.sources import Located, locate_checkpoints
 from wsanalyze.tensors.base import TensorSet
 from wsanalyze.tensors.files import read_checkpoint
 from wsanalyze.tensors.header_cache import HeaderCache
@@ -64,6 +64,7 @@ def list_sequence(
     progress: ProgressCallback = silent,
     files: ByteSource | None = None,
     cache: Path | None = None,
+    check: Callable[[Located], None] | None = None,
 ) -> Listing:
     """Tell what `analyze` would read of a sequence, from headers, checksums and what was listed before.
 
@@ -73,6 +74,7 @@ def list_sequence(
         progress: Told of checkpoints opened.
         files: Where bytes come from; local files by default.
         cache: Where headers are remembered; None for nowhere.
+        check: Told of the checkpoints before one is opened; what it raises ends the work.
 
     Raises:
         SourceError: If there is no checkpoint, none can be read, or they are several sequences.
@@ -86,6 +88,8 @@ def list_sequence(
     planner = Planner(options.plan) if options.plan else None
     hub = open_session([*sources, options.sequence.base or ""], options.hub, progress)
     located = locate_checkpoints(sources, options.sequence.base, hub)
+    if check is not None:
+        check(located)
     source: ByteSource = hub.files if hub else files or LocalFiles()
     try:
         with HeaderCache(cache) as known:

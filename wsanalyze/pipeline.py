@@ -1,6 +1,6 @@
 """The measuring road on one page: locate, open, match, measure, keep."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -73,6 +73,7 @@ def measure_run(
     command: str = "",
     progress: ProgressCallback = silent,
     files: ByteSource | None = None,
+    check: Callable[[Located, Path], None] = lambda _located, _path: None,
 ) -> Run:
     """Measure a sequence of checkpoints, or what of it is not in the run file yet.
 
@@ -83,6 +84,7 @@ def measure_run(
         command: The command line, for the reports.
         progress: Told of checkpoints opened and bytes read.
         files: Where bytes come from; local files by default.
+        check: Told of the checkpoints and the run file before either is opened; what it raises ends the work.
 
     Raises:
         WsAnalyzeError: If nothing could be measured; the message says why. What was measured before is kept.
@@ -103,6 +105,7 @@ def measure_run(
     kernels = find_kernels(options.device)
     key = name_sources(sources, options.hub)
     path = run or default_run_path(key, options.sequence.weights)
+    check(located, path)
     source: ByteSource = hub.files if hub else files or LocalFiles()
     try:
         with RunFile.create(path, source=key) as store:

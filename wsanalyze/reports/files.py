@@ -1,6 +1,8 @@
 """How reports reach the disk: whole or not at all."""
 
+import errno
 import os
+import sys
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -9,8 +11,23 @@ from typing import Final
 
 from wsanalyze.errors import ReportError
 from wsanalyze.reports.base import Destination
+from wsanalyze.reports.places import find_stream, is_replaceable
 
 _TEMPORARY_PREFIX: Final = ".wsanalyze-"
+_ADVICE: Final = {
+    errno.ENOENT: "make its folder first",
+    errno.ENOTDIR: "name a file in a folder",
+    errno.EISDIR: "name a file in it",
+    errno.EACCES: "get the right to write there, or name another place",
+    errno.EPERM: "get the right to write there, or name another place",
+    errno.EROFS: "name a place on another disk",
+    errno.ENOSPC: "free some space, or name another place",
+    errno.EDQUOT: "free some space, or name another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "mend its links, or name another place",
+    errno.EBADF: "open that stream for writing, or name a file",
+    errno.EPIPE: "see why its reader has gone",
+}
 
 
 def check_open(destination: Destination | None) -> None:
@@ -28,7 +45,9 @@ def write_text(text: str | Iterable[str], destination: Destination) -> None:
 
     A reader of the file never sees half a report: the text goes to a temporary file in the same folder that then
     takes the place of the old one. A link is followed, so that the file behind it is replaced, and the permissions
-    of a file that is replaced are kept.
+    of a file that is replaced are kept. The right to write into the folder is all that it takes: a file that is itself
+    protected is replaced too, and hard links to it keep what it held. A device, a pipe or a stream that is open already
+    (`/dev/stdout`, `/dev/fd/63`) is written to.
 
     Args:
         text: The report, or pieces of it; written as UTF-8, with `\n` line ends, lone surrogates (names of files that
@@ -54,16 +73,30 @@ def write_bytes(content: Iterable[bytes], destination: Path) -> None:
         ReportError: If it cannot be written; the message names the path.
     """
     try:
-        target = destination.resolve()
-        if target.exists() and not target.is_file():
-            # /dev/stdout, a pipe or a folder: nothing that could be replaced. A folder raises what it is.
-            with target.open("wb") as file:
+        number = find_stream(destination)
+        if number is not None:
+            _write_stream(number, content)
+        elif is_replaceable(destination):
+            _replace(Path(os.path.realpath(destination)), content)
+        else:  # a folder raises what it is
+            with destination.open("wb") as file:
                 file.writelines(content)
-            return
-        _replace(target, content)
-    except (OSError, RuntimeError) as error:  # RuntimeError: links that go round in a circle
-        reason = getattr(error, "strerror", None) or error
-        raise ReportError(f"cannot write the report {destination}: {reason}") from error
+    except OSError as error:
+        raise ReportError(f"cannot write the report {destination}: {explain_failure(error)}") from error
+
+
+def explain_failure(error: OSError) -> str:
+    """Why something could not be written, and what to do about it."""
+    return f"{error.strerror or error}; {_ADVICE.get(error.errno or 0, 'name another place')}"
+
+
+def _write_stream(number: int, content: Iterable[bytes]) -> None:
+    """Write to a stream that is open already, where it stands: behind what was printed to it before."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    with os.fdopen(os.dup(number), "wb") as file:
+        file.writelines(content)
 
 
 def _replace(target: Path, content: Iterable[bytes]) -> None:

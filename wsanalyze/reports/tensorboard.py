@@ -73,17 +73,23 @@ class TensorboardReporter:
             ReportError: Also if tensorboard is not installed, or cannot be imported.
         """
         check_tensorboard()
-        run = folder / name_run(trends.options.metric)
+        path = find_events_file(folder, trends.options.metric)
+        run = path.parent
         try:
             run.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ReportError(f"cannot write the report {run}: {error.strerror or error}") from error
         try:
             events = _make_events(trends, self._clock().timestamp(), self._version)
-            write_bytes((frame(event.SerializeToString()) for event in events), run / _FILE_NAME)
+            write_bytes((frame(event.SerializeToString()) for event in events), path)
         except ImportError as error:
             raise ReportError(f"cannot write the report {run}: tensorboard cannot be imported ({error})") from error
-        return (run / _FILE_NAME,)
+        return (path,)
+
+
+def find_events_file(folder: Path, metric: str) -> Path:
+    """The one file that a report of a metric puts into a folder."""
+    return folder / name_run(metric) / _FILE_NAME
 
 
 def name_run(metric: str) -> str:

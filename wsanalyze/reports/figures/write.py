@@ -119,6 +119,11 @@ class FiguresReporter:
                 yield f"{name}-{width}.{suffix}", _save(figure, suffix, _describe(suffix, title, self.version))
 
 
+def list_figures(folder: Path) -> tuple[Path, ...]:
+    """The files that `FiguresReporter` writes into a folder."""
+    return tuple(folder / f"{name}-{width}.{suffix}" for name in FIGURES for width in WIDTHS for suffix in FORMATS)
+
+
 def write_figures(trends: Trends, folder: Path) -> tuple[Path, ...]:
     """Write every figure into a folder; see `FiguresReporter`."""
     from wsanalyze.version import __version__
