@@ -41,7 +41,9 @@ def describe_course(curve: FloatArray, series: ChangeSeries, options: TrendOptio
     even = take_odd_off(curve, odd)
     text = describe(even)
     places = find_new_spacings(distances / odd)
-    if text == _UNNAMED or any(_names(text, starts[place], ends[place]) for place in places.tolist()):
+    if text != _UNNAMED:
+        places = np.array([place for place in places if _names(text, starts[place], ends[place])], dtype=np.intp)
+    if len(places):
         level, taken = _take_steps_off(even, distances / odd, places)
         other = describe(level)
         if other != text and len(taken):
@@ -57,9 +59,8 @@ def _names(text: str, start: str, end: str) -> bool:
     """Whether a description tells of the change from one checkpoint to another one."""
     begun, ended = (re.escape(name) for name in (start, end))
     listed = r"(?:[^,]*\band )?"
-    return bool(
-        re.search(rf"\b(?:after|from) {listed}{begun}(?!\w)|\b(?:at|to|until|between) {listed}{ended}(?!\w)", text)
-    )
+    told = rf"\b(?:after|from) {listed}{begun}|\bto {begun}|\b(?:at|to|until|between) {listed}{ended}"
+    return bool(re.search(rf"(?:{told})(?!\w)", text))
 
 
 def _take_steps_off(curve: FloatArray, distances: FloatArray, places: IndexArray) -> tuple[FloatArray, IndexArray]:
