@@ -11,6 +11,7 @@ from wsanalyze.reports.names import find_prefix
 from wsanalyze.reports.text import format_bytes, format_count, format_share, join_some, printable
 from wsanalyze.series import ChangeSeries, Event, State
 from wsanalyze.trends.base import Quality, Trends
+from wsanalyze.trends.levels import compare_levels
 from wsanalyze.trends.words import row_levels
 
 
@@ -138,15 +139,18 @@ def pick_layers(trends: Trends, num_extremes: int = 3, num_outliers: int = 6) ->
 
     Returns:
         The highest first, then the lowest (lowest last), then the outliers that are not among them. Layers without a
-        number are left out; one layer alone stands out from nothing.
+        number are left out, and of those that lack so many that their medians do not compare all but the outliers; one
+        layer alone stands out from nothing.
     """
-    levels = row_levels(trends.values)
-    order = [int(index) for index in np.argsort(-levels, kind="stable") if np.isfinite(levels[index])]
+    compared = compare_levels(trends.values, linear=trends.options.linear)
+    order = [int(index) for index in np.argsort(-compared, kind="stable") if np.isfinite(compared[index])]
     if len(order) == 1:
         return []
     num_high = min(num_extremes, (len(order) + 1) // 2)
     num_low = min(num_extremes, len(order) - num_high)
-    outliers = [index for index in order if trends.outliers[index]]
+    levels = row_levels(trends.values)
+    ranked = np.argsort(-levels, kind="stable").tolist()
+    outliers = [index for index in ranked if trends.outliers[index] and np.isfinite(levels[index])]
     reasons = dict.fromkeys(order[:num_high], "highest")
     reasons |= dict.fromkeys(order[len(order) - num_low :], "lowest")
     reasons |= {index: f"{reasons[index]}, outlier" for index in outliers if index in reasons}

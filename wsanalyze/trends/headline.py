@@ -15,6 +15,7 @@ from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.contrast import Contrast, find_contrast
 from wsanalyze.trends.event_words import join_events
 from wsanalyze.trends.jaggedness import find_restless, measure_usual_step
+from wsanalyze.trends.levels import compare_levels
 from wsanalyze.trends.lone import say_lone
 from wsanalyze.trends.trend_words import SHOWN_TRENDS, say_trends
 from wsanalyze.trends.words import (
@@ -24,7 +25,6 @@ from wsanalyze.trends.words import (
     count_of,
     is_speed,
     name_checkpoint,
-    row_levels,
     say_number,
     say_times,
 )
@@ -32,7 +32,6 @@ from wsanalyze.trends.words import (
 _FIRST_WORD: Final = re.compile(r"^(From|All|At|On|Both|The|Deeper)(?= )")
 _PAIR: Final = 2
 _SIMILAR_RATIO: Final = 1.5
-_KNOWN_SHARE: Final = 0.75
 _LARGE_RATIO: Final = 5.0
 _SHORT: Final = 110
 _LONG_BEGIN: Final = 15
@@ -76,7 +75,7 @@ def _shorten(sentence: str, names: Sequence[str]) -> str:
 def _say_most(trends: Trends, values: FloatArray) -> str:
     """Say which rows change most, and where in the network."""
     names, noun = trends.series.names, trends.options.noun
-    levels = _take_levels(values)
+    levels = compare_levels(values)
     level, usual = float(np.nanmax(levels)), _take_middle(levels)
     if level == 0:
         return f"No {noun} changed in more than half of the changes."
@@ -141,19 +140,14 @@ def _say_highest(trends: Trends, values: FloatArray) -> str:
         known = np.flatnonzero(np.isfinite(values).any(axis=0))[-1]
         levels, when = values[:, known], f" at {name_checkpoint(series.checkpoints[series.pairs[known][1]])}"
     else:
-        levels, when = row_levels(values), " in the median" if values.shape[1] > 1 else ""
+        levels = compare_levels(values, linear=trends.options.linear)
+        when = " in the median" if values.shape[1] > 1 else ""
     level, usual = float(np.nanmax(levels)), float(np.nanmedian(levels))
     names = list_names([series.rows[row].name for row in np.flatnonzero(levels == level)], SHOWN_NAMES)
     if level == usual:
         return f"{lead} is {say_number(level)}{when} in {names}, and in no {noun} higher."
     against = f"against {say_number(usual, 3)} for the median {noun}"
     return f"{lead} is highest in {names}: {say_number(level, 3)}{when}, {against}."
-
-
-def _take_levels(values: FloatArray) -> FloatArray:
-    """Levels that compare, float64 of shape (L,): NaN for rows without numbers in a quarter of the changes or more."""
-    known = np.isfinite(values).sum(axis=1)
-    return np.where(known > _KNOWN_SHARE * known.max(), row_levels(values), np.nan)
 
 
 def _take_middle(levels: FloatArray) -> float:
