@@ -1,12 +1,14 @@
 """The table of layers, its filters and what is taken out of it; and reports of more layers than lines."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
 from playwright.sync_api import expect
 
 from wsanalyze.reports.text import printable
+from wsanalyze.series import Kind
 
 pytestmark = pytest.mark.browser
 
@@ -182,3 +184,83 @@ def test_the_page_unpacks_what_was_packed(open_report, trends, monkeypatch, limi
     page = open_report(trends)
     numbers = page.evaluate("Array.from(report.values, (value) => (Number.isNaN(value) ? null : value))")
     np.testing.assert_allclose(np.array(numbers, float), trends.values.ravel(), rtol=1e-6 if limit > 10 else 2e-4)
+
+
+ROBERTA = "base_model.model.roberta.encoder."
+
+
+def test_the_table_fits_its_box_though_names_are_long(open_report, settle, trends, kind_trends, example_module):
+    for its in (trends, kind_trends):
+        page = open_report(example_module.with_prefix(its, ROBERTA))
+        settle(page)
+        assert max(map(len, page.locator("#layer-table tbody .name").all_text_contents())) > 50
+        for width in (1440, 1200, 1024):
+            page.set_viewport_size({"width": width, "height": 900})
+            room, needed = page.locator("#layers .scroll").evaluate("(box) => [box.clientWidth, box.scrollWidth]")
+            assert needed <= room
+
+
+def test_columns_that_tell_nothing_are_left_out(open_report, trends):
+    heads = "(all) => all.map((head) => head.textContent.trim())"
+    page = open_report(trends)
+    shown = page.locator("#layer-table thead th:visible").evaluate_all(heads)
+    assert shown == [
+        *("Layer", "Kind", "Depth", "Shape", "Cluster"),
+        *("Confidence", "Median change", "Last change", "Curve", "States"),
+    ]
+
+    one = np.where(trends.labels < 0, -1, 0)
+    rows = tuple(dataclasses.replace(row, kind=Kind.OTHER) for row in trends.series.rows)
+    series = dataclasses.replace(
+        trends.series, rows=rows, given={"rwc": trends.values}, states=np.full(trends.values.shape, None)
+    )
+    bare = dataclasses.replace(trends, labels=one, clusters=trends.clusters[:1], series=series)
+    page = open_report(bare)
+    shown = page.locator("#layer-table thead th:visible").evaluate_all(heads)
+    assert shown == ["Layer", "Depth", "Cluster", "Median change", "Last change", "Curve"]
+    cells = page.locator("#layer-table tbody tr").first.locator("th, td")
+    assert cells.locator("visible=true").count() == len(shown)
+
+
+def test_a_layer_without_another_cluster_to_be_in_has_no_confidence(open_report, trends):
+    page = open_report(dataclasses.replace(trends, clusters=trends.clusters[:1]), f"#layer={trends.series.names[1]}")
+    assert set(page.locator("#layer-table tbody tr td:nth-child(6)").all_text_contents()) == {"-"}
+    expect(page.locator("#layer-page [data-part=facts]")).to_contain_text("Confidence-")
+    assert page.evaluate("report.layers.confidence.every((value) => value === null)")
+
+
+TELEPHONE = {"width": 390, "height": 844}
+
+
+def test_on_a_telephone_a_line_has_its_name_beside_whatever_is_in_sight(open_report, settle, trends, example_module):
+    page = open_report(example_module.with_prefix(trends, ROBERTA), viewport=TELEPHONE)
+    settle(page)
+    box = page.locator("#layers .scroll")
+    heads = page.locator("#layer-table thead th:visible")
+    assert heads.evaluate_all("(all) => all.map((head) => head.textContent.trim())") == [
+        *("Layer", "Cluster", "Median change", "Curve", "States"),
+    ]
+    left, right = box.evaluate("(box) => [box.getBoundingClientRect().left, box.getBoundingClientRect().right]")
+    curve = page.locator("#layer-table tbody td.curve svg").first.bounding_box()
+    assert curve["x"] + curve["width"] <= right + 1
+
+    assert box.evaluate("(box) => { box.scrollLeft = 1e4; return box.scrollLeft; }") > 0
+    name = page.locator("#layer-table tbody th").first.bounding_box()
+    assert left <= name["x"]
+    assert name["width"] < (right - left) / 2
+    head = heads.first.bounding_box()
+    assert head["x"] == pytest.approx(name["x"], abs=1)
+
+
+def test_on_a_telephone_nothing_out_of_sight_makes_a_line_tall(open_report, kind_trends):
+    records = tuple(
+        dataclasses.replace(record, origin=f"/home/somebody/runs/of/a/project/{'part/' * 20}{record.label}")
+        for record in kind_trends.series.checkpoints
+    )
+    series = dataclasses.replace(kind_trends.series, checkpoints=records)
+    page = open_report(dataclasses.replace(kind_trends, series=series), viewport=TELEPHONE)
+
+    read = page.locator("#checkpoints tbody tr:not(.left-out)")
+    assert max(read.evaluate_all("(rows) => rows.map((row) => row.offsetHeight)")) < 60  # two lines of text
+    room, needed = page.locator("#quality .scroll").evaluate("(box) => [box.clientWidth, box.scrollWidth]")
+    assert needed <= room

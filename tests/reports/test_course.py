@@ -7,6 +7,7 @@ from wsanalyze.reports.course import (
     SURE,
     describe_phase,
     describe_range,
+    find_rivalled,
     find_unsure,
     name_unsure,
     pick_windows,
@@ -47,6 +48,15 @@ def test_unsure_are_rows_of_clusters_below_the_bound_least_sure_first(trends):
     assert all(layer.cluster == trends.labels[layer.index] for layer in unsure)
     assert not find_unsure(dataclasses.replace(trends, confidence=np.full(40, np.nan)))
     assert not find_unsure(dataclasses.replace(trends, confidence=np.full(40, SURE)))
+
+
+def test_no_row_is_unsure_where_there_is_no_other_cluster(trends, kind_trends):
+    assert find_rivalled(trends) == {0, 1, 2}
+    alone = dataclasses.replace(trends, clusters=trends.clusters[1:2])
+    assert find_rivalled(alone) == frozenset()
+    assert not find_unsure(alone)
+    of_kinds = dataclasses.replace(kind_trends, clusters=kind_trends.clusters[1:])  # the other of its kind is gone
+    assert find_rivalled(of_kinds) == {2, 3, 4, 5, 6, 7}
 
 
 def test_no_unsure_row_is_shown_with_the_bound_itself(trends):

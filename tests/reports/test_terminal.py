@@ -314,6 +314,17 @@ def test_a_wide_page_has_more_columns(trends):
     assert not any("cluster  curve" in line for line in narrow)
 
 
+def test_confidence_is_told_where_there_is_another_cluster(trends, kind_trends):
+    alone = dataclasses.replace(trends, clusters=trends.clusters[:1])
+    assert not any(line.endswith("confidence") for line in render(alone, width=120).splitlines())
+    of_kinds = dataclasses.replace(kind_trends, clusters=kind_trends.clusters[1:])  # the other of its kind is gone
+    lines = render(of_kinds, width=120).splitlines()
+    start = next(index for index, line in enumerate(lines) if line.endswith("confidence"))
+    confidences = [line.split()[-1] for line in lines[start:] if re.match(r" +\d +\d+ ", line)]
+    assert confidences[0] == "-"
+    assert "-" not in confidences[1:7]
+
+
 def test_names_of_two_members_are_said_once(make_trends):
     trends = make_trends(6, 4)
     cluster = trends.clusters[0]

@@ -1,5 +1,6 @@
 """What a short report tells of the course of the training: phases, windows, depth. Words, not layout."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -46,9 +47,18 @@ def describe_range(series: ChangeSeries, first: int, last: int) -> str:
     return " to ".join(printable(record.label) if record.step is None else f"step {record.step}" for record in ends)
 
 
+def find_rivalled(trends: Trends) -> frozenset[int]:
+    """Ids of the clusters whose rows could be in another, of their kind where each kind is clustered by itself.
+
+    Elsewhere a confidence tells nothing: it is that of a choice from one.
+    """
+    sizes = Counter(cluster.kind for cluster in trends.clusters)
+    return frozenset(cluster.id for cluster in trends.clusters if sizes[cluster.kind] > 1)
+
+
 def find_unsure(trends: Trends) -> list[UnsureLayer]:
     """Rows whose confidence is low, the least sure first."""
-    low = np.flatnonzero((trends.labels >= 0) & (trends.confidence < SURE))
+    low = np.flatnonzero(np.isin(trends.labels, list(find_rivalled(trends))) & (trends.confidence < SURE))
     order = low[np.argsort(trends.confidence[low], kind="stable")]
     return [UnsureLayer(int(row), int(trends.labels[row]), float(trends.confidence[row])) for row in order]
 

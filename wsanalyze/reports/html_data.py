@@ -6,6 +6,7 @@ import numpy as np
 
 from wsanalyze.errors import UsageError
 from wsanalyze.metrics import METRICS
+from wsanalyze.reports.course import find_rivalled
 from wsanalyze.reports.html_lines import write_shape
 from wsanalyze.reports.html_numbers import encode, pack_numbers, rounded
 from wsanalyze.reports.html_time import list_changes, list_events
@@ -54,7 +55,9 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
             "numel": [row.numel for row in series.rows],
             "cluster": trends.labels.tolist(),
             "outlier": trends.outliers.astype(int).tolist(),
-            "confidence": rounded(trends.confidence),
+            "confidence": rounded(
+                np.where(np.isin(trends.labels, list(find_rivalled(trends))), trends.confidence, np.nan)
+            ),
         },
         "orders": order_layers(trends),
         "values": pack_numbers(values),

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +19,9 @@ from wsanalyze.reports.html_lines import (
     SkipGroup,
     UnsureLine,
     WindowLine,
-    sign_of,
-    write_shape,
 )
 from wsanalyze.reports.html_marks import SEVERAL, EventMark, mark_of
+from wsanalyze.reports.html_table import describe_layer, find_empty_columns
 from wsanalyze.reports.plotted import metric_words
 from wsanalyze.reports.summary import (
     count_rows,
@@ -33,13 +31,11 @@ from wsanalyze.reports.summary import (
     is_table,
     name_row,
 )
-from wsanalyze.reports.text import format_bytes, format_count, format_number, sparkline
+from wsanalyze.reports.text import format_bytes, format_count, format_number
 from wsanalyze.reports.training_log import collect_log, describe_plotted_log
-from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Provenance, Skip, State, StateArray
+from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Provenance, Skip
 from wsanalyze.trends.base import KindQuality, Quality, TrendOptions, Trends
-from wsanalyze.trends.words import begin_sentence, row_levels
-
-_SPARKLINE_WIDTH: Final = 20
+from wsanalyze.trends.words import begin_sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +75,7 @@ class Page:
     num_outliers: int
     layers: tuple[LayerLine, ...]
     num_layers: int
+    empty_columns: tuple[str, ...]
     is_table: bool
     checkpoints: tuple[CheckpointRecord, ...]
     checkpoints_summary: str
@@ -135,13 +132,14 @@ def describe_page(trends: Trends) -> Page:
         sure=SURE,
         kinds=trends.kinds,
         clusters=tuple(describe_cluster(trends, cluster) for cluster in trends.clusters),
-        alone=tuple(_describe_layer(trends, int(row), values[row], states[row]) for row in alone[:MAX_NAMES]),
+        alone=tuple(describe_layer(trends, int(row), values[row], states[row]) for row in alone[:MAX_NAMES]),
         num_alone=len(alone),
         num_outliers=int(np.count_nonzero(trends.outliers & (trends.labels < 0))),
         layers=tuple(
-            _describe_layer(trends, row, values[row], states[row]) for row in range(min(MAX_LINES, len(values)))
+            describe_layer(trends, row, values[row], states[row]) for row in range(min(MAX_LINES, len(values)))
         ),
         num_layers=len(values),
+        empty_columns=find_empty_columns(trends),
         is_table=is_table(series),
         checkpoints=() if is_table(series) else series.checkpoints,
         checkpoints_summary=_summarize_checkpoints(series),
@@ -180,37 +178,6 @@ def _count_fact(count: int, noun: str, note: str = "") -> Fact:
     return Fact(value, name, note)
 
 
-def _describe_layer(trends: Trends, index: int, curve: NDArray[np.float64], states: StateArray) -> LayerLine:
-    row = trends.series.rows[index]
-    level = row_levels(curve[None])[0]
-    cluster = int(trends.labels[index])
-    words = Counter(str(state) for state in states if state is not None)
-    return LayerLine(
-        index=index,
-        name=row.name,
-        kind=str(row.kind),
-        depth=row.depth,
-        shape=write_shape(row.shape, known=not is_table(trends.series)),
-        numel=row.numel,
-        sign=sign_of(cluster, outlier=bool(trends.outliers[index])),
-        cluster=cluster,
-        confidence=_number(trends.confidence[index]),
-        level=_number(level),
-        last=_number(curve[-1]) if curve.size else None,
-        last_text=_describe_last(curve, states),
-        curve=sparkline(curve, _SPARKLINE_WIDTH, linear=trends.options.linear),
-        states=", ".join(f"{number} {word}" for word, number in words.items()),
-        num_states=words.total(),
-    )
-
-
-def _describe_last(curve: NDArray[np.float64], states: StateArray) -> str:
-    if not len(curve):
-        return "-"
-    state: State | None = states[-1]
-    return format_number(float(curve[-1])) if state is None else str(state)
-
-
 def _describe_event(event: Event, checkpoints: tuple[CheckpointRecord, ...]) -> EventLine:
     where = "" if event.checkpoint is None else checkpoints[event.checkpoint].label
     return EventLine(event.kind, where, event.text, mark_of(event))
@@ -247,7 +214,3 @@ def _summarize_checkpoints(series: ChangeSeries) -> str:
     counts = Counter(record.status for record in checkpoints)
     others = [f"{counts[status]} {status}" for status in ("duplicate", "unreadable") if counts[status]]
     return ", ".join((f"{counts['ok']} of {format_count(len(checkpoints), 'checkpoint')} compared", *others)) + "."
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

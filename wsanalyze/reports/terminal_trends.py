@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from wsanalyze.reports.course import SURE, find_unsure, name_unsure
+from wsanalyze.reports.course import SURE, find_rivalled, find_unsure, name_unsure
 from wsanalyze.reports.summary import StandoutLayer, count_rows, find_ends, find_name_prefix, name_row, pick_layers
 from wsanalyze.reports.terminal_page import INDENT, Cell, Page
 from wsanalyze.reports.text import format_count, format_number, sparkline, text_width
@@ -48,7 +48,7 @@ def _add_table(page: Page, trends: Trends) -> None:
     shown = trends.clusters[: _MAX_OF_KINDS if trends.kinds else _MAX_CLUSTERS]
     num_changes = len(trends.series.pairs)
     noun = f"{name_row(trends)}s"
-    sure = [_SURE_WIDTH] * (page.width >= _WIDE)
+    sure = [_SURE_WIDTH] * (page.width >= _WIDE and bool(find_rivalled(trends)))
     fixed = INDENT + 3 + len(noun) + 2 * _NUMBER_WIDTH + 5 * _GAP + sum(sure) + _GAP * len(sure)
     longest = max(text_width(page.shorten(cluster.summary, page.width)) for cluster in shown)
     words, curve = _share_width(page.width - fixed, longest, num_changes)
@@ -74,7 +74,9 @@ def _add_table(page: Page, trends: Trends) -> None:
 
 
 def _describe_confidence(trends: Trends, cluster: Cluster) -> str:
-    """How clearly the members belong there, in the median."""
+    """How clearly the members belong there, in the median; "-" where there is nowhere else."""
+    if cluster.id not in find_rivalled(trends):
+        return "-"
     known = trends.confidence[list(cluster.members)]
     known = known[np.isfinite(known)]
     return f"{np.median(known):.2f}" if known.size else "-"

@@ -160,7 +160,7 @@
     if (!column) return;
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = header.textContent;
+    button.append(...header.childNodes);
     header.replaceChildren(button);
     button.addEventListener("click", () => update({ sort: view.sort === column ? `-${column}` : column }));
   });
