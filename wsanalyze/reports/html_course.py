@@ -12,6 +12,7 @@ from wsanalyze.reports.html_lines import (
     WindowLine,
     sign_of,
 )
+from wsanalyze.reports.trend_names import has_curve, name_trend
 from wsanalyze.trends.base import Cluster, Trends
 
 
@@ -22,7 +23,8 @@ def describe_cluster(trends: Trends, cluster: Cluster) -> ClusterLine:
     return ClusterLine(
         id=cluster.id,
         sign=sign_of(cluster.id),
-        summary=cluster.summary,
+        summary=name_trend(cluster),
+        is_drawn=has_curve(trends, cluster),
         kind=cluster.kind,
         makeup=cluster.makeup,
         size=cluster.size,

@@ -14,6 +14,7 @@ from wsanalyze.reports.plotted import condense_depths, metric_words, order_layer
 from wsanalyze.reports.summary import is_table
 from wsanalyze.reports.text import printable
 from wsanalyze.reports.training_log import collect_log
+from wsanalyze.reports.trend_names import name_trend
 from wsanalyze.series import State
 from wsanalyze.trends.base import DepthProfile, Trends
 
@@ -65,7 +66,7 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
         "clusters": [
             {
                 "id": cluster.id,
-                "summary": printable(cluster.summary),
+                "summary": printable(name_trend(cluster)),
                 "kind": None if cluster.kind is None else printable(cluster.kind),
                 **{
                     name: rounded(np.array(getattr(cluster, name), dtype=np.float64))

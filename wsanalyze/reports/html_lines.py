@@ -63,11 +63,12 @@ class MemberLine:
 
 @dataclass(frozen=True, slots=True)
 class ClusterLine:
-    """One cluster with its size and its first members."""
+    """One cluster with its size and its first members, and whether it has a curve to draw."""
 
     id: int
     sign: Sign
     summary: str
+    is_drawn: bool
     kind: str | None
     makeup: str
     size: int

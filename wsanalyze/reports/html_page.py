@@ -33,6 +33,7 @@ from wsanalyze.reports.summary import (
 )
 from wsanalyze.reports.text import format_bytes, format_count, format_number
 from wsanalyze.reports.training_log import collect_log, describe_plotted_log
+from wsanalyze.reports.trend_names import count_trends
 from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Provenance, Skip
 from wsanalyze.trends.base import KindQuality, Quality, TrendOptions, Trends
 from wsanalyze.trends.words import begin_sentence
@@ -161,7 +162,7 @@ def _collect_facts(trends: Trends) -> tuple[Fact, ...]:
     found = (
         _count_fact(len(series.rows), name_row(trends)),
         _count_fact(len(series.pairs), "change"),
-        _count_fact(len(trends.clusters), "trend", format_count(num_outliers, "outlier") if num_outliers else ""),
+        _count_fact(*count_trends(trends), format_count(num_outliers, "outlier") if num_outliers else ""),
     )
     if is_table(series):
         return found

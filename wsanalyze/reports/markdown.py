@@ -44,6 +44,7 @@ from wsanalyze.reports.text import (
     sparkline,
 )
 from wsanalyze.reports.training_log import describe_log
+from wsanalyze.reports.trend_names import name_trend
 from wsanalyze.trends.base import TrendOptions, Trends
 
 _CURVE_WIDTH: Final = 24
@@ -101,7 +102,7 @@ def _format_clusters(trends: Trends) -> str:
     for cluster in trends.clusters[:_MAX_CLUSTERS]:
         median = np.array([np.nan if value is None else value for value in cluster.median])
         curve = code(sparkline(median, _CURVE_WIDTH, linear=trends.options.linear))
-        words = [prose(text) if text else "" for text in (cluster.kind, cluster.summary, cluster.makeup)]
+        words = [prose(text) if text else "" for text in (cluster.kind, name_trend(cluster), cluster.makeup)]
         ends = map(format_number, find_ends(cluster.median))
         rows.append([str(cluster.id), words[0], str(cluster.size), *words[1:], curve, *ends])
     used = [any(row[column] for row in rows) for column in range(len(columns))]

@@ -10,6 +10,7 @@ from wsanalyze.reports.figures.write import render_svg
 from wsanalyze.reports.palette import MARKS, OUTLIER_MARK, colour_of
 from wsanalyze.reports.summary import count_rows, describe_checkpoints, describe_size, explain_nothing
 from wsanalyze.reports.text import format_number, printable
+from wsanalyze.reports.trend_names import name_trend
 from wsanalyze.trends.base import Trends
 
 _WIDTH: Final = 6.0
@@ -47,7 +48,7 @@ def _list_clusters(trends: Trends) -> str:
             cluster.id,
             str(cluster.id),
             str(cluster.size),
-            cluster.summary if cluster.kind is None else f"{cluster.kind}: {cluster.summary}",
+            name_trend(cluster) if cluster.kind is None else f"{cluster.kind}: {name_trend(cluster)}",
             format_number(_find_level(cluster.median)),
         )
         for cluster in sorted(largest, key=lambda cluster: cluster.id)

@@ -9,6 +9,7 @@ import numpy as np
 from wsanalyze.metrics import METRICS
 from wsanalyze.reports.names import find_prefix
 from wsanalyze.reports.text import format_bytes, format_count, format_share, join_some, printable
+from wsanalyze.reports.trend_names import is_still
 from wsanalyze.series import ChangeSeries, Event, State
 from wsanalyze.trends.base import Quality, Trends
 from wsanalyze.trends.levels import compare_levels
@@ -144,7 +145,7 @@ def pick_layers(trends: Trends, num_extremes: int = 3, num_outliers: int = 6) ->
     """
     compared = compare_levels(trends.values, linear=trends.options.linear)
     order = [int(index) for index in np.argsort(-compared, kind="stable") if np.isfinite(compared[index])]
-    if len(order) == 1:
+    if len(order) == 1 or is_still(trends):
         return []
     num_high = min(num_extremes, (len(order) + 1) // 2)
     num_low = min(num_extremes, len(order) - num_high)

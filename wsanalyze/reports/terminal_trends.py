@@ -10,6 +10,7 @@ from wsanalyze.reports.course import SURE, find_rivalled, find_unsure, name_unsu
 from wsanalyze.reports.summary import StandoutLayer, count_rows, find_ends, find_name_prefix, name_row, pick_layers
 from wsanalyze.reports.terminal_page import INDENT, Cell, Page
 from wsanalyze.reports.text import format_count, format_number, sparkline, text_width
+from wsanalyze.reports.trend_names import count_trends, name_trend
 from wsanalyze.sentences import list_names
 from wsanalyze.trends.base import Cluster, Trends
 
@@ -50,10 +51,10 @@ def _add_table(page: Page, trends: Trends) -> None:
     noun = f"{name_row(trends)}s"
     sure = [_SURE_WIDTH] * (page.width >= _WIDE and bool(find_rivalled(trends)))
     fixed = INDENT + 3 + len(noun) + 2 * _NUMBER_WIDTH + 5 * _GAP + sum(sure) + _GAP * len(sure)
-    longest = max(text_width(page.shorten(cluster.summary, page.width)) for cluster in shown)
+    longest = max(text_width(page.shorten(name_trend(cluster), page.width)) for cluster in shown)
     words, curve = _share_width(page.width - fixed, longest, num_changes)
     widths = (3, len(noun), words, curve, _NUMBER_WIDTH, _NUMBER_WIDTH, *sure)
-    _add_row(page, ("", noun, "trend", "median", "start", "end", "confidence"), widths, "dim")
+    _add_row(page, ("", noun, count_trends(trends)[1], "median", "start", "end", "confidence"), widths, "dim")
     kind = None
     for cluster in shown:
         if cluster.kind is not None and cluster.kind != kind:
@@ -63,7 +64,7 @@ def _add_table(page: Page, trends: Trends) -> None:
         line = sparkline(median, curve, ascii=page.ascii, linear=trends.options.linear)
         start, end = map(format_number, find_ends(cluster.median))
         confidence = _describe_confidence(trends, cluster)
-        _add_row(page, (str(cluster.id), str(cluster.size), cluster.summary, line, start, end, confidence), widths)
+        _add_row(page, (str(cluster.id), str(cluster.size), name_trend(cluster), line, start, end, confidence), widths)
         _add_members(page, trends, cluster)
     rest = trends.clusters[len(shown) :]
     if rest:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from wsanalyze.reports.figures.labels import drawable, font_points, quieten, text_points, wrap_label
 from wsanalyze.reports.palette import colour_of
 from wsanalyze.reports.text import shorten
+from wsanalyze.reports.trend_names import name_trend
 from wsanalyze.trends.base import Cluster
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def make_mark(cluster: int, label: str, *, outlier: bool = False) -> "Line2D":
 def name_cluster(cluster: Cluster) -> str:
     """A cluster for a legend: `0: fast, then frozen (12)`."""
     kind = "" if cluster.kind is None else f"{cluster.kind}, "
-    return f"{cluster.id}: {kind}{cluster.summary} ({cluster.size})"
+    return f"{cluster.id}: {kind}{name_trend(cluster)} ({cluster.size})"
 
 
 def dash_of(cluster: int) -> Any:  # noqa: ANN401 - what matplotlib takes for a style of lines

@@ -104,9 +104,18 @@
     const gap = Math.min(...[steps[first] - steps[first - 1], steps[first + 1] - steps[first]].filter(Number.isFinite));
     return [steps[first] - gap / 2, steps[first] + gap / 2];
   }
+  // Steps are whole numbers, and where one change is shown, its step is all that there is to tell.
+  function stepTicks([low, high]) {
+    const shown = [...steps.keys()].filter((change) => steps[change] >= low && steps[change] <= high);
+    if (shown.length === 1) return { tickmode: "array", tickvals: [steps[shown[0]]], ticktext: [plain(stepNames[shown[0]])] };
+    return high - low <= 6 ? { tick0: 0, dtick: 1 } : {};
+  }
   // The same for all curves.
   function stepAxis(div, scaledTitle, evenTitle) {
-    if (scaled()) return axis(scaledTitle, { range: scaledRange(), ...(Math.max(...steps) < 1e6 ? { tickformat: "~f" } : {}) });
+    if (scaled()) {
+      const range = scaledRange();
+      return axis(scaledTitle, { range, ...(Math.max(...steps) < 1e6 ? { tickformat: "~f" } : {}), ...stepTicks(range) });
+    }
     const even = evenRange();
     return axis(evenTitle, { ...endTicks(roomFor(div) - 90, even), range: even });
   }

@@ -36,6 +36,7 @@
     return trace;
   }
   const curveMode = () => (changes.length <= 30 ? "lines+markers" : "lines");
+  const thinMode = changes.length === 1 ? "markers" : "lines"; // one point has no line
   const ends = (list) => list.flatMap((layer) => extent(drawable(curve(layer))) ?? []);
   // Of all cards of clusters. What is in none may be so far off that they would be flat: its card has a range of its own.
   function curveRange() {
@@ -47,11 +48,11 @@
     return layout(div, { height: HEIGHT, margin: { l: 70, r: 20, t: 14, b: 50 }, xaxis: x, shapes: phaseLines(scaled()),
       yaxis: axis(valueTitle(210), { domain: strip.domain, ...valueAxis(zoomOf(div) ?? range) }), ...strip.axes });
   }
-  const otherMedian = (cluster) => ({ type: "scatter", mode: "lines", x: places(), y: drawable(cluster.median), meta: { cluster: cluster.id }, text: `cluster ${cluster.id}`, hoverinfo: "text", line: { color: colour("faint"), width: 1.2 } });
+  const otherMedian = (cluster) => ({ type: "scatter", mode: thinMode, x: places(), y: drawable(cluster.median), meta: { cluster: cluster.id }, text: `cluster ${cluster.id}`, hoverinfo: "text", line: { color: colour("faint"), width: 1.2 }, marker: { color: colour("faint"), size: 6 } });
   function bandAndMedian(cluster) {
     const ink = clusterColour(cluster.id);
     const x = places();
-    const band = { type: "scatter", mode: "lines", ...outlineBand(x, drawable(cluster.low), drawable(cluster.high)), fill: "toself", fillcolor: withAlpha(ink, 0.16), line: { width: 0 }, hoverinfo: "skip" };
+    const band = { type: "scatter", mode: "lines", ...outlineBand(x, drawable(cluster.low), drawable(cluster.high)), fill: "toself", fillcolor: withAlpha(ink, 0.16), line: { width: changes.length === 1 ? 14 : 0, color: withAlpha(ink, 0.16) }, hoverinfo: "skip" };
     const text = cluster.median.map((value, change) => value === null ? "" :
       `<b>cluster ${cluster.id}</b>, ${plain(cluster.summary)}<br>${spans[change]}<br>median ${number(value)}${unit}, 10th to 90th percentile ${number(cluster.low[change])} to ${number(cluster.high[change])}`);
     const median = { type: "scatter", mode: curveMode(), x, y: drawable(cluster.median), text, hovertemplate: "%{text}<extra></extra>", meta: { cluster: cluster.id },
@@ -71,7 +72,7 @@
     const its = members.get(cluster.id);
     const mate = (other) => other.id !== cluster.id && other.kind === cluster.kind;
     const [band, median] = bandAndMedian(cluster);
-    const thin = view.members ? [layerCurves(some(its, MOST_CURVES), { mode: "lines", line: { color: withAlpha(clusterColour(cluster.id), 0.5), width: 1 } })] : [];
+    const thin = view.members ? [layerCurves(some(its, MOST_CURVES), { mode: thinMode, marker: { color: withAlpha(clusterColour(cluster.id), 0.5), size: 4 }, line: { color: withAlpha(clusterColour(cluster.id), 0.5), width: 1 } })] : [];
     const chosen = its.includes(view.layer) ? chosenCurve(view.layer) : [];
     const strip = stripFor(div, its);
     const plot = curveLayout(div, range, strip);
@@ -82,7 +83,7 @@
     const shown = some(alone.filter((layer) => curve(layer).some((value) => !Number.isNaN(value))), MOST_CURVES);
     const curves = shown.length <= DASHES.length
       ? shown.map((layer, index) => layerCurves([layer], { mode: curveMode(), line: { color: ink, width: 1.6, dash: DASHES[index] }, marker: { symbol: "asterisk-open", size: 6, color: ink } }))
-      : [layerCurves(shown, { mode: "lines", line: { color: withAlpha(ink, 0.7), width: 1 } })];
+      : [layerCurves(shown, { mode: thinMode, marker: { color: withAlpha(ink, 0.7), size: 5 }, line: { color: withAlpha(ink, 0.7), width: 1 } })];
     const chosen = alone.includes(view.layer) ? chosenCurve(view.layer) : [];
     const strip = stripFor(div, alone);
     const own = paddedRange([...clusters.flatMap((cluster) => cluster.median), ...ends([...shown, ...(chosen.length ? [view.layer] : [])])]);

@@ -126,7 +126,8 @@
     const labels = lines.map((line) => labelOf(line, order, nameWidth));
     const picked = indexTicks(labels, [0, lines.length - 1], Math.floor(plotHeight / 13));
     const left = 16 + widthOf(picked.ticktext.map(({ name, layer }) => `${name} ${markOf(layer)}`), `${NAME_FONT.size}px ${NAME_FONT.family}`);
-    const right = wide ? BAR_ROOM : hasRate ? 58 : 18;
+    const bar = bounds.isEmpty ? "" : wide ? "beside" : "on top";
+    const right = bar === "beside" ? BAR_ROOM : hasRate ? 58 : 18;
     const inner = width - left - right;
     const strip = eventStrip(plotHeight, inner, { isScaled: false });
     const shared = { type: "heatmap", y: edges(lines), x0: 0, dx: 1, text: texts, hovertemplate: "%{text}<extra></extra>", xgap: numChanges <= width / 12 ? 1 : 0, ygap: plotHeight / lines.length >= 10 ? 1 : 0 };
@@ -138,12 +139,12 @@
     const x = evenRange();
     const y = { tickmode: "array", tickvals: picked.tickvals.map((index) => (lines[index].first + lines[index].last) / 2), ticktext: picked.ticktext.map(({ text }) => text) };
     const barLines = report.barLines(inner);
-    const titles = [...report.barTitle(bounds, wide, inner), { text: `${plain(data.noun)} (by ${view.order})${wide ? ", with the mark of its cluster" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: wide ? 4 : 46 + barLines, showarrow: false, font: { size: 12 } }];
+    const titles = [...report.barTitle(bounds, wide, inner), { text: `${plain(data.noun)} (by ${view.order})${wide ? ", with the mark of its cluster" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: bar === "on top" ? 46 + barLines : 4, showarrow: false, font: { size: 12 } }];
     drawn = { lines, order, titles, groups: groupShapes(order, top, bottom), lineHeight: plotHeight / lines.length };
     const marks = selectionMarks(lines, order, drawn.lineHeight);
     // The title of the axis stands on top: there is no room for it beside names of any length.
     Plotly.react(div, traces, layout(div, {
-      height: plotHeight + (wide ? 84 : 134 + barLines), shapes: [...drawn.groups, ...marks.shapes], margin: { l: left, r: right, t: wide ? 26 : 76 + barLines, b: 52 },
+      height: plotHeight + (bar === "on top" ? 134 + barLines : 84), shapes: [...drawn.groups, ...marks.shapes], margin: { l: left, r: right, t: bar === "on top" ? 76 + barLines : 26, b: 52 },
       xaxis: axis(endTitle(width), { ...endTicks(inner, x), range: x, showgrid: false, minallowed: -0.5, maxallowed: numChanges - 0.5 }),
       yaxis: axis("", { ...y, title: undefined, // plotly.js leaves room for an empty one
          domain: strip.domain, range: [bottom + 0.5, top - 0.5], showgrid: false, tickfont: NAME_FONT, ticks: "", minallowed: -0.5, maxallowed: numLayers - 0.5 }),
