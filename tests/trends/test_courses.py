@@ -260,3 +260,16 @@ def test_words_name_the_checkpoints_that_events_do(measure_series, wake, stop):
     told = {event.kind: event.checkpoint for event in trends.events if event.kind in ("frozen", "wakes")}
     assert told == {"frozen": stop, "wakes": wake}
     assert trends.clusters[0].summary == f"moves only from step {100 * wake} to step {100 * stop}"
+
+
+@pytest.mark.parametrize("tail", [2, 3, 4])
+def test_a_jump_from_which_a_curve_comes_back_soon_leaves_its_course_alone(tail):
+    logs = -X + 0.01 * NOISE
+    logs[20 : 20 + tail] += np.linspace(1, 0.3, tail)
+    assert describe(logs) == "falls steadily, but for a jump at step 210"
+
+
+def test_a_jump_from_which_a_curve_comes_back_slowly_or_not_is_no_exception():
+    hump = -X + np.where(X >= 0.5, 1.2 * np.clip(1 - (X - 0.5) * 3, 0, 1), 0)
+    for logs in (hump, -X + (X >= 0.5)):
+        assert "but for" not in describe(logs)

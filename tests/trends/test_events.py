@@ -162,13 +162,18 @@ def test_a_change_at_which_many_layers_jump_is_one_spike(make_series, plant):
     assert events[0].evidence["rows"] == list(range(10))
 
 
-def test_every_layer_of_a_spike_is_far_above_both_neighbours(make_series, plant):
+def test_every_layer_of_a_spike_is_far_above_the_one_before_and_soon_back(make_series, plant):
     values, _ = plant(groups=1, size=24, noise=0.01)
     values[:12, 9] *= 30
-    values[8:12, 10] *= 20
+    values[8:10, 10] *= 20
+    values[10:12, 10:14] *= 20
     (event,) = find_events(make_series(values), "rwc")
-    assert event.evidence["rows"] == list(range(8))
-    assert "8 of 24 layers changed at least 3 times" in event.text
+    assert event.evidence["rows"] == list(range(10))
+    assert "10 of 24 layers changed at least 3 times as much as just before, and were back within 3" in event.text
+
+    values[8:12, 10:14] /= 20
+    (event,) = find_events(make_series(values), "rwc")
+    assert "12 of 24 layers changed at least 3 times as much as just before and after" in event.text
 
 
 def test_a_hump_is_no_spike(make_series):

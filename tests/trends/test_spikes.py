@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from wsanalyze.series import Event, TrainingLog
 from wsanalyze.trends.causes import find_cause
@@ -97,3 +98,15 @@ def test_a_layer_that_pauses_and_moves_on_wakes(measure_series):
 def test_what_never_rose_is_no_cause():
     assert find_cause(TrainingLog(), 0, 1).text == ""
     assert find_cause(log_of(loss=[1.0, 0.9, 0.8, 0.7]), 1, 2).noted
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.45])
+def test_rows_that_come_back_over_a_few_changes_all_spike(make_series, ratio):
+    random = np.random.default_rng(0)
+    values = 0.01 * 10 ** random.normal(0, 0.05, (20, 20))
+    values[:, 10:13] *= 8 * ratio ** np.arange(3)
+    (event,) = spikes(make_series(values))
+    assert event.evidence["layers"] == 20
+    assert event.evidence["changes"] == [10, 10]
+    assert "at least 3 times as much as just before, and were back within 3 changes" in event.text
+    assert ratio < 1 / 3 or event.evidence["median_ratio"] == pytest.approx(8, rel=0.2)

@@ -12,6 +12,7 @@ import numpy as np
 from wsanalyze.sentences import list_names
 from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.jaggedness import (
+    find_bumps,
     find_cliffs,
     find_deep_tail,
     find_end_jumps,
@@ -138,12 +139,14 @@ def _describe_course(curve: Curve) -> str:
     if at_last:
         verb = "drops" if curve.logs[-1] < curve.logs[-2] else "jumps up"
         return f"{_describe_course(curve.part(0, len(curve) - 1))}, then {verb} after {curve.starts[-1]}"
-    jumps = find_lone_jumps(curve.logs)
-    if not jumps:
+    ends_of = {jump: jump + 1 for jump in find_lone_jumps(curve.logs)} | dict(find_bumps(curve.logs))
+    if not ends_of:
         return _describe_rest(curve)
-    heights = np.array([curve.logs[i] - (curve.logs[i - 1] + curve.logs[i + 1]) / 2 for i in jumps])
+    jumps = sorted(ends_of)
+    heights = np.array([curve.logs[i] - (curve.logs[i - 1] + curve.logs[ends_of[i]]) / 2 for i in jumps])
     # Without their names, so that nothing else is told of the same changes.
-    kept = [index for index in range(len(curve)) if index not in jumps]
+    left_out = {index for jump, back in ends_of.items() for index in range(jump, back)}
+    kept = [index for index in range(len(curve)) if index not in left_out]
     starts, ends = ([names[index] for index in kept] for names in (curve.starts, curve.ends))
     noun = "jump" if (heights > 0).all() else "drop" if (heights < 0).all() else "break"
     noun = f"a {noun}" if len(jumps) == 1 else f"{noun}s"

@@ -11,6 +11,9 @@ _WHITE_NOISE: Final = 2.0
 _LEAST_ROUGH: Final = 5
 _LEAST_REVERSALS: Final = 3
 _LEAST_LONE: Final = 7
+_BUMP_ROUGH: Final = 6.0
+_LEAST_WAY_BACK: Final = 2
+_MOST_WAY_BACK: Final = 5
 _LONE_DECADES: Final = 0.5
 _LONE_ROUGH: Final = 5.0
 _MOST_LONE: Final = 2
@@ -68,6 +71,32 @@ def find_lone_jumps(logs: FloatArray) -> list[int]:
     around = np.maximum(np.maximum(still[:-3], still[3:]), abs(before - after))
     lone = (jumps >= max(_LONE_DECADES, _LONE_ROUGH * _WHITE_NOISE * usual)) & (around <= jumps / 2)
     found: list[int] = (np.flatnonzero(lone) + 1).tolist()
+    return found if len(found) <= _MOST_LONE else []
+
+
+def find_bumps(logs: FloatArray) -> list[tuple[int, int]]:
+    """Where a curve jumps up and is back a few values later, falling each time, as after a loss spike.
+
+    Args:
+        logs: float64 of shape (n,), finite.
+
+    Returns:
+        The index of each top, and the first one after it that is back; none where there are many.
+    """
+    if len(logs) < _LEAST_LONE:
+        return []
+    steps = np.diff(logs)
+    least = max(_LONE_DECADES, _BUMP_ROUGH * float(np.median(abs(steps))))
+    found: list[tuple[int, int]] = []
+    for top in range(2, len(logs) - _LEAST_WAY_BACK - 1):
+        rise = steps[top - 1]
+        if rise < least or abs(steps[top - 2]) > rise / _GENTLER:
+            continue
+        for back in range(top + _LEAST_WAY_BACK, min(top + _MOST_WAY_BACK, len(logs) - 2) + 1):
+            falls = bool((steps[top:back] < 0).all()) and logs[back] <= logs[top - 1] + rise / _GENTLER
+            if falls and abs(steps[back]) <= rise / _GENTLER:
+                found.append((top, back))
+                break
     return found if len(found) <= _MOST_LONE else []
 
 

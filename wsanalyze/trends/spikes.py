@@ -19,6 +19,8 @@ _FEWEST_ROWS: Final = 2
 _LEAST_BEFORE: Final = 3
 _DEVIATIONS: Final = 3.0
 _RETURN_RATIO: Final = 1.25
+_BACK_RATIO: Final = 1.5
+_SOON: Final = 3
 _MAX_DECADES: Final = 300.0
 _MAX_EVENTS: Final = 10
 _NORMAL_MAD: Final = 1.4826
@@ -29,9 +31,11 @@ def find_spikes(series: ChangeSeries, values: FloatArray, noun: str) -> tuple[Ev
 
     A row spikes where its change is at least three times the one before and the one after, and beyond the noise; where
     more steps lie between the checkpoints, as many times more besides, since weights that drift get further the longer
-    they go. Of the last change nobody can say that it comes back, and it is compared with the one before alone. The
-    first is none: trainings begin fast. A row also spikes where two changes that go to one checkpoint and on from it
-    are as high and equally long: that checkpoint lies off the way. What is known to be misplaced is no spike.
+    they go. The one after may be larger where one of the two that follow is as small as the one before again, as after
+    a loss spike that training recovers from step by step. Of the last change nobody can say that it comes back, and it
+    is compared with the one before alone. The first is none: trainings begin fast. A row also spikes where two changes
+    that go to one checkpoint and on from it are as high and equally long: that checkpoint lies off the way. What is
+    known to be misplaced is no spike.
 
     Args:
         series: L rows and P changes.
@@ -47,10 +51,14 @@ def find_spikes(series: ChangeSeries, values: FloatArray, noun: str) -> tuple[Ev
     events = []
     for first, last in _list_candidates(series, misplaced):
         top = by_change[first] if first == last else np.minimum(by_change[first], by_change[last])
-        beside = [(first - 1, first), (last + 1, last)] if last + 1 < len(by_change) else [(first - 1, first)]
-        usual = [by_change[side] + _allow_distance(gaps, side, spike) for side, spike in beside]
+        usual = [by_change[first - 1] + _allow_distance(gaps, first - 1, first)]
+        late = np.zeros(len(top), dtype=np.bool_)
         if last + 1 == len(by_change):
             usual.append(row_levels(logs[:, :last]))  # the one before may be a drop
+        else:
+            after = by_change[last + 1] + _allow_distance(gaps, last + 1, last)
+            late = (top - after < np.log10(_RATIO)) & (after < top) & _comes_back(by_change, first, last)
+            usual.append(np.where(late, usual[0], after))
         rise = top - np.maximum.reduce(usual)
         number = int(np.isfinite(rise).sum())
         enough = max(min(_LEAST, number), _SHARE * number)
@@ -64,7 +72,8 @@ def find_spikes(series: ChangeSeries, values: FloatArray, noun: str) -> tuple[Ev
         if np.count_nonzero(spiking) >= enough:
             ratio = 10 ** min(_MAX_DECADES, float(np.median(rise[spiking])))
             rows = np.flatnonzero(spiking).tolist()
-            events.append(_make_spike(series, (first, last), rows, number, (10**least, ratio), noun))
+            lately = bool((late & spiking).any())
+            events.append(_make_spike(series, (first, last), rows, number, (10**least, ratio), noun, late=lately))
     events.sort(key=lambda event: -event.evidence["layers"])
     return tuple(events[:_MAX_EVENTS])
 
@@ -85,6 +94,15 @@ def _list_candidates(series: ChangeSeries, misplaced: set[int]) -> list[tuple[in
     single = [(change, change) for change in range(1, last + 1 if last >= _LEAST_BEFORE else last)]
     double = [(change, change + 1) for change in range(1, last - 1) if pairs[change][1] == pairs[change + 1][0]]
     return [(first, end) for first, end in (*single, *double) if not misplaced & {*pairs[first], *pairs[end]}]
+
+
+def _comes_back(by_change: FloatArray, first: int, last: int) -> NDArray[np.bool_]:
+    """Rows that are, soon after a single change, as low as before it again, bool of shape (L,)."""
+    if first != last:
+        return np.zeros(by_change.shape[1], dtype=np.bool_)
+    later = by_change[last + 2 : last + 1 + _SOON]
+    back: NDArray[np.bool_] = (later <= by_change[first - 1] + np.log10(_BACK_RATIO)).any(axis=0)
+    return back
 
 
 def _allow_distance(gaps: FloatArray, other: int, spike: int) -> float:
@@ -117,6 +135,8 @@ def _make_spike(
     number: int,
     ratios: tuple[float, float],
     noun: str,
+    *,
+    late: bool,
 ) -> Event:
     (first, last), (least, ratio) = changes, ratios
     before, place = series.pairs[first]
@@ -125,6 +145,7 @@ def _make_spike(
     count, times = count_of(len(rows), len(series.rows), noun), f"({say_times(np.log10(ratio))} in the median)"
     if first == last:
         end, beside = (", the last,", "") if last == len(series.pairs) - 1 else (",", " and after")
+        beside = f", and were back within {_SOON} changes" if late else beside
         much = f"at least {say_number(least)} times as much as just before{beside} {times}"
         text = f"At {name}{end} {count} changed {much}"
         why = "a loss spike, a higher learning rate or a bad checkpoint"
