@@ -57,8 +57,7 @@ def test_a_jump_on_a_slope_is_told_as_it_is_seen(make_series, slope):
     logs = draw(noise=0.01) + slope * np.arange(40)
     logs[:, 15:] -= 0.5
     _, (event,) = look(make_series(10**logs))
-    # Two values before and two after are two steps apart.
-    assert f"change {say_times(-0.5 + 2 * slope)} as much as just before in the median" in event.text
+    assert f"change {say_times(-0.5 + slope)} as much as just before in the median" in event.text
     assert event.evidence["decades"] == pytest.approx(-0.5, abs=0.05)
 
 
@@ -249,3 +248,34 @@ def test_a_phase_does_not_begin_or_end_with_what_only_is_a_longer_way(make_serie
     assert spans(phases) == [(0, 9), (10, 19)]
     assert "a tenth as much" in event.text
     assert all("stay near" in phase.text for phase in phases)
+
+
+def test_the_ratio_told_is_that_of_the_change_after_a_break_to_the_one_before(make_series):
+    logs = draw(noise=0.001) - 1.5 * np.resize(np.linspace(0, 1, 10), 40)
+    phases, events = look(make_series(10**logs))
+    assert spans(phases) == [(0, 9), (10, 19), (20, 29), (30, 39)]
+    assert all("change 32 times as much as just before" in event.text for event in events)
+    course = np.median(10**logs, axis=0)
+    for phase in phases:
+        assert f"fall from {course[phase.first]:.2g} to {course[phase.last]:.2g}" in phase.text
+
+
+def test_the_ratio_is_that_of_layers_that_go_on_where_some_rest(make_series):
+    values = 10 ** (draw(noise=0.001) - 0.05 * np.arange(40))
+    values[:, 15:] *= 0.2
+    values[:10, 15:] = 0.0
+    _, (event,) = look(make_series(values))
+    times = say_times(np.log10(0.2) - 0.05)
+    assert event.text == f"From step 1500 on, 30 of 40 layers change {times} as much as just before in the median."
+
+
+@pytest.mark.parametrize(("first", "last"), [(0.0, -0.3), (-0.3, 0.0)])
+def test_a_phase_goes_from_one_end_to_the_other_only_if_its_ends_do(make_series, first, last):
+    logs = draw(noise=0.001)
+    logs[:, :20] -= 1.0
+    logs[:, :20] += np.linspace(first, last, 20)
+    logs[:, 0], logs[:, 19] = logs[:, 19].copy(), logs[:, 0].copy()
+    phases, _ = look(make_series(10**logs))
+    assert phases[0].last in (18, 19)
+    assert "fall" not in phases[0].text
+    assert "rise" not in phases[0].text

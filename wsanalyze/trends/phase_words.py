@@ -28,8 +28,8 @@ class Boundary:
         rows: The rows that have it.
         size: The median of their jumps, or of how far they go on the lesser side of their turns, decades; below 0
             where they fall after it. On a slope a jump is what comes on top of it.
-        step: The median of how far they go from the few values just before a jump to those just after it, the slope
-            included, decades: what one sees. The size of a turn.
+        step: The median of how far they go from the value just before a jump to that just after it, the slope included,
+            decades: what one sees. The size of a turn.
         turns: Whether it is a turn.
         rests: Whether its rows do not change at all after it, where they fall, or before it, where they rise.
         level: Of a turn, on which side of it the rows stay on a plateau; empty where they go up or down on both.
@@ -78,25 +78,32 @@ def describe_phase(series: ChangeSeries, values: FloatArray, options: TrendOptio
 
 
 def _describe_course(part: FloatArray, level: float | None, options: TrendOptions) -> str:
-    """Say how the median row goes, from its first few changes to its last few."""
+    """Say how the median row goes, from its first change to its last."""
     course = np.nanmedian(part[:, np.isfinite(part).any(axis=0)], axis=0)
     if level is None:
         return "no numbers"
     if not options.linear and not (part > 0).any():
         return "nothing changes" if is_speed(options.metric) else f"{METRICS[options.metric].title} is 0"
-    number = min(_NUM_AT_ENDS, (len(course) + 1) // 2)
-    start, end = float(np.median(course[:number])), float(np.median(course[-number:]))
     what, plural = (METRICS[options.metric].title, "s") if options.linear else ("changes", "")
+    number = min(_NUM_AT_ENDS, (len(course) + 1) // 2)
+    # Where it goes is judged by a few values at each end, and told by its ends.
+    way = _measure_way(float(np.median(course[:number])), float(np.median(course[-number:])), options)
+    start, end = float(course[0]), float(course[-1])
+    if abs(way) >= FLAT_DECADES and _measure_way(start, end, options) * np.sign(way) >= FLAT_DECADES:
+        return f"{what} {'fall' if way < 0 else 'rise'}{plural} from {say_number(start)} to {say_number(end)}"
+    low, high = _find_range(course, options)
+    if options.linear or high <= 10**_WIDE_DECADES * low:
+        return f"{what} stay{plural} near {say_number(level)}"
+    return f"{what} go up and down between {say_number(low)} and {say_number(high)}"
+
+
+def _measure_way(start: float, end: float, options: TrendOptions) -> float:
+    """How far it is from one level to another, decades unless values are no amounts."""
     if options.linear:
-        flat = abs(end - start) < FLAT_DECADES
-    else:
-        flat = max(start, end) <= 10**FLAT_DECADES * min(start, end)
-    if flat:
-        low, high = _find_range(course, options)
-        if options.linear or high <= 10**_WIDE_DECADES * low:
-            return f"{what} stay{plural} near {say_number(level)}"
-        return f"{what} go up and down between {say_number(low)} and {say_number(high)}"
-    return f"{what} {'fall' if end < start else 'rise'}{plural} from {say_number(start)} to {say_number(end)}"
+        return end - start
+    if min(start, end) <= 0:
+        return float(np.sign(end - start)) * np.inf if start != end else 0.0
+    return float(np.log10(end) - np.log10(start))
 
 
 def _find_range(course: FloatArray, options: TrendOptions) -> tuple[float, float]:

@@ -23,13 +23,14 @@ from wsanalyze.trends.jumps import LEAST_CHANGES, Jump, find_jumps, make_weights
 from wsanalyze.trends.phase_words import RATE_RATIO, Boundary, describe_phase, find_rates, make_event
 from wsanalyze.trends.spacing import measure_odd, take_distances, take_odd_off
 from wsanalyze.trends.turns import Turn, find_turns
-from wsanalyze.trends.words import FLAT_DECADES, is_speed, row_levels
+from wsanalyze.trends.words import FLAT_DECADES, is_speed
 
 _LEAST_SHARE: Final = 0.5
 _LEAST_COMMON: Final = _LEAST_SHARE * FLAT_DECADES
 _STILL_STEP: Final = 1.0
 _ROW_WINDOW: Final = 8
 _NEAR: Final = 2
+_SEEN_SHARE: Final = 0.4
 _TRIMMED: Final = (10, 90)
 _EXPONENTS: Final = (0.0, 0.5, 1.0)
 
@@ -143,12 +144,9 @@ def _ask_about_jump(curves: FloatArray, rows: LabelArray, first: int, place: int
     if shared.mean() < _LEAST_SHARE:
         return None
     size = float(np.median(jumps[shared]))
-    near = min(_NEAR, half)
-    before, after = (curves[shared, begin : begin + near].mean(axis=1) for begin in (place - near, place))
-    step = float(np.median(after - before))
-    if step * np.sign(size) < abs(size) / 2:
-        step = size  # a steep slope against the jump hides it within a few values
-    return Boundary(place, tuple(rows[shared].tolist()), size, step) if abs(size) >= FLAT_DECADES else None
+    step = float(np.median(curves[shared, place] - curves[shared, place - 1]))
+    seen = step * np.sign(size) >= _SEEN_SHARE * abs(size)  # a steep slope against the jump hides it
+    return Boundary(place, tuple(rows[shared].tolist()), size, step) if seen and abs(size) >= FLAT_DECADES else None
 
 
 def _ask_about_rest(found: Boundary, values: FloatArray) -> Boundary | None:
@@ -166,7 +164,8 @@ def _ask_about_rest(found: Boundary, values: FloatArray) -> Boundary | None:
         return replace(found, rows=tuple(rows[rests].tolist()), rests=True)
     part = values[rows[~rests], found.change - near : found.change + near]
     logs = np.log10(part, where=part > 0, out=np.full(part.shape, np.nan))
-    step = float(np.nanmedian(row_levels(logs[:, near:]) - row_levels(logs[:, :near])))
+    steps = logs[:, near] - logs[:, near - 1]
+    step = float(np.median(steps[np.isfinite(steps)])) if np.isfinite(steps).any() else 0.0
     if not step * np.sign(found.size) >= FLAT_DECADES:
         return None  # the others go on as they did
     return replace(found, rows=tuple(rows[~rests].tolist()), step=step)
