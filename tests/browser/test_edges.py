@@ -58,3 +58,39 @@ def test_where_nothing_changed_no_axis_is_made_up(open_report, trends, width):
         drawn = page.locator(plot)
         assert drawn.locator(".colorbar").count() == 0
         assert "ratio" not in drawn.text_content()
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("size", [(40, 20), (5, 3), (1, 20), (300, 20)])
+def test_the_page_has_room_for_plots_before_they_are_drawn(open_report, make_trends, size, width):
+    page = open_report(make_trends(*size), viewport={"width": width, "height": 1000})
+    found = page.locator("main .plot").evaluate_all(
+        """(all) => all.map((div) => [div.id, parseFloat(getComputedStyle(div).minHeight),
+        div.querySelector(".main-svg").getBoundingClientRect().height])"""
+    )
+    assert len(found) >= 3
+    for _, reserved, drawn in found:
+        assert reserved <= drawn <= reserved + (1 if width == 1440 else 20)
+
+
+def test_each_kind_has_room_for_its_map(open_report, kind_trends):
+    page = open_report(kind_trends)
+    drawn = page.locator("#scatter-plot .main-svg").first.bounding_box()["height"]
+    reserved = page.locator("#scatter-plot").evaluate("(div) => parseFloat(getComputedStyle(div).minHeight)")
+    assert reserved == drawn
+
+
+def test_without_scripts_there_is_no_room_for_plots(open_report, trends):
+    page = open_report(trends, java_script_enabled=False)
+    assert page.locator(".plot").count() > 5
+    assert page.locator(".plot:visible").count() == 0
+
+
+@pytest.mark.parametrize(("rows", "width"), [(5, 1440), (40, 1440), (40, 390)])
+def test_the_title_of_the_steps_keeps_away_from_their_numbers(open_report, make_trends, rows, width):
+    page = open_report(make_trends(rows, 20), viewport={"width": width, "height": 1000})
+    for plot in ("#heatmap-plot", "#depth-plot", "#cluster-0"):
+        if page.locator(plot).count():
+            numbers = [text.bounding_box() for text in page.locator(f"{plot} .xtick text").all()]
+            lowest = max(box["y"] + box["height"] for box in numbers)
+            assert page.locator(f"{plot} .xtitle").bounding_box()["y"] - lowest >= 4

@@ -7,6 +7,7 @@ import numpy as np
 from wsanalyze.errors import UsageError
 from wsanalyze.metrics import METRICS
 from wsanalyze.reports.course import find_rivalled
+from wsanalyze.reports.html_heights import MAX_DEPTHS
 from wsanalyze.reports.html_lines import write_shape
 from wsanalyze.reports.html_numbers import encode, pack_numbers, rounded
 from wsanalyze.reports.html_time import list_changes, list_events
@@ -20,7 +21,6 @@ from wsanalyze.trends.base import DepthProfile, Trends
 
 _MAX_OTHER_CELLS: Final = 1_500_000
 """Cells of all other metrics together up to which they are in the page: 4 MB of it."""
-_MAX_DEPTHS: Final = 400
 
 
 def collect_plot_data(trends: Trends) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _list_marks(trends: Trends) -> dict[str, Any]:
 
 
 def _describe_depth(profile: DepthProfile) -> dict[str, Any]:
-    groups, values = condense_depths(profile, _MAX_DEPTHS)
+    groups, values = condense_depths(profile, MAX_DEPTHS)
     return {
         "first": [first for first, _ in groups],
         "last": [last for _, last in groups],

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from wsanalyze.reports.course import SURE
 from wsanalyze.reports.html_course import describe_cluster, describe_phases, describe_unsure, describe_windows
+from wsanalyze.reports.html_heights import CURVES, LOG, reserve_heights
 from wsanalyze.reports.html_lines import (
     MAX_LINES,
     MAX_NAMES,
@@ -56,6 +57,7 @@ class Page:
     scatter_summary: str
     log_summary: str | None
     has_log: bool
+    heights: dict[str, tuple[int, int]]
     has_cells: bool
     has_points: bool
     has_curves: bool
@@ -120,6 +122,7 @@ def describe_page(trends: Trends) -> Page:
         scatter_summary=_summarize_scatter(trends),
         log_summary=describe_plotted_log(series),
         has_log=collect_log(series) is not None,
+        heights={"curves": CURVES, "training-log": LOG, **reserve_heights(trends)},
         has_cells=bool(values.size),
         has_points=has_points,
         has_curves=bool(trends.clusters) or has_alone_curves,

@@ -150,6 +150,7 @@
          domain: strip.domain, range: [bottom + 0.5, top - 0.5], showgrid: false, tickfont: NAME_FONT, ticks: "", minallowed: -0.5, maxallowed: numLayers - 0.5 }),
       ...strip.axes, annotations: [...titles, ...marks.annotations],
     }), report.CONFIG);
+    report.settleTitle(div);
     listen();
     tell(lines, report.endWithout(nameWidth));
   }

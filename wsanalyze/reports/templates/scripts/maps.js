@@ -123,6 +123,7 @@
       xaxis: axis(endTitle(width), { ...endTicks(inner, x), range: x, showgrid: false }),
       yaxis: axis("depth, first layer on top", { range: report.zoomOf(depth, false) ?? range, domain: strip.domain, showgrid: false, ticks: "outside" }), ...strip.axes,
     }), report.CONFIG);
+    report.settleTitle(depth);
     followZoom(depth, { isScaled: false });
     depth.removeAllListeners("plotly_click");
     depth.on("plotly_click", ({ points: [{ customdata }] }) => { if (Number.isInteger(customdata)) report.click(() => report.selectLayer(customdata)); });

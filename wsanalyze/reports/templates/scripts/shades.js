@@ -37,6 +37,8 @@
   // Where the colour bar lies on top, its title is a note of its own: with two lines, plotly.js would misplace the others.
   const barTitle = (bounds, wide, room) => wide || bounds.isEmpty ? [] : [{ text: valueTitle(room), xref: "paper", yref: "paper", x: 0.5, y: 1, yanchor: "bottom", yshift: 44, showarrow: false, font: { size: 12 } }];
   const barLines = (room) => 16 * titleLines(room).length;
+  // Below a bar of colours that lies on top, plotly.js moves the title of the horizontal axis onto its numbers.
+  const settleTitle = (div) => div.querySelector(".xtitle")?.removeAttribute("transform");
   // Round numbers on the bar, as many as there is room for; at an end that values lie beyond, the number of the end.
   function colourTicks({ low, high, below, above }, room, apart) {
     if (isSigned && !below && !above) return {};
@@ -69,5 +71,5 @@
     for (let tick = Math.ceil(low / step) * step; tick <= high; tick += step) found.push(tick);
     return found;
   }
-  Object.assign(report, { BAR_ROOM, shadeBounds, shader, colouring, barTitle, barLines });
+  Object.assign(report, { BAR_ROOM, shadeBounds, shader, colouring, barTitle, barLines, settleTitle });
 })();
