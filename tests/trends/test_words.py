@@ -135,3 +135,15 @@ def test_an_unsteady_course_that_ends_elsewhere_is_told_by_its_ends():
     medians = (0.37, 0.07, 0.2, 0.06, 0.1, 0.064)
     cluster = Cluster(0, (0,), "unsteady until step 6, then steady", medians, medians, medians)
     assert describe_level(cluster) == "from 0.37 to 0.064"
+
+
+@pytest.mark.parametrize(
+    ("medians", "words"),
+    [
+        ((0.1, 1.0, 0.01), "from 0.1 to 0.01, up to 1 in between"),
+        ((0.3, 0.01, 0.2), "from 0.3 to 0.2, down to 0.01 in between"),
+        ((0.4, 0.3, 0.02), "from 0.4 to 0.02"),
+    ],
+)
+def test_a_level_tells_how_far_a_course_goes_on_its_way(medians, words):
+    assert describe_level(Cluster(0, (0,), "rises until step 2, then falls", medians, medians, medians)) == words

@@ -155,9 +155,9 @@ def describe_level(cluster: Cluster) -> str:
     if _MOVES.search(cluster.summary) or max(start, end) > _TURN_RATIO * min(start, end):
         # Where a curve turns on its way, its ends alone would tell of another course.
         top, bottom = max(numbers), min(numbers)
-        turn = f" over {say_number(top)}" if top > _TURN_RATIO * max(start, end) else ""
-        turn = turn or (f" over {say_number(bottom)}" if _TURN_RATIO * bottom < min(start, end) else "")
-        return f"from {say_number(start)}{turn} to {say_number(end)}"
+        turn = f"up to {say_number(top)}" if top > _TURN_RATIO * max(start, end) else ""
+        turn = turn or (f"down to {say_number(bottom)}" if _TURN_RATIO * bottom < min(start, end) else "")
+        return f"from {say_number(start)} to {say_number(end)}{f', {turn} in between' if turn else ''}"
     return f"near {say_number(level)}"
 
 
