@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from wsanalyze.causes import explain_import, find_interrupt
 from wsanalyze.errors import WsAnalyzeError
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ STATUS_FAILED: Final = 1
 STATUS_PARTLY: Final = 3
 STATUS_INTERRUPTED: Final = 130
 STATUS_TERMINATED: Final = 143
+_GOES_ON: Final = "the same command goes on from there"
+_KEPT: Final = {
+    "analyze": f"; what was measured is kept, {_GOES_ON}",
+    "pull": f"; what was fetched is kept, {_GOES_ON}",
+    "report": "; no file is half-written, those that were not written yet are as they were",
+    "trends": "; no file is half-written, those that were not written yet are as they were",
+}
 _LESS_MEMORY: Final = "read fewer checkpoints (--steps, --every) or rows (--layers), or allow less with --memory"
 
 
@@ -33,7 +41,15 @@ class _Termination(KeyboardInterrupt):
 
 
 class _InterruptedError(Exception):
-    """Ctrl-C or SIGTERM, under a name that click does not know: it would print an empty line first."""
+    """Ctrl-C or SIGTERM, under a name that click does not know: it would print an empty line first.
+
+    Args:
+        command: The command that it ended.
+    """
+
+    def __init__(self, command: str | None) -> None:
+        super().__init__(command)
+        self.command = command or ""
 
 
 class ClosedOutput(io.TextIOWrapper):
@@ -52,8 +68,10 @@ class InterruptibleGroup(click.Group):
         """Run the command, and keep click from answering an interrupt by itself."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise _InterruptedError from error
+        except (KeyboardInterrupt, Exception) as error:
+            if find_interrupt(error):
+                raise _InterruptedError(ctx.invoked_subcommand) from error
+            raise
 
 
 @contextmanager
@@ -76,6 +94,10 @@ def _terminate(number: int, _frame: object) -> None:
 
 def explain(error: Exception) -> tuple[str, int] | None:
     """One line and an exit status for an error that a user can do something about, None for a fault of the program."""
+    interrupt = KeyboardInterrupt if isinstance(error, click.Abort) else find_interrupt(error)
+    if interrupt:
+        status = STATUS_TERMINATED if issubclass(interrupt, _Termination) else STATUS_INTERRUPTED
+        return f"interrupted{_KEPT.get(getattr(error, 'command', ''), '')}", status
     match error:
         case WsAnalyzeError():
             return str(error), error.exit_status
@@ -83,25 +105,13 @@ def explain(error: Exception) -> tuple[str, int] | None:
             context = getattr(error, "ctx", None)
             advice = f" (see {context.command_path} --help)" if isinstance(context, click.Context) else ""
             return f"{error.format_message().rstrip('.')}{advice}", error.exit_code
-        case _InterruptedError() | click.Abort() | ImportError() if interrupt := _find_interrupt(error):
-            status = STATUS_TERMINATED if interrupt is _Termination else STATUS_INTERRUPTED
-            return "interrupted; what was measured is kept, the same command goes on from there", status
         case MemoryError():
             return f"out of memory; {_LESS_MEMORY}", STATUS_FAILED
         case OSError(filename=None):
             drop_output()
             return f"standard output cannot be written ({(error.strerror or str(error)).lower()})", STATUS_FAILED
-    return None
-
-
-def _find_interrupt(error: BaseException | None) -> type[KeyboardInterrupt] | None:
-    """What kind of interrupt is behind an error, if any: one that hits an import comes out as an ImportError."""
-    if error is None:
-        return None
-    if isinstance(error, KeyboardInterrupt):
-        return type(error)
-    found = _find_interrupt(error.__cause__ or error.__context__)
-    return found or (KeyboardInterrupt if isinstance(error, click.Abort) else None)
+    broken = explain_import(error)
+    return None if broken is None else (broken, STATUS_FAILED)
 
 
 def tell(message: str, status: int) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from wsanalyze.causes import find_interrupt
 from wsanalyze.cli_destinations import STREAMED
 from wsanalyze.cli_ending import STATUS_FAILED, STATUS_PARTLY, tell
 from wsanalyze.errors import ReportError
@@ -56,28 +57,18 @@ def report_run(
     Raises:
         ReportError: If one could not be written, once the others are; those after it are told of as well.
     """
-    from wsanalyze.run import write_report
-
     look = {"quiet": options["quiet"], "no_color": options["no_color"]}
     with Waiting("finding trends", **look):
         found = run.find_trends(trend_options)
     streamed = next((name for name in STREAMED if options[name] == "-"), None)
-    written, failures = [], []
-    for name in _WRITTEN:
-        if options[name] in (None, "-"):
-            continue
-        try:
-            with Waiting(f"writing {name}", **look):
-                write_report(found, name, Path(options[name]), command=describe_command(arguments))
-            written.append(name)
-        except ReportError as error:  # the others are written none the less
-            failures.append(error)
-    if streamed:
-        write_report(found, streamed, sys.stdout)
-    elif not options["quiet"]:
-        _print_terminal(found, no_color=options["no_color"])
-    if not options["quiet"]:
-        _print_lines([f"wrote {options[name]}" for name in written] + [f"run kept in {run.path}"] * keeps)
+    written: list[str] = []
+    lines = [] if options["quiet"] else [f"run kept in {run.path}"] * keeps
+    try:
+        failures = _write_files(found, options, arguments, written)
+        _print_report(found, streamed, options)
+    finally:  # also where the rest could not be done
+        if not options["quiet"]:
+            _print_lines([f"wrote {options[name]}" for name in written] + lines)
     if options["open_page"] and "html" in written and not open_page(Path(options["html"])):
         _print_lines([f"there is no browser here to open the page with: {options['html']}"])
     for failure in failures[1:]:
@@ -85,6 +76,41 @@ def report_run(
     if failures:
         raise failures[0]
     return _tell_status(found, shown=not streamed and not options["quiet"])
+
+
+def _write_files(
+    found: Trends, options: dict[str, Any], arguments: Sequence[str], written: list[str]
+) -> list[ReportError]:
+    """Write the reports that go to files, and note which are written.
+
+    Returns:
+        Why others could not be; those after them are written none the less.
+    """
+    from wsanalyze.run import write_report
+
+    failures = []
+    for name in _WRITTEN:
+        if options[name] in (None, "-"):
+            continue
+        try:
+            with Waiting(f"writing {name}", quiet=options["quiet"], no_color=options["no_color"]):
+                write_report(found, name, Path(options[name]), command=describe_command(arguments))
+            written.append(name)
+        except ReportError as error:
+            if find_interrupt(error):
+                raise
+            failures.append(error)
+    return failures
+
+
+def _print_report(found: Trends, streamed: str | None, options: dict[str, Any]) -> None:
+    """Write a report to standard output, or the terminal's where none goes there."""
+    from wsanalyze.run import write_report
+
+    if streamed:
+        write_report(found, streamed, sys.stdout)
+    elif not options["quiet"]:
+        _print_terminal(found, no_color=options["no_color"])
 
 
 def open_page(path: Path) -> bool:

@@ -224,7 +224,7 @@ def import_estimators() -> None:
     # Threads that read give the interpreter up for less than the 5 ms that they would wait to get it back by default.
     sys.setswitchinterval(_TURN_SECONDS)
     try:
-        with suppress(ImportError):  # whoever needs it says what is wrong with it
+        with suppress(Exception):  # whoever needs it says what is wrong with it
             for name in _USED_BY_TRENDS:
                 import_module(name)
     finally:

@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from wsanalyze.errors import StoreError, TrendsError, UsageError, WsAnalyzeError
+from wsanalyze.causes import explain_import
+from wsanalyze.errors import ReportError, StoreError, TrendsError, UsageError, WsAnalyzeError
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.trends.base import TrendOptions, Trends
 
@@ -159,8 +160,11 @@ class Run:
 
         try:
             return render_summary(self.trends())
-        except WsAnalyzeError as error:
-            return render_problem(repr(self), str(error))
+        except Exception as error:
+            why = str(error) if isinstance(error, WsAnalyzeError) else explain_import(error)
+            if why is None:
+                raise
+            return render_problem(repr(self), why)
 
     def _load_trends(self, options: TrendOptions) -> Trends | None:
         from wsanalyze.trends.stored import from_json, trends_key
@@ -196,7 +200,7 @@ def write_report(trends: Trends, kind: str, destination: Destination, *, command
         command: The command line that asks for it, for those that say how to make them again.
 
     Raises:
-        ReportError: If it cannot be written.
+        ReportError: If it cannot be written, or a package that it needs cannot be imported.
     """
     from wsanalyze.reports import FOLDER_REPORTERS, REPORTERS
     from wsanalyze.version import __version__
@@ -204,9 +208,15 @@ def write_report(trends: Trends, kind: str, destination: Destination, *, command
     def clock() -> dt.datetime:
         return dt.datetime.now(dt.UTC)
 
-    if kind in FOLDER_REPORTERS:
-        if not isinstance(destination, Path):
-            raise UsageError(f"{kind} are files in a folder: name one")
-        FOLDER_REPORTERS[kind](clock, __version__).write(trends, destination)
-    else:
-        REPORTERS[kind](clock, __version__, command).write(trends, destination)
+    if kind in FOLDER_REPORTERS and not isinstance(destination, Path):
+        raise UsageError(f"{kind} are files in a folder: name one")
+    try:
+        if kind in FOLDER_REPORTERS and isinstance(destination, Path):
+            FOLDER_REPORTERS[kind](clock, __version__).write(trends, destination)
+        else:
+            REPORTERS[kind](clock, __version__, command).write(trends, destination)
+    except Exception as error:
+        broken = None if isinstance(error, WsAnalyzeError) else explain_import(error)
+        if broken is None:
+            raise
+        raise ReportError(f"cannot write the report {destination}: {broken}") from error
