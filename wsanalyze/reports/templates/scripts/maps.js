@@ -22,7 +22,7 @@
     const flat = all.every((layer) => (data.points[layer][1] ?? null) === null) || data.explained[1] < 1e-9;
     const x = (layer) => data.points[layer][0];
     const y = (layer) => (flat ? layer : data.points[layer][1]);
-    const groups = [...clusters.map((cluster) => ({ id: cluster.id, name: `cluster ${cluster.id}: ${cluster.summary}`, test: (layer) => layers.cluster[layer] === cluster.id })),
+    const groups = [...clusters.map((cluster) => ({ id: cluster.id, name: `cluster ${cluster.id}${kind === null ? "" : ` of ${kind}`}: ${cluster.summary}`, test: (layer) => layers.cluster[layer] === cluster.id })),
       { id: -1, name: "outlier", test: (layer) => layers.cluster[layer] < 0 && layers.outlier[layer] },
       { id: -2, name: "in no cluster", test: (layer) => layers.cluster[layer] < 0 && !layers.outlier[layer] }];
     const traces = groups.flatMap(({ id, name, test }) => {
@@ -58,7 +58,9 @@
     });
     scatter.on("plotly_click", ({ points: [{ customdata }] }) => { if (Number.isInteger(customdata)) report.click(() => report.selectLayer(customdata)); });
     scatter.on("plotly_doubleclick", () => { if (!report.update({ area: null })) report.redraw(scatter); report.forgetClick(); });
-    byId("scatter-note").textContent = shown.length < all.length ? `${count(shown.length, "point")} of ${all.length.toLocaleString("en")} are drawn: every outlier, the others evenly taken.` : "";
+    const notes = [...(data.kinds.length > 1 ? [`The map of ${kind}, one of ${data.kinds.length} kinds that have one each.`] : []),
+      ...(shown.length < all.length ? [`${count(shown.length, "point")} of ${all.length.toLocaleString("en")} are drawn: every outlier, the others evenly taken.`] : [])];
+    byId("scatter-note").textContent = notes.join(" ");
   }
 
   // Where the place of a layer is an axis: names of few, else whole numbers.
