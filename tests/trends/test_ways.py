@@ -53,3 +53,37 @@ def test_noise_on_a_straight_way_is_no_sudden_fall():
             logs = np.linspace(0, -0.35, length) + random.normal(0, 0.05, length)
             told.append(describe_way(make_curve(logs), logs, 0.05))
     assert sum(" after " in words for words in told) <= len(told) // 20
+
+
+def test_what_falls_by_two_leaps_does_not_fall_ever_faster():
+    values = [0.588, 0.543, 0.353, 0.101, 0.114, 0.073, 0.052, 0.061, 0.0064, 0.0042]
+    logs = np.log10(values)
+    assert describe_way(make_curve(logs), logs, 0.0) == "falls, most of all after step 30 and step 80"
+    assert describe_way(make_curve(-logs), -logs, 0.0) == "rises, most of all after step 30 and step 80"
+
+
+@given(st.floats(0.35, 0.48), st.integers(12, 60))
+def test_what_is_fast_twice_does_neither_ever(rest, length):
+    speed = np.where(np.abs(np.linspace(0, 1, length) - 0.5) < rest / 2, 0.1, 1.0)
+    speed[-length // 4 :] *= 3
+    logs = -np.cumsum(speed) / speed.sum()
+    assert "ever" not in describe_way(make_curve(logs), logs, 0.0)
+    assert "ever" not in describe_way(make_curve(-logs[::-1]), -logs[::-1], 0.0)
+
+
+@pytest.mark.parametrize("power", [1.8, 2.0, 2.2])
+@pytest.mark.parametrize("length", [5, 12, 40])
+def test_what_bends_one_way_does_so_ever_more(power, length):
+    logs = -(np.linspace(0, 1, length) ** power)
+    assert describe_way(make_curve(logs), logs, 0.0) == "falls ever faster"
+    back = -1 - logs[::-1]
+    assert describe_way(make_curve(back), back, 0.0) in ("falls ever more slowly", "fast, then slow")
+
+
+def test_noise_on_a_straight_way_does_not_take_its_steadiness():
+    random = np.random.default_rng(1)
+    told = []
+    for _ in range(200):
+        logs = np.linspace(0, -1, 20) + random.normal(0, 0.05, 20)
+        told.append(describe_way(make_curve(logs), logs, 0.05))
+    assert told.count("falls") <= 2

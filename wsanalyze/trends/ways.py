@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from wsanalyze.sentences import list_names
 from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.jaggedness import find_turns
 from wsanalyze.trends.words import FLAT_DECADES
@@ -25,6 +26,10 @@ _RESTING: Final = 0.3
 _STRAIGHT: Final = 0.35
 _SHARES: Final = (0.07, 0.2, 0.5, 0.8, 0.93)
 _LEAST_POINTS: Final = 3
+_MOST_PARTS: Final = 4
+_LEAST_UNEVEN: Final = 0.07
+_LEAST_STEPS: Final = 4
+_LEAP: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,8 @@ def describe_way(curve: Curve, logs: FloatArray, rough: float) -> str:
         return "unsteady" if rough >= _UNSTEADY else "about steady"
     if rough >= max(_ROUGH, _PLAIN_SHARE * abs(start - end)):
         return f"{'falls' if start > end else 'rises'} unsteadily"
-    return _describe_slope(curve, (logs - start) / (end - start), falls=start > end)
+    done, noise = (logs - start) / (end - start), rough / abs(start - end)
+    return _describe_slope(curve, done, noise, falls=start > end)
 
 
 def name_turn(curve: Curve, logs: FloatArray, turn: int) -> str:
@@ -84,9 +90,9 @@ def _name_extent(curve: Curve, turn: int) -> str:
     return f"from {curve.starts[first]} to {curve.ends[end - 1]}" if sharp else f"at {curve.ends[turn]}"
 
 
-def _describe_slope(curve: Curve, done: FloatArray, *, falls: bool) -> str:
+def _describe_slope(curve: Curve, done: FloatArray, noise: float, *, falls: bool) -> str:
     """Describe a curve that goes from one level to another, by when which share of the way is done."""
-    first, begun, half, ended, last = (_find_share(done, share) for share in _SHARES)
+    _, begun, half, ended, _ = (_find_share(done, share) for share in _SHARES)
     length = len(done) - 1
     verb = "falls" if falls else "rises"
     sudden = _find_sudden(curve.logs, falls=falls)
@@ -95,15 +101,31 @@ def _describe_slope(curve: Curve, done: FloatArray, *, falls: bool) -> str:
         return f"{verb} after {curve.starts[sudden]}"
     if falls and at_once and ended <= _EARLY * length:
         return "fast, then slow" if curve.speed else "high, then low"
-    if length >= _LEAST_POINTS:
-        late, early = first >= _RESTING * length, last <= (1 - _RESTING) * length
-        if late and early:
-            return f"{verb} between {curve.ends[int(first)]} and {curve.ends[ceil(last)]}"
-        if last <= (1 - _RESTING) * length and half >= _STRAIGHT * last:
-            return f"{verb} until {curve.ends[ceil(last)]}, then steady"
-        if first >= _RESTING * length and length - half >= _STRAIGHT * (length - first):
-            return f"steady until {curve.ends[int(first)]}, then {verb}"
-    return f"{verb}{_name_bend(half, length)}"
+    rests = _name_rests(curve, done, verb) if length >= _LEAST_POINTS else ""
+    if rests:
+        return rests
+    bend = _name_bend(half, length)
+    if bend.startswith(" ever "):
+        ways, off = _measure_quarters(done), max(_LEAST_UNEVEN, noise)
+        bends = np.diff(ways) * (1 if bend.endswith("slowly") else -1)
+        if (bends > off).any():
+            even = np.abs(ways - ways.mean()).max() <= 2 * off
+            bend = _name_leaps(curve, falls=falls) or (" steadily" if even else "")
+    return f"{verb}{bend}"
+
+
+def _name_rests(curve: Curve, done: FloatArray, verb: str) -> str:
+    """Describe a curve that is steady before it goes its way, or after that; empty for any other."""
+    first, _, half, _, last = (_find_share(done, share) for share in _SHARES)
+    length = len(done) - 1
+    late, early = first >= _RESTING * length, last <= (1 - _RESTING) * length
+    if late and early:
+        return f"{verb} between {curve.ends[int(first)]} and {curve.ends[ceil(last)]}"
+    if early and half >= _STRAIGHT * last:
+        return f"{verb} until {curve.ends[ceil(last)]}, then steady"
+    if late and length - half >= _STRAIGHT * (length - first):
+        return f"steady until {curve.ends[int(first)]}, then {verb}"
+    return ""
 
 
 def _find_sudden(logs: FloatArray, *, falls: bool) -> int | None:
@@ -132,6 +154,27 @@ def _name_bend(half: float, length: int) -> str:
     if half <= _BENT * length:
         return " ever more slowly"
     return " ever faster" if half >= (1 - _BENT) * length else " steadily"
+
+
+def _measure_quarters(done: FloatArray) -> FloatArray:
+    """Which share of its way a curve does in each quarter of the time."""
+    parts = min(_MOST_PARTS, len(done) - 1)
+    ways: FloatArray = np.diff(np.interp(np.linspace(0, len(done) - 1, parts + 1), np.arange(len(done)), done))
+    return ways
+
+
+def _name_leaps(curve: Curve, *, falls: bool) -> str:
+    """When a curve goes most of its way by two steps far larger than all others; empty where it does not."""
+    steps = np.diff(curve.logs) * (-1 if falls else 1)
+    if len(steps) < _LEAST_STEPS:
+        return ""
+    ranked = np.argsort(-steps)
+    leaps = np.sort(ranked[:2])
+    if steps[leaps].min() < _LEAP * np.delete(np.abs(steps), leaps).max():
+        return ""
+    if steps[leaps].sum() < _SUDDEN_SHARE * abs(curve.logs[-1] - curve.logs[0]):
+        return ""
+    return f", most of all after {list_names([curve.starts[leap + 1] for leap in leaps.tolist()])}"
 
 
 def _find_share(done: FloatArray, share: float) -> float:
