@@ -134,7 +134,7 @@ def test_long_labels_of_checkpoints_keep_what_tells_them_apart(open_report, tren
 
 def test_members_are_drawn_on_demand(open_report, trends):
     page = open_report(trends)
-    curves = page.locator("#cluster-0 .scatterlayer .trace")
+    curves = page.locator("#cluster-0 .scatterlayer .js-line")
     before = curves.count()
 
     page.get_by_label("Show every layer").check()
