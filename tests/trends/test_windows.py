@@ -127,7 +127,7 @@ def test_trends_that_come_and_go_are_told(make_series):
     assert "Trend 0 splits in 2, 12 layers in trend 0 and 12 in trend 1." in texts
     courses = courses[:, ::-1]
     texts = [window.text for window in find_trends(make_series(draw(courses)), TrendOptions(window=10)).windows]
-    assert "Trends 0 and 1 become one." in texts
+    assert "Trends 0 and 1 are not told apart." in texts
 
 
 def test_what_many_trends_do_is_counted(make_series):
@@ -137,7 +137,8 @@ def test_what_many_trends_do_is_counted(make_series):
     split = ", ".join(f"trend {i} splits in 2, 4 layers in trend {2 * i} and 4 in trend {2 * i + 1};" for i in range(3))
     assert _describe(series, options, old, new, ()) == f"T{split[1:].replace(';,', ';')} 2 more trends split."
     assert _describe(series, options, new, old, ()) == (
-        "Trends 0 and 1 become one; trends 2 and 3 become one; trends 4 and 5 become one; 4 more become 2 others."
+        "Trends 0 and 1 are not told apart; trends 2 and 3 are not told apart; trends 4 and 5 are not told apart; "
+        "4 more are not told apart either."
     )
 
 
@@ -199,3 +200,13 @@ def test_of_very_many_rows_some_are_clustered_whatever_their_order(make_series):
     assert there[0].text == "2000 layers, picked evenly of all 2400, follow 3 trends."
     for one, other in zip(there, mixed, strict=True):
         assert one.labels[order].tolist() == other.labels.tolist()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_that_follow_one_trend_all_along_do_not_move(make_series, seed):
+    random = np.random.default_rng(seed)
+    slopes = np.where(np.arange(40) < 20, 0.9, -0.9)[:, None] * np.linspace(0, 1, 25)
+    levels = random.normal(0, 0.3, (40, 1))
+    trends = find_trends(make_series(10 ** (slopes + levels + random.normal(0, 0.13, (40, 25)) - 2)))
+    assert len(trends.clusters) == 2
+    assert [window.moved for window in trends.windows if window.moved] == []

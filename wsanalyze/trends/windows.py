@@ -66,7 +66,8 @@ def find_windows(
         if windows:
             # A window that lies astride of a move shows a course of its own: the one before that shows who moved.
             for before in parts[-2:]:
-                moved.update(find_moved(before.labels, part.labels, before.sure & part.sure))
+                sure = before.sure & part.sure & ~_find_settled(partition, before.labels, part.labels)
+                moved.update(find_moved(before.labels, part.labels, sure))
             moved -= set(windows[-1].moved)
         text = _describe(series, options, parts[-1], part, sorted(moved)) if windows else _describe_first(part, options)
         windows.append(Window(first, last, part.labels, tuple(sorted(moved)), text))
@@ -141,6 +142,21 @@ def find_moved(before: LabelArray, after: LabelArray, sure: BoolArray) -> tuple[
     goes, comes = _find_most(before[both], after[both]), _find_most(after[both], before[both])
     rows = np.flatnonzero(both & sure)
     return tuple(row for row in rows.tolist() if goes[before[row]] != after[row] and comes[after[row]] != before[row])
+
+
+def _find_settled(partition: Partition, before: LabelArray, after: LabelArray) -> BoolArray:
+    """Rows that clearly follow one trend all along, with most of those that they are with before or after.
+
+    A few changes are often as noise has it. Over all changes, a row that moves follows neither trend.
+    """
+    whole, settled = partition.labels, np.nan_to_num(partition.confidence) >= _SURE
+    with_most = np.zeros(len(whole), dtype=np.bool_)
+    for labels in (before, after):
+        known = (labels >= 0) & (whole >= 0)
+        most = _find_most(labels[known], whole[known])
+        with_most |= np.array([most.get(label, -1) for label in labels.tolist()], dtype=np.int64) == whole
+    found: BoolArray = settled & (whole >= 0) & with_most
+    return found
 
 
 def _find_most(labels: LabelArray, others: LabelArray) -> dict[int, int]:
@@ -246,10 +262,9 @@ def _say_parted(old: LabelArray, new: LabelArray, labels: LabelArray, options: T
         said.append(f"trend {one} splits in {len(many)}, {list_names(parts)}")
     if len(splits) > _SHOWN_MOVES:
         said.append(f"{count_noun(len(splits) - _SHOWN_MOVES, 'more trend')} split")
-    said += [f"trends {list_names(map(str, many))} become one" for _, many in unions[:_SHOWN_MOVES]]
+    said += [f"trends {list_names(map(str, many))} are not told apart" for _, many in unions[:_SHOWN_MOVES]]
     if len(unions) > _SHOWN_MOVES:
-        rest = unions[_SHOWN_MOVES:]
-        said.append(f"{sum(len(many) for _, many in rest)} more become {count_noun(len(rest), 'other')}")
+        said.append(f"{sum(len(many) for _, many in unions[_SHOWN_MOVES:])} more are not told apart either")
     return said
 
 
