@@ -237,7 +237,9 @@ def test_everything_but_the_plots_is_there_without_scripts(open_report, trends):
     page = open_report(trends, java_script_enabled=False)
 
     assert _shown_rows(page) == list(trends.series.names)
-    assert page.locator("noscript p:visible").count() == 8
+    notes = page.locator("noscript p:visible").all_text_contents()
+    assert len(notes) == 1 + 8
+    assert len([note for note in notes if "JavaScript" in note]) == 1
     assert page.locator("input:visible, select:visible, button:visible").count() == 0
 
 

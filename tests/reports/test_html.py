@@ -134,7 +134,7 @@ def test_every_plot_has_a_role_a_summary_and_a_line_for_readers_without_scripts(
     for plot in plots:
         assert plot.attributes["role"] == "img"
         assert plot.attributes["aria-label"]
-    assert len(document.all("noscript")) == len(plots)
+    assert len(document.all("noscript")) == 1 + len(plots)
 
 
 def test_every_header_of_a_table_has_a_scope(document):
@@ -576,3 +576,26 @@ def test_grouped_rows_have_their_noun(trends):
     assert "Change of every block" in visible
     assert "40 blocks by 20 changes" in visible
     assert "layers that" not in visible
+
+
+def test_an_event_of_a_table_is_at_a_step(trends):
+    series = dataclasses.replace(trends.series, given={"rwc": trends.values})
+    of_table = describe_page(dataclasses.replace(trends, series=series)).events
+    assert {event.where for event in of_table} == {"step 1500", "step 1750", "step 2500", "step 2750"}
+    assert describe_page(trends).events[0].where.startswith("checkpoint-")
+
+
+def test_other_medians_are_spoken_of_where_there_are_some(kind_trends):
+    text = "Each kind is clustered by itself"
+    assert f"{text}; the medians of its other clusters stay in grey." in Document(render(kind_trends)).visible
+    alone = tuple(
+        dataclasses.replace(part, quality=dataclasses.replace(part.quality, k=1)) for part in kind_trends.kinds
+    )
+    assert f"{text}. " in " ".join(Document(render(dataclasses.replace(kind_trends, kinds=alone))).visible.split())
+
+
+def test_names_in_sentences_may_be_broken_where_their_parts_end(trends):
+    name = "base_model.encoder.layer.2.lora_B.weight"
+    html = render(dataclasses.replace(trends, headline=(f"Most changed {name} (0.23).",)))
+    parts = "base_<wbr>model.<wbr>encoder.<wbr>layer.<wbr>2.<wbr>lora_<wbr>B.<wbr>weight"
+    assert f"<p>Most changed {parts} (0.23).</p>" in html

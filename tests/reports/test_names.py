@@ -1,8 +1,11 @@
+import itertools
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsanalyze.reports.names import find_prefix, shorten_names
+from wsanalyze.reports.names import find_prefix, shorten_names, split_names
 from wsanalyze.reports.text import text_width
 
 LORA = [
@@ -58,3 +61,27 @@ def test_no_name_is_wider_and_one_that_fits_is_whole(names, width):
     for name, short in zip(names, shown, strict=True):
         assert text_width(short) <= width
         assert short == name or text_width(name) > width
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["layers.", "9.", "mlp.", "dense_", "h_", "to_", "4h.", "weight"],
+        ["features.", "0.3.", "weight falls from 0.067 to 1.5e-3."],
+        ["most of all roberta.", "encoder.", "layer.", "2, but not cls_", "token"],
+        ["1.2.3, 10.5 and 3 more."],
+        ["__init__"],
+    ],
+)
+def test_a_line_ends_where_a_part_of_a_name_does(parts):
+    assert split_names("".join(parts)) == parts
+
+
+@given(st.text("aZ\u5c42_.1 -"))
+def test_nothing_of_a_text_is_lost_and_no_number_is_broken(text):
+    parts = split_names(text)
+    assert "".join(parts) == text
+    for before, after in itertools.pairwise(parts):
+        assert before
+        assert after
+        assert not re.search(r"[0-9]\.$", before) or not after[0].isdigit()

@@ -11,6 +11,7 @@ from wsanalyze.reports.files import write_text
 from wsanalyze.reports.html_data import collect_plot_data
 from wsanalyze.reports.html_page import describe_page
 from wsanalyze.reports.making import describe_making
+from wsanalyze.reports.names import split_names
 from wsanalyze.reports.text import format_bytes, format_count, format_number, format_share, printable
 from wsanalyze.trends.base import Trends
 
@@ -99,7 +100,15 @@ def _make_environment() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters.update(number=format_number, bytesize=format_bytes, share=format_share, count=_count)
+    environment.filters.update(breakable=_mark_breaks)
     return environment
+
+
+def _mark_breaks(text: str) -> "Markup":
+    """A text whose names may be broken where their parts end, rather than anywhere."""
+    from markupsafe import Markup
+
+    return Markup("<wbr>").join(split_names(printable(text)))  # which escapes them
 
 
 def _count(value: int, noun: str) -> str:

@@ -28,6 +28,7 @@ from wsanalyze.reports.summary import (
     count_rows,
     count_touched,
     describe_checkpoints,
+    describe_place,
     explain_nothing,
     is_table,
     name_row,
@@ -115,7 +116,7 @@ def describe_page(trends: Trends) -> Page:
         noun=name_row(trends),
         headline=(nothing,) if nothing else trends.headline,
         facts=_collect_facts(trends),
-        events=tuple(_describe_event(event, series.checkpoints) for event in trends.all_events[:MAX_LINES]),
+        events=tuple(_describe_event(event, series) for event in trends.all_events[:MAX_LINES]),
         num_events=len(trends.all_events),
         several=SEVERAL,
         heatmap_summary=_summarize_heatmap(trends, values, metric),
@@ -182,9 +183,11 @@ def _count_fact(count: int, noun: str, note: str = "") -> Fact:
     return Fact(value, name, note)
 
 
-def _describe_event(event: Event, checkpoints: tuple[CheckpointRecord, ...]) -> EventLine:
-    where = "" if event.checkpoint is None else checkpoints[event.checkpoint].label
-    return EventLine(event.kind, where, event.text, mark_of(event))
+def _describe_event(event: Event, series: ChangeSeries) -> EventLine:
+    """An event and where it is: a checkpoint is known by its label, and what a table begins with by its step."""
+    if event.checkpoint is None or is_table(series):
+        return EventLine(event.kind, describe_place(series, event.checkpoint), event.text, mark_of(event))
+    return EventLine(event.kind, series.checkpoints[event.checkpoint].label, event.text, mark_of(event))
 
 
 def _group_skips(skips: tuple[Skip, ...]) -> tuple[SkipGroup, ...]:

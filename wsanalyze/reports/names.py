@@ -1,6 +1,7 @@
 """Names of layers in a narrow column: what all of them share goes first, what tells them apart stays."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,6 +10,13 @@ from wsanalyze.reports.text import shorten, text_width
 # A shorter start is not worth the line that says that it was taken off.
 _SHORTEST_PREFIX: Final = 10
 _MAX_PARTS: Final = 200  # of a name that somebody made up, each part of which would be tried
+# After a dot, unless it is that of a number, and after an underscore.
+_BREAK: Final = re.compile(r"(?<=[^\W\d]\.)(?=\w)|(?<=\w\.)(?=[^\W\d])|(?<=[^\W_]_)(?=[^\W_])")
+
+
+def split_names(text: str) -> list[str]:
+    """The parts of a name, or of a text with names in it, between which a line may end; together they are the text."""
+    return _BREAK.split(text)
 
 
 def find_prefix(names: Sequence[str]) -> str:

@@ -57,6 +57,9 @@ const report = {};
     }
     return shorten(shown, width);
   }
+  // As `split_names`: a name may be broken where its parts end.
+  const BREAK = /(?<=[\p{L}_]\.)(?=[\p{L}\p{N}_])|(?<=[\p{L}\p{N}_]\.)(?=[\p{L}_])|(?<=[\p{L}\p{N}]_)(?=[\p{L}\p{N}])/u;
+  const breakable = (text) => text.split(BREAK).flatMap((part, place) => (place ? [document.createElement("wbr"), part] : [part]));
   // What an address holds may be from anybody: what cannot be seen is made visible, and it is not long.
   const visible = (text) => shorten(text.replace(/[^\P{C}]|[\p{Zl}\p{Zp}]/gu, (character) => `\\u${character.codePointAt(0).toString(16).padStart(4, "0")}`), 80);
   function number(value) {
@@ -169,7 +172,7 @@ const report = {};
   const clusterColour = (id) => colour(id < 0 ? "alone" : `c${id % NUM_COLOURS}`);
   const withAlpha = (hex, alpha) => `rgba(${[1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)).join(",")},${alpha})`;
 
-  Object.assign(report, { byId, unpack, NUM_COLOURS, data, layers, changes, clusters, metric, numLayers, numChanges, SYMBOLS, MARKS, CONFIG, plain, shorten, wrap, shortenName, endWithout,
+  Object.assign(report, { byId, unpack, NUM_COLOURS, data, layers, changes, clusters, metric, numLayers, numChanges, SYMBOLS, MARKS, CONFIG, plain, shorten, wrap, shortenName, breakable, endWithout,
     visible, number, aligned, count, digits, unit, withUnit, titleLines, valueTitle, values, codes, words, curve, stateAt, others, otherCurve, extent, isSigned,
     drawable, spans, idOf, clusterWord, layerText, markOf, cellText, cellWord, members, alone, some, colour, clusterColour, withAlpha });
 })();

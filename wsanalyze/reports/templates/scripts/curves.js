@@ -87,9 +87,14 @@
     const chosen = alone.includes(view.layer) ? chosenCurve(view.layer) : [];
     const strip = stripFor(div, alone);
     const own = paddedRange([...clusters.flatMap((cluster) => cluster.median), ...ends([...shown, ...(chosen.length ? [view.layer] : [])])]);
-    const plot = curveLayout(div, own ?? range, strip);
-    const hidden = alone.filter((layer) => !drawable(curve(layer)).some((value) => value !== null)).length;
-    if (hidden) plot.annotations = [{ text: `${count(hidden, plain(data.noun))} without a value above 0`, xref: "paper", yref: "paper", x: 0.5, y: 0, yanchor: "bottom", showarrow: false, font: { color: colour("muted"), size: 12 } }];
+    // What is nearly the scale of the clusters is theirs.
+    const isApart = Boolean(own && range) && Math.abs(own[0] - range[0]) + Math.abs(own[1] - range[1]) > 0.1 * Math.abs(range[1] - range[0]);
+    if (byId("alone-scale")) byId("alone-scale").textContent = isApart ? "On a scale of their own. " : "";
+    const plot = curveLayout(div, isApart ? own : range ?? own, strip);
+    const unseen = alone.filter((layer) => !drawable(curve(layer)).some((value) => value !== null));
+    const lost = unseen.filter((layer) => !extent(curve(layer))).length;
+    const hidden = [[lost, "a number"], [unseen.length - lost, "a value above 0"]].filter(([many]) => many).map(([many, what]) => `${count(many, plain(data.noun))} without ${what}`).join(", ");
+    if (hidden) plot.annotations = [{ text: hidden, xref: "paper", yref: "paper", x: 0.5, y: 0, yanchor: "bottom", showarrow: false, font: { color: colour("muted"), size: 12 } }];
     Plotly.react(div, report.answering([...clusters.map(otherMedian), ...curves, ...chosen, ...strip.traces], plot), plot, report.CONFIG);
   }
   function listen(div) {

@@ -139,7 +139,7 @@
     const x = evenRange();
     const y = { tickmode: "array", tickvals: picked.tickvals.map((index) => (lines[index].first + lines[index].last) / 2), ticktext: picked.ticktext.map(({ text }) => text) };
     const barLines = report.barLines(inner);
-    const titles = [...report.barTitle(bounds, wide, inner), { text: `${plain(data.noun)} (by ${view.order})${wide ? ", with the mark of its cluster" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: bar === "on top" ? 46 + barLines : 4, showarrow: false, font: { size: 12 } }];
+    const titles = [...report.barTitle(bounds, wide, inner), { text: `${plain(data.noun)} (by ${view.order})${!wide ? "" : view.order === "cluster" ? " and its mark" : " and the mark of its cluster"}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: bar === "on top" ? 46 + barLines : 4, showarrow: false, font: { size: 12 } }];
     drawn = { lines, order, titles, groups: groupShapes(order, top, bottom), lineHeight: plotHeight / lines.length };
     const marks = selectionMarks(lines, order, drawn.lineHeight);
     // The title of the axis stands on top: there is no room for it beside names of any length.

@@ -10,13 +10,13 @@
 
   function element(tag, text, className = "") {
     const made = document.createElement(tag);
-    made.textContent = text;
+    made.append(...report.breakable(text));
     if (className) made.className = className;
     return made;
   }
   function fill(layer) {
     const its = facts(layer);
-    byId("layer-page-title").textContent = layers.name[layer];
+    byId("layer-page-title").replaceChildren(...report.breakable(layers.name[layer]));
     const rows = [["Kind", layers.kind[layer]], ["Depth", String(layers.depth[layer])], ["Shape", layers.shape[layer] === "-" ? "-" : `${layers.shape[layer]} (${count(layers.numel[layer], "number")})`],
       ["Cluster", signOf(layer)], ["Confidence", its.confidence === null ? "-" : its.confidence.toFixed(2)],
       ["Median change", aligned(its.median)], ["Last change", its.lastText]];

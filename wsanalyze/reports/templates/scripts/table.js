@@ -50,7 +50,7 @@
     head.scope = "row";
     const code = head.appendChild(document.createElement("code"));
     code.className = "name";
-    code.textContent = its.name;
+    code.append(...report.breakable(its.name));
     cell(row, its.kind);
     cell(row, String(its.depth), "num");
     cell(row, layers.shape[layer], "num");
@@ -75,9 +75,6 @@
     if (row.dataset.ready) return row;
     row.dataset.ready = "yes";
     const code = row.cells[0].firstElementChild;
-    const parts = code.textContent.split(".");
-    // A long name is broken after a dot, if it must be.
-    if (parts.length < 200) code.replaceChildren(...parts.flatMap((part, place) => (place ? [".", document.createElement("wbr"), part] : [part])));
     report.makeButton(code, { layer });
     return row;
   }
