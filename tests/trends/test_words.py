@@ -147,3 +147,8 @@ def test_an_unsteady_course_that_ends_elsewhere_is_told_by_its_ends():
 )
 def test_a_level_tells_how_far_a_course_goes_on_its_way(medians, words):
     assert describe_level(Cluster(0, (0,), "rises until step 2, then falls", medians, medians, medians)) == words
+
+
+def test_what_is_steady_has_one_level():
+    medians = (0.36, 0.18, 0.17, 0.17, 0.15)
+    assert describe_level(Cluster(0, (0,), "steady", medians, medians, medians)) == "near 0.17"

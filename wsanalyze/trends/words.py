@@ -152,7 +152,8 @@ def describe_level(cluster: Cluster) -> str:
     if cluster.summary.startswith(_TURNS):
         peaks = cluster.summary.startswith(_TURNS[0])
         return f"up to {say_number(max(numbers))}" if peaks else f"down to {say_number(min(numbers))}"
-    if _MOVES.search(cluster.summary) or max(start, end) > _TURN_RATIO * min(start, end):
+    steady = cluster.summary.removeprefix("about ") == "steady"  # a course without jumps, which the median may have
+    if not steady and (_MOVES.search(cluster.summary) or max(start, end) > _TURN_RATIO * min(start, end)):
         # Where a curve turns on its way, its ends alone would tell of another course.
         top, bottom = max(numbers), min(numbers)
         turn = f"up to {say_number(top)}" if top > _TURN_RATIO * max(start, end) else ""
