@@ -72,3 +72,12 @@ def test_where_rows_differ_in_noise_more_is_left_to_chance():
     spikes = np.zeros_like(labels)
     assert find_strays(rows, noise, labels, spikes)[7]
     assert not find_strays(rows, noise * np.exp(random.normal(0, 0.3, len(noise))), labels, spikes).any()
+
+
+def test_a_row_that_is_nearer_than_most_is_none_however_quiet_it_was_taken_for():
+    rows, noise, labels = make_rows(steps=10)
+    rows[7] = np.linspace(1, -1, 10) + 0.12 * np.sin(np.linspace(0, 6, 10))
+    noise[7], labels[7] = 0.01, -1
+    assert not find_strays(rows, noise, labels, np.zeros_like(labels)).any()
+    rows[7] += 0.2 * np.sin(np.linspace(0, 6, 10))
+    assert np.flatnonzero(find_strays(rows, noise, labels, np.zeros_like(labels))).tolist() == [7]

@@ -212,3 +212,16 @@ def test_a_layer_between_two_trends_is_less_sure(make_series):
     trends = find_trends(make_series(10 ** (logs + random.normal(0, 0.25, logs.shape))), TrendOptions(clusters=2))
     assert np.nanargmin(trends.confidence) == 30
     assert np.median(trends.confidence) > 0.95
+
+
+@pytest.mark.parametrize("gap", range(10))
+def test_a_gap_in_one_row_makes_no_outlier_of_another(make_series, gap):
+    random, time = np.random.default_rng(3), np.arange(10)
+    courses = np.array([-0.19 * time, 0.05 * time, 1.3 * np.exp(-(((time - 4.5) / 1.3) ** 2))])
+    noise = np.repeat([[0.05], [0.08], [0.02]], 4, axis=0)
+    values = 10 ** (np.repeat(courses, 4, axis=0) - 1.5 + random.normal(0, 1, (12, 10)) * noise)
+    assert not find_trends(make_series(values)).outliers.any()
+    values[9, gap] = np.nan
+    trends = find_trends(make_series(values))
+    assert not trends.outliers.any()
+    assert agreement(trends.labels, np.repeat([0, 1, 2], 4)) == 1.0

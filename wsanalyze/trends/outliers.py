@@ -15,6 +15,7 @@ _CHANCE: Final = 1e-3
 _MOST_CHANCE: Final = 1e-2
 _MAX_ROWS_APART: Final = 2000
 _NUM_AXES: Final = 32
+_NEAR_SHARE: Final = 0.75
 
 
 def measure_loneliness(features: FloatArray, noise: FloatArray) -> FloatArray:
@@ -74,7 +75,7 @@ def find_strays(features: FloatArray, noise: FloatArray, labels: LabelArray, num
     Returns:
         bool of shape (n,): True where the distance is 1.7 times the usual one for the row's noise and, together with
         its spikes, more than chance would ever make it, were noise normal; where it spreads more than that, by so
-        much more.
+        much more; and larger than that of three quarters of the rows in clusters, whatever the noise.
     """
     from scipy.stats import chi2, norm, poisson
 
@@ -100,7 +101,9 @@ def find_strays(features: FloatArray, noise: FloatArray, labels: LabelArray, num
     # How noisy a row is was estimated as well; each row's own noise the less surely, the fewer changes there are.
     doubt = norm.isf(chances) * _measure_doubt(noise[inside], free)
     least = np.hypot(inflation * (highest - median), doubt)
-    strays: BoolArray = logs > usual + np.maximum(np.log(_RATIO), least)
+    # How noisy a row is may be misjudged: what lies as near as most others do is not said to be off their course.
+    near = distances <= np.quantile(distances[inside], _NEAR_SHARE)
+    strays: BoolArray = (logs > usual + np.maximum(np.log(_RATIO), least)) & ~near
     return strays
 
 
