@@ -270,5 +270,7 @@ def test_events_are_marked_on_every_axis_of_time(open_report, trends):
     assert len(set(symbols)) == 4
     assert strips["training-log"] == strips["depth-plot"] == strips["heatmap-plot"]
     # Events of single layers stand with their cluster, those of checkpoints everywhere.
-    assert strips["cluster-0"][0] == [1500, 1750, 2500, 2750]
+    # There is no room for four marks on a card.
+    assert strips["cluster-0"][0] == [1625, 2625]
+    assert [text.partition("<br>")[0] for text in strips["cluster-0"][1]] == ["<b>2 events</b>"] * 2
     assert strips["alone"][0] == [1750, 2750]
