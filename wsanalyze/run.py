@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -159,7 +159,8 @@ class Run:
         from wsanalyze.reports.notebook import render_problem, render_summary
 
         try:
-            return render_summary(self.trends())
+            with ignore_overflow():
+                return render_summary(self.trends())
         except Exception as error:
             why = str(error) if isinstance(error, WsAnalyzeError) else explain_import(error)
             if why is None:
@@ -183,11 +184,19 @@ class Run:
         from wsanalyze.trends.find import find_trends
         from wsanalyze.trends.stored import to_json, trends_key
 
-        trends = find_trends(self.series, options)
+        with ignore_overflow():
+            trends = find_trends(self.series, options)
         if self.path is not None:
             with suppress(StoreError), RunFile.open(self.path) as store:
                 store.add_trends(trends_key(self.series, options), to_json(trends))
         return trends
+
+
+def ignore_overflow() -> AbstractContextManager[None]:
+    """Let sums of numbers near the end of floats be infinite without a warning, which would help nobody."""
+    import numpy as np
+
+    return np.errstate(over="ignore")
 
 
 def write_report(trends: Trends, kind: str, destination: Destination, *, command: str = "") -> None:
@@ -211,10 +220,11 @@ def write_report(trends: Trends, kind: str, destination: Destination, *, command
     if kind in FOLDER_REPORTERS and not isinstance(destination, Path):
         raise UsageError(f"{kind} are files in a folder: name one")
     try:
-        if kind in FOLDER_REPORTERS and isinstance(destination, Path):
-            FOLDER_REPORTERS[kind](clock, __version__).write(trends, destination)
-        else:
-            REPORTERS[kind](clock, __version__, command).write(trends, destination)
+        with ignore_overflow():
+            if kind in FOLDER_REPORTERS and isinstance(destination, Path):
+                FOLDER_REPORTERS[kind](clock, __version__).write(trends, destination)
+            else:
+                REPORTERS[kind](clock, __version__, command).write(trends, destination)
     except Exception as error:
         broken = None if isinstance(error, WsAnalyzeError) else explain_import(error)
         if broken is None:

@@ -1,5 +1,6 @@
 import base64
 import re
+import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
@@ -61,3 +62,24 @@ def test_runs_without_clusters_or_numbers_and_clusters_of_kinds_are_shown(trends
     assert "No cell has a number" in render_summary(example_module.only_states(trends))
     assert "pointwise: high throughout" in render_summary(kind_trends)
     assert not re.search("nan|None", read(render_summary(kind_trends)).words)
+
+
+def test_without_a_figure_the_rest_is_shown_and_why(trends, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    outline = read(render_summary(trends))
+    assert "There is no figure: the package matplotlib cannot be imported (" in outline.words
+    assert trends.headline[0] in outline.words
+    assert "img" not in outline.tags
+
+
+def test_only_numbers_near_the_ends_of_floats_are_a_reason_to_leave_the_figure_out(trends, monkeypatch):
+    def refuse(*_):
+        raise ValueError("Invalid vmin or vmax")
+
+    monkeypatch.setattr("wsanalyze.reports.notebook.render_svg", refuse)
+    with pytest.raises(ValueError, match="Invalid vmin"):
+        render_summary(trends)
+    monkeypatch.setattr("wsanalyze.reports.notebook.near_ends", lambda _values: True)
+    assert "There is no figure: numbers near the ends of floats" in read(render_summary(trends)).words

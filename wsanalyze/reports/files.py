@@ -17,7 +17,7 @@ _TEMPORARY_PREFIX: Final = ".wsanalyze-"
 _ADVICE: Final = {
     errno.ENOENT: "make its folder first",
     errno.ENOTDIR: "name a file in a folder",
-    errno.EISDIR: "name a file in it",
+    errno.EISDIR: "name a file",
     errno.EACCES: "get the right to write there, or name another place",
     errno.EPERM: "get the right to write there, or name another place",
     errno.EROFS: "name a place on another disk",

@@ -6,6 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from wsanalyze.causes import explain_import
+from wsanalyze.reports.figures.scale import near_ends
 from wsanalyze.reports.figures.write import render_svg
 from wsanalyze.reports.palette import MARKS, OUTLIER_MARK, colour_of
 from wsanalyze.reports.summary import count_rows, describe_checkpoints, describe_size, explain_nothing
@@ -80,8 +82,13 @@ def _show_figure(trends: Trends) -> str:
     name = "curves" if trends.clusters else "heatmap"
     try:
         image = base64.b64encode(render_svg(trends, name, _WIDTH)).decode()
-    except (ValueError, OverflowError):
-        return ""  # numbers near the ends of floats, where an axis of matplotlib ends
+    except Exception as error:
+        why = explain_import(error)
+        if why is None and isinstance(error, ValueError | OverflowError) and near_ends(trends.values):
+            why = "numbers near the ends of floats, where an axis ends"
+        if why is None:
+            raise
+        return f"<p>There is no figure: {_text(why)}.</p>"
     words = f"{name.capitalize()}: {describe_size(trends)}"
     return f'<img style="max-width:100%" alt="{_text(words)}" src="data:image/svg+xml;base64,{image}">'
 

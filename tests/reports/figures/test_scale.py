@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from matplotlib import pyplot as plt
 
 from wsanalyze.reports.figures.heatmap import draw_heatmap
-from wsanalyze.reports.figures.scale import find_colours, find_scale
+from wsanalyze.reports.figures.scale import find_colours, find_scale, near_ends
 
 _NUMBERS = st.one_of(st.just(np.nan), st.floats(1e-6, 1e6), st.floats(0.01, 0.02))
 
@@ -44,3 +44,29 @@ def test_cells_that_lie_far_off_are_the_last_of_the_colours_and_the_bar_has_an_a
         assert image.to_rgba(image.get_array())[7, 12].tolist() == list(image.cmap(1.0)) or not far_off
     finally:
         plt.close(ax.figure)
+
+
+@pytest.mark.parametrize("end", [5e-324, 1e-200, 1e200, 1.7e308, np.inf])
+def test_a_few_numbers_beyond_any_axis_have_the_arrow_of_the_bar_and_more_of_them_no_bar(make_trends, end):
+    trends = make_trends(30, 20)
+    values = np.clip(trends.values, 0.01, 0.2)
+    values[7, 12] = end
+    colours = find_colours(trends, values)
+    assert (colours.below, colours.above, colours.problem) == (end < 1, end > 1, "")
+    assert 1e-3 < colours.low < colours.high < 1
+    assert find_scale(trends, values).problem
+    values[7] = end
+    assert "beyond what an axis can hold" in find_colours(trends, values).problem
+    assert near_ends(values)
+    assert not near_ends(trends.values)
+
+
+@given(values=arrays(np.float64, st.integers(1, 300), elements=st.floats(0) | st.just(np.nan)))
+def test_no_number_that_differs_in_the_middle_of_the_colours_is_shown_by_their_end(example_trends_module, values):
+    colours = find_colours(example_trends_module.example_trends(3, 4), values)
+    if colours.problem:
+        return
+    numbers = values[values > 0]
+    below, above = (numbers < colours.low).sum(), (numbers > colours.high).sum()
+    assert max(below, above) <= numbers.size / 100
+    assert (colours.below, colours.above) == (below > 0, above > 0)

@@ -1,14 +1,30 @@
+import errno
 import io
+import os
 import re
-import warnings
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from matplotlib import pyplot as plt
 from PIL import Image
 
 from wsanalyze.errors import ReportError
-from wsanalyze.reports.figures.write import FIGURES, FORMATS, WIDTHS, FiguresReporter, render_svg, write_figures
+from wsanalyze.reports.figures.write import (
+    FIGURES,
+    FORMATS,
+    WIDTHS,
+    FiguresReporter,
+    list_figures,
+    make_figure,
+    render_svg,
+    use_style,
+    write_figures,
+)
+from wsanalyze.run import Run
 from wsanalyze.table import read_table
 from wsanalyze.trends.find import find_trends
 
@@ -87,12 +103,34 @@ def test_a_file_in_the_place_of_the_folder_is_named(trends, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_what_else_lies_in_the_folder_stays_and_a_figure_that_cannot_be_written_is_named(make_trends, tmp_path):
+def test_what_else_lies_in_the_folder_stays_and_what_cannot_be_written_is_named(make_trends, tmp_path):
     (tmp_path / "mine.svg").write_text("mine")
-    (tmp_path / "heatmap-1col.svg").mkdir()
-    with pytest.raises(ReportError, match=r"cannot write the report .*heatmap-1col\.svg"):
+    blocked = ["heatmap-1col.svg", "curves-2col.pdf"]
+    for name in blocked:
+        (tmp_path / name).mkdir()
+    with pytest.raises(ReportError) as caught:
         write_figures(make_trends(3, 2), tmp_path)
+    assert str(caught.value) == (
+        f"cannot write 2 of 24 figures in {tmp_path}: heatmap-1col.svg, curves-2col.pdf (Is a directory; name a file); "
+        "the others are written"
+    )
     assert (tmp_path / "mine.svg").read_text() == "mine"
+    written = [path for path in tmp_path.iterdir() if path.is_file() and path.name != "mine.svg"]
+    assert {path.name for path in written} == {path.name for path in list_figures(tmp_path)} - set(blocked)
+    assert all(path.stat().st_size > 1000 for path in written)
+
+
+def test_a_full_disk_is_told_in_one_line(make_trends, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(ReportError) as caught:
+        write_figures(make_trends(3, 2), tmp_path)
+    assert str(caught.value) == (
+        f"cannot write 24 of 24 figures in {tmp_path}: heatmap-1col.svg, heatmap-1col.pdf, heatmap-1col.png and 21 "
+        "more (No space left on device; free some space, or name another place)"
+    )
 
 
 def test_ten_thousand_rows_are_files_of_bounded_size(make_trends):
@@ -101,24 +139,70 @@ def test_ten_thousand_rows_are_files_of_bounded_size(make_trends):
     assert len(render_svg(trends, "scatter", 3.3)) < 2_000_000
 
 
-@pytest.mark.parametrize(
-    "numbers", ["5e-324,5e-324,5e-324", "1e-290,1e-290,1e-290", "1.7e308,1.7e308,0", "5e-324,1,1.7e308"]
-)
+NEAR_ENDS = ["5e-324,5e-324,5e-324", "1e-290,1e-290,1e-290", "1.7e308,1.7e308,0", "5e-324,1,1.7e308"]
+
+
+@pytest.mark.parametrize("numbers", NEAR_ENDS)
 @pytest.mark.parametrize("name", FIGURES)
-def test_numbers_near_the_ends_of_floats_are_drawn(tmp_path, name, numbers):
+def test_of_numbers_near_the_ends_of_floats_a_figure_says_that_there_is_no_axis_for_them(tmp_path, name, numbers):
     table = tmp_path / "table.csv"
     table.write_text(f"layer,1,2,3\na,{numbers}\nb,{numbers}\n")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        assert render_svg(find_trends(read_table(table)), name, 3.3)
+    run = Run.from_table(table)
+    trends = run.trends()
+    assert render_svg(trends, name, 3.3)
+    with use_style():
+        ax = make_figure(trends, name, 3.3).axes[0]
+    texts = " ".join(text.get_text() for text in ax.texts).split()
+    assert ("beyond" in texts or "few" in texts) == (name != "scatter")
+    assert not ax.images
+    assert not ax.collections or name == "scatter"
+    plotted = getattr(run.plot, name)()
+    plotted.figure.canvas.draw()
+    plt.close(plotted.figure)
 
 
 @pytest.mark.parametrize("error", [ValueError("Invalid vmin or vmax"), OverflowError("too large")], ids=repr)
-def test_what_matplotlib_cannot_draw_is_refused_in_one_line(trends, tmp_path, monkeypatch, error):
+def test_only_of_such_numbers_is_a_figure_refused_and_the_others_are_written(trends, tmp_path, monkeypatch, error):
     def refuse(*_):
         raise error
 
     monkeypatch.setitem(FIGURES, "heatmap", refuse)
-    with pytest.raises(ReportError) as caught:
+    with pytest.raises(type(error)):  # a fault
         write_figures(trends, tmp_path)
-    assert str(caught.value) == f"cannot draw the figures for {tmp_path}: numbers near the ends of floats ({error})"
+    table = tmp_path / "table.csv"
+    table.write_text("layer,1,2,3\na,1e300,1,2\nb,1,2,3\n")
+    with pytest.raises(ReportError) as caught:
+        write_figures(find_trends(read_table(table)), tmp_path)
+    assert str(caught.value) == (
+        f"cannot write 6 of 24 figures in {tmp_path}: heatmap-1col.svg, heatmap-1col.pdf, heatmap-1col.png and 3 more "
+        f"(numbers near the ends of floats: {error}); the others are written"
+    )
+
+
+DRAW = """
+import hashlib, sys
+from wsanalyze.reports.figures.write import FiguresReporter
+from wsanalyze.run import Run
+run = Run.from_table(sys.argv[1])
+files = dict(FiguresReporter(version="1").render(run.trends()))
+print(hashlib.sha256(b"".join(files.values())).hexdigest())
+print("<img" in run._repr_html_())
+import matplotlib, os
+print(os.environ.get("MPLBACKEND"), matplotlib.rcParams._get_backend_or_none())
+"""
+
+
+def test_figures_do_not_depend_on_what_opens_windows(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("layer,1,2,3\na,1,2,3\nb,3,2,1\n")
+    others = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    found = {}
+    for backend in (None, "nonsense", "svg", "module://matplotlib_inline.backend_inline"):
+        chosen = {} if backend is None else {"MPLBACKEND": backend}
+        command = [sys.executable, "-W", "error", "-c", DRAW, table]
+        done = subprocess.run(command, env=others | chosen, capture_output=True, text=True, check=True)
+        digest, image, left = done.stdout.splitlines()
+        found[backend] = digest, image, done.stderr
+        # What it was told holds for pyplot none the less.
+        assert left == f"{backend} {None if backend == 'nonsense' else backend}"
+    assert set(found.values()) == {(found[None][0], "True", "")}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from wsanalyze.reports.figures.labels import font_points, room_of, write_note
+from wsanalyze.reports.figures.labels import font_points, name_axes, room_of, write_note
 from wsanalyze.reports.figures.marks import add_legend, dash_of, mark_style, name_cluster
 from wsanalyze.reports.figures.scale import ValueScale, find_scale
 from wsanalyze.reports.figures.time_axis import Spacing, TimeAxis, find_time_axis
@@ -59,8 +59,12 @@ def draw_curves(
     drawn += [_curve(cluster, name) for cluster in clusters if cluster.id in banded for name in ("low", "high")]
     drawn += [trends.values[row] for row in alone]
     scale = find_scale(trends, np.array(drawn, dtype=np.float64))
-    scale.set_axis(ax)
     time.set_on(ax, share=0.85)
+    if scale.problem:
+        name_axes(ax, vertical=scale.title)
+        write_note(ax, scale.problem, alone=True)
+        return ax
+    scale.set_axis(ax)
     if not any(np.isfinite(scale.shown(curve)).any() for curve in drawn):
         write_note(ax, explain_nothing(trends) or f"No {trends.options.noun} could be clustered.")
         return ax

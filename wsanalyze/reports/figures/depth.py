@@ -40,16 +40,17 @@ def draw_depth(trends: Trends, ax: "Axes | None" = None) -> "Axes":
     find_time_axis(trends.series).set_on(ax, share=0.75)
     profile = trends.depth
     if profile is None or not np.isfinite(profile.values).any():
-        ax.set_xticks([])
-        ax.set_yticks([])
         name_axes(ax, vertical=_TITLE)
         few = "There are too few depths or numbers to say how change lies over the network."
-        write_note(ax, explain_nothing(trends) or few)
+        write_note(ax, explain_nothing(trends) or few, alone=True)
         return ax
     groups, medians = condense_depths(profile, MOST_LINES)
     largest = -(-len(profile.depths) // len(groups))
     name_axes(ax, vertical=f"{_TITLE[:-1]}; a line is the median of {largest} ranks)" if largest > 1 else _TITLE)
     scale = find_colours(trends, medians)
+    if scale.problem:
+        write_note(ax, scale.problem, alone=True)
+        return ax
     values = medians if scale.linear else np.where(medians == 0, scale.low, medians)  # 0 has the lowest colour
     edges = _find_edges(groups)
     mesh = ax.pcolormesh(

@@ -55,13 +55,10 @@ def draw_heatmap(trends: Trends, ax: "Axes | None" = None, *, order: Order = "de
     width, height = room_of(ax)
     find_time_axis(trends.series).set_on(ax, share=1 - _NAME_SHARE)
     name_axes(ax, vertical=_describe_rows(trends, cells, order))
-    nothing = explain_nothing(trends)
-    if not cells.values.size:
-        ax.set_xticks([])
-        ax.set_yticks([])
-        write_note(ax, nothing or "There is nothing to show.")
-        return ax
     scale = find_colours(trends, cells.values)
+    if scale.problem or not cells.values.size:
+        write_note(ax, scale.problem or explain_nothing(trends) or "There is nothing to show.", alone=True)
+        return ax
     _draw_cells(ax, cells, scale, below=width < NARROW_POINTS)
     for _, first, _ in cells.groups[1:]:
         ax.axhline(first - 0.5, color=TEXT, lw=0.8)

@@ -114,11 +114,20 @@ def quieten(legend: "Legend") -> None:
         text.set(**INERT)
 
 
-def write_note(ax: "Axes", text: str) -> None:
-    """Say in the middle of axes why there is nothing in them."""
+def write_note(ax: "Axes", text: str, *, alone: bool = False) -> None:
+    """Say in the middle of axes why there is nothing in them.
+
+    Args:
+        ax: The axes.
+        text: The reason.
+        alone: Whether the axes have nothing to count either, and so no ticks.
+    """
     from wsanalyze.reports.palette import MUTED
     from wsanalyze.reports.text import wrap_words
 
+    if alone:
+        ax.set_xticks([])
+        ax.set_yticks([])
     width = max(16, letters_in(0.8 * room_of(ax)[0], font_points("font.size")))
     lines = wrap_words(drawable([text])[0], width, 6)
     ax.text(0.5, 0.5, "\n".join(lines), transform=ax.transAxes, ha="center", va="center", color=MUTED, **INERT)

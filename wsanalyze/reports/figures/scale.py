@@ -22,8 +22,9 @@ _ENOUGH_TICKS: Final = 3
 _SMALLEST_PLAIN: Final = 1e-4
 _LARGEST_PLAIN: Final = 1e5
 _AIR: Final = 0.04
-_LOG_ENDS: Final = (-286.0, 295.0)  # an axis looks for ticks some decades further, and a colour bar ends at 2e-287
-_LINEAR_ENDS: Final = (-1e295, 1e295)
+_LOG_ENDS: Final = (-150.0, 150.0)  # an axis looks for ticks as far again on either side, where floats must reach
+_LINEAR_ENDS: Final = (-1e150, 1e150)
+_BEYOND_ALL: Final = "Numbers lie beyond what an axis can hold (1e-150 to 1e150); the tables have them."
 _LEAST_SPAN: Final = 1e-9
 _BEYOND: Final = 0.01  # of all cells, that may lie beyond either end of the colours
 _FAR: Final = 0.25  # of the range of the others, that makes such cells lie far off
@@ -49,6 +50,7 @@ class ValueScale:
         high: The highest one, above `low`.
         below: Whether values lie below `low`, which have its colour.
         above: Whether values lie above `high`, which have its colour.
+        problem: Why the values cannot be shown, in a sentence to be drawn in their place; "" where they can.
     """
 
     title: str
@@ -57,6 +59,7 @@ class ValueScale:
     high: float
     below: bool = False
     above: bool = False
+    problem: str = ""
 
     def shown(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The values, NaN where the scale has no place for one (0 on a logarithmic scale)."""
@@ -137,14 +140,27 @@ def find_scale(trends: Trends, values: NDArray[np.float64]) -> ValueScale:
     numbers = values[np.isfinite(values)]
     linear = trends.options.linear or bool((numbers < 0).any())
     numbers = numbers if linear else numbers[numbers > 0]
+    infinite = bool(np.isinf(values).any())  # the median of some that are near the end
     if not numbers.size:
-        return ValueScale(words, linear, 0.1, 1.0)
-    low, high = np.clip(
-        (numbers.min(), numbers.max()), *(_LINEAR_ENDS if linear else 10.0 ** np.array(_LOG_ENDS))
-    ).tolist()
+        return ValueScale(words, linear, 0.1, 1.0, problem=_BEYOND_ALL if infinite else "")
+    ends = _ends(linear=linear)
+    least, most = float(numbers.min()), float(numbers.max())
+    low, high = np.clip((least, most), *ends).tolist()
     if high - low <= _LEAST_SPAN * abs(high):
         low, high = (low - 0.5, high + 0.5) if linear else (low / 2, high * 2)
-    return ValueScale(words, linear, low, high)
+    beyond = infinite or least < ends[0] or most > ends[1]
+    return ValueScale(words, linear, low, high, problem=_BEYOND_ALL if beyond else "")
+
+
+def near_ends(values: NDArray[np.float64]) -> bool:
+    """Whether some numbers lie where floats end, so that no axis has room for them."""
+    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+    low, high = _ends(linear=False)
+    return bool(((sizes < low) | (sizes > high)).any() or np.isinf(values).any())
+
+
+def _ends(*, linear: bool) -> tuple[float, float]:
+    return _LINEAR_ENDS if linear else (10.0 ** _LOG_ENDS[0], 10.0 ** _LOG_ENDS[1])
 
 
 def find_colours(trends: Trends, values: NDArray[np.float64]) -> ValueScale:
@@ -159,19 +175,22 @@ def find_colours(trends: Trends, values: NDArray[np.float64]) -> ValueScale:
     """
     scale = find_scale(trends, values)
     shown = scale.shown(values)
-    numbers = np.sort(np.clip(shown[np.isfinite(shown)], scale.low, scale.high))
+    numbers = np.sort(shown[~np.isnan(shown)])
     few = int(_BEYOND * numbers.size)
-    if not few:
+    outside = (numbers < scale.low, numbers > scale.high)
+    if not few or max(map(np.count_nonzero, outside)) > few:
         return scale
-    ends = np.array([scale.low, numbers[few], numbers[-1 - few], scale.high])
+    ends = np.clip(np.array([scale.low, numbers[few], numbers[-1 - few], scale.high]), scale.low, scale.high)
     least, low, high, most = (ends if scale.linear else np.log10(ends)).tolist()
-    below, above = low - least > _FAR * (high - low) > 0, most - high > _FAR * (high - low) > 0
+    far = _FAR * (high - low)
+    below, above = bool(low - least > far > 0), bool(most - high > far > 0)
     return replace(
         scale,
         low=float(ends[1] if below else ends[0]),
         high=float(ends[2] if above else ends[3]),
-        below=below,
-        above=above,
+        below=below or bool(outside[0].any()),
+        above=above or bool(outside[1].any()),
+        problem="",
     )
 
 

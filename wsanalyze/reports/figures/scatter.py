@@ -52,9 +52,7 @@ def draw_scatter(trends: Trends, ax: "Axes | None" = None, *, kind: str | None =
     second = by_depth if flat else f"component 2 (no unit{_share(trends, 1)})"
     name_axes(ax, f"component 1 ({own}no unit{_share(trends, 0)})", second)
     if not len(shown):
-        ax.set_xticks([])
-        ax.set_yticks([])
-        write_note(ax, explain_nothing(trends) or f"No {trends.options.noun} could be placed.")
+        write_note(ax, explain_nothing(trends) or f"No {trends.options.noun} could be placed.", alone=True)
         return ax
     if flat:
         ax.set_ylim(places[:, 1].min() - 0.5, places[:, 1].max() + 0.5)

@@ -1,5 +1,8 @@
 """Where a figure is drawn: axes that someone gave, or new ones of pyplot, which notebooks show."""
 
+import os
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,3 +16,21 @@ def open_axes(ax: "Axes | None") -> "Axes":
     from matplotlib import pyplot as plt
 
     return plt.subplots(layout="constrained")[1]
+
+
+def load_matplotlib() -> None:
+    """Import matplotlib whatever `MPLBACKEND` says, which only what opens windows has a use for.
+
+    A name there that it does not know would end the import. One that it knows holds for pyplot afterwards, as ever.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    wanted = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib as mpl
+    finally:
+        if wanted is not None:
+            os.environ["MPLBACKEND"] = wanted
+    if wanted:
+        with suppress(ValueError):
+            mpl.rcParams["backend"] = wanted

@@ -11,10 +11,13 @@ from wsanalyze.reports.figures.curves import draw_curves
 from wsanalyze.reports.figures.depth import draw_depth
 from wsanalyze.reports.figures.heatmap import draw_heatmap
 from wsanalyze.reports.figures.marks import name_cluster
+from wsanalyze.reports.figures.scale import near_ends
 from wsanalyze.reports.figures.scatter import draw_scatter
-from wsanalyze.reports.files import write_bytes
+from wsanalyze.reports.figures.window import load_matplotlib
+from wsanalyze.reports.files import explain_failure, write_bytes
 from wsanalyze.reports.palette import MUTED, RULE, TEXT
 from wsanalyze.reports.summary import describe_size
+from wsanalyze.reports.text import join_some
 from wsanalyze.trends.base import Trends
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ _SMALL_POINTS: Final = 6.0
 _ROW_INCHES: Final = 0.1
 _MOST_ROWS: Final = 64  # that are named one by one; a page is not taller
 _LEAST_ROWS: Final = 6
+_MOST_FAILURES: Final = 3  # that are named one by one
 _LINE_LETTERS: Final = 58  # that a legend of one column takes in a line
 
 STYLE: Final[dict[str, Any]] = {
@@ -86,24 +90,35 @@ class FiguresReporter:
         """Write the figures; see `wsanalyze.reports.base.FolderReporter.write`.
 
         Raises:
-            ReportError: If the folder or a file cannot be written; the message names it.
+            ReportError: If the folder or a file cannot be written; the message names it. The others are written.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ReportError(f"cannot make the folder {folder} for figures: {error.strerror or error}") from error
-        written = []
-        try:
-            for name, content in self.render(trends):
-                path = folder / name
-                write_bytes((content,), path)
-                written.append(path)
-        except (ValueError, OverflowError) as error:
-            # An axis of matplotlib ends where floats do.
-            raise ReportError(
-                f"cannot draw the figures for {folder}: numbers near the ends of floats ({error})"
-            ) from error
+            raise ReportError(f"cannot make the folder {folder} for figures: {explain_failure(error)}") from error
+        written, failed = [], dict[str, str]()
+        for name, content in self._try_all(trends, failed):
+            try:
+                write_bytes((content,), folder / name)
+                written.append(folder / name)
+            except ReportError as error:
+                failed[name] = explain_failure(error.__cause__) if isinstance(error.__cause__, OSError) else str(error)
+        if failed:
+            raise ReportError(_list_failures(folder, failed, len(written)))
         return tuple(written)
+
+    def _try_all(self, trends: Trends, failed: dict[str, str]) -> Iterator[tuple[str, bytes]]:
+        """Each file that can be drawn, by its name; why others cannot is noted."""
+        for name in FIGURES:
+            for width in WIDTHS:
+                try:
+                    yield from list(self._render_figure(trends, name, width))
+                except (ValueError, OverflowError) as error:
+                    if not near_ends(trends.values):
+                        raise
+                    # An axis of matplotlib ends where floats do.
+                    reason = f"numbers near the ends of floats: {error}"
+                    failed.update({f"{name}-{width}.{suffix}": reason for suffix in FORMATS})
 
     def render(self, trends: Trends) -> Iterator[tuple[str, bytes]]:
         """Each file, by its name."""
@@ -139,6 +154,7 @@ def render_svg(trends: Trends, name: str, width: float) -> bytes:
 
 def use_style() -> AbstractContextManager[None]:
     """The settings that figures are written with, in place of the user's."""
+    load_matplotlib()
     from matplotlib.style import context
 
     return context(["default", STYLE])
@@ -161,6 +177,17 @@ def make_figure(trends: Trends, name: str, width: float) -> "Figure":
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # once for all formats, which so look the same
     return figure
+
+
+def _list_failures(folder: Path, failed: dict[str, str], num_written: int) -> str:
+    """Which files could not be written, and why, in a line."""
+    total = num_written + len(failed)
+    parts = []
+    for reason in dict.fromkeys(failed.values()):
+        names = [name for name, why in failed.items() if why == reason]
+        parts.append(f"{join_some(names, _MOST_FAILURES)} ({reason})")
+    rest = "; the others are written" if num_written else ""
+    return f"cannot write {len(failed)} of {total} figures in {folder}: {', '.join(parts)}{rest}"
 
 
 def _height_of(trends: Trends, name: str, width: float) -> float:
