@@ -90,7 +90,9 @@ def test_without_scripts_there_is_no_room_for_plots(open_report, trends):
 def test_the_title_of_the_steps_keeps_away_from_their_numbers(open_report, make_trends, rows, width):
     page = open_report(make_trends(rows, 20), viewport={"width": width, "height": 1000})
     for plot in ("#heatmap-plot", "#depth-plot", "#cluster-0"):
-        if page.locator(plot).count():
-            numbers = [text.bounding_box() for text in page.locator(f"{plot} .xtick text").all()]
-            lowest = max(box["y"] + box["height"] for box in numbers)
-            assert page.locator(f"{plot} .xtitle").bounding_box()["y"] - lowest >= 4
+        if not page.locator(plot).count():
+            continue
+        numbers = [text.bounding_box() for text in page.locator(f"{plot} .xtick text").all()]
+        title, frame = page.locator(f"{plot} .xtitle").bounding_box(), page.locator(plot).bounding_box()
+        assert 4 <= title["y"] - max(box["y"] + box["height"] for box in numbers) <= 8
+        assert title["y"] + title["height"] < frame["y"] + frame["height"]

@@ -37,8 +37,10 @@
   // Where the colour bar lies on top, its title is a note of its own: with two lines, plotly.js would misplace the others.
   const barTitle = (bounds, wide, room) => wide || bounds.isEmpty ? [] : [{ text: valueTitle(room), xref: "paper", yref: "paper", x: 0.5, y: 1, yanchor: "bottom", yshift: 44, showarrow: false, font: { size: 12 } }];
   const barLines = (room) => 16 * titleLines(room).length;
-  // Below a bar of colours that lies on top, plotly.js moves the title of the horizontal axis onto its numbers.
-  const settleTitle = (div) => div.querySelector(".xtitle")?.removeAttribute("transform");
+  // For a bar of colours that lies, plotly.js moves the title of the horizontal axis down, and then up to its numbers.
+  function settleTitle(div) {
+    for (const part of div.querySelectorAll(".g-xtitle, .xtitle")) part.removeAttribute("transform");
+  }
   // Round numbers on the bar, as many as there is room for; at an end that values lie beyond, the number of the end.
   function colourTicks({ low, high, below, above }, room, apart) {
     if (isSigned && !below && !above) return {};
