@@ -70,7 +70,7 @@ def test_clusters_of_several_changes_keep_their_trend(trends):
     assert [name_trend(cluster) for cluster in trends.clusters] == [cluster.summary for cluster in trends.clusters]
     assert count_trends(trends) == (3, "trend")
     assert not is_still(trends)
-    assert all(has_curve(trends, cluster) for cluster in trends.clusters)
+    assert all(has_curve(cluster, trends.values, linear=False) for cluster in trends.clusters)
 
 
 def test_where_nothing_changed_there_is_no_trend_and_no_layer_stands_out(still):
@@ -79,7 +79,5 @@ def test_where_nothing_changed_there_is_no_trend_and_no_layer_stands_out(still):
     assert ("0", "trends") in [(fact.value, fact.name) for fact in describe_page(still).facts]
     assert pick_layers(still) == []
     assert "stand out" not in written(TerminalReporter(version="1", width=80), still)
-    assert not has_curve(still, still.clusters[0])
-    series = dataclasses.replace(still.series, given={"coherence": still.values})
-    options = dataclasses.replace(still.options, metric="coherence")
-    assert has_curve(dataclasses.replace(still, series=series, options=options), still.clusters[0])
+    assert not has_curve(still.clusters[0], still.values, linear=False)
+    assert has_curve(still.clusters[0], still.values, linear=True)

@@ -1,6 +1,7 @@
 """Clusters, phases and windows as lines of the HTML report."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wsanalyze.reports.course import SURE, describe_phase, describe_range, find_unsure
 from wsanalyze.reports.html_lines import (
@@ -16,15 +17,21 @@ from wsanalyze.reports.trend_names import has_curve, name_trend
 from wsanalyze.trends.base import Cluster, Trends
 
 
-def describe_cluster(trends: Trends, cluster: Cluster) -> ClusterLine:
-    """A cluster with its members, those marked that are unsure."""
+def describe_cluster(trends: Trends, cluster: Cluster, values: NDArray[np.float64]) -> ClusterLine:
+    """A cluster with its members, those marked that are unsure.
+
+    Args:
+        trends: What to report.
+        cluster: One of its clusters.
+        values: Its metric, float64 of shape (L, P).
+    """
     numbers = [value for value in cluster.median if value is not None]
     confidences = trends.confidence
     return ClusterLine(
         id=cluster.id,
         sign=sign_of(cluster.id),
         summary=name_trend(cluster),
-        is_drawn=has_curve(trends, cluster),
+        is_drawn=has_curve(cluster, values, linear=trends.options.linear or bool((values < 0).any())),
         kind=cluster.kind,
         makeup=cluster.makeup,
         size=cluster.size,

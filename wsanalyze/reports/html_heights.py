@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from wsanalyze.reports.plotted import bound_groups, pick_map
+from wsanalyze.reports.trend_names import has_numbers
 from wsanalyze.trends.base import Trends
 
 CURVES: Final = (280, 280)
@@ -33,7 +34,7 @@ def _reserve_heatmap(trends: Trends) -> tuple[int, int]:
     num_rows = len(trends.series.rows)
     row = min(22.0, max(float(_ROW), 240 / max(1, num_rows)))
     height = round(min(1120 if num_rows <= 80 else 820, max(90.0, num_rows * row)))  # noqa: PLR2004 - as heatmap.js
-    bar = _BAR_ON_TOP if (np.isfinite(trends.values) & (trends.values != 0)).any() else _FRAME
+    bar = _BAR_ON_TOP if has_numbers(trends.values) else _FRAME
     return height + (_FRAME if height >= 200 else bar), height + bar  # noqa: PLR2004 - as heatmap.js
 
 

@@ -136,7 +136,7 @@ def describe_page(trends: Trends) -> Page:
         num_unsure=len(unsure),
         sure=SURE,
         kinds=trends.kinds,
-        clusters=tuple(describe_cluster(trends, cluster) for cluster in trends.clusters),
+        clusters=tuple(describe_cluster(trends, cluster, values) for cluster in trends.clusters),
         alone=tuple(describe_layer(trends, int(row), values[row], states[row]) for row in alone[:MAX_NAMES]),
         num_alone=len(alone),
         num_outliers=int(np.count_nonzero(trends.outliers & (trends.labels < 0))),

@@ -1,6 +1,7 @@
 """What reports call trends: a single change has none, but levels; where nothing changed there is none at all."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wsanalyze.trends.base import Cluster, Trends
 from wsanalyze.trends.words import say_number
@@ -15,18 +16,29 @@ def name_trend(cluster: Cluster) -> str:
 
 def count_trends(trends: Trends) -> tuple[int, str]:
     """How many trends there are, and the noun for one: "level" where there is but one change."""
-    if is_still(trends):
+    values = trends.values
+    if not has_numbers(values):
         return 0, "trend"
-    return len(trends.clusters), "level" if trends.values.shape[1] == 1 else "trend"
+    return len(trends.clusters), "level" if values.shape[1] == 1 else "trend"
 
 
 def is_still(trends: Trends) -> bool:
     """Whether no number is other than 0."""
-    return not np.any(np.isfinite(trends.values) & (trends.values != 0))
+    return not has_numbers(trends.values)
 
 
-def has_curve(trends: Trends, cluster: Cluster) -> bool:
-    """Whether a member has a number that a plot can show: 0 has no logarithm."""
-    values = trends.values[list(cluster.members)]
-    known = np.isfinite(values)
-    return bool((known if trends.options.linear or (trends.values < 0).any() else known & (values > 0)).any())
+def has_numbers(values: NDArray[np.float64]) -> bool:
+    """Whether a number is other than 0."""
+    return bool((np.isfinite(values) & (values != 0)).any())
+
+
+def has_curve(cluster: Cluster, values: NDArray[np.float64], *, linear: bool) -> bool:
+    """Whether a member has a number that a plot can show: 0 has no logarithm.
+
+    Args:
+        cluster: The cluster.
+        values: The metric of all rows, float64 of shape (L, P).
+        linear: Whether it is shown as it is and not by logarithms, as where some of it is negative.
+    """
+    own = values[list(cluster.members)]
+    return bool((np.isfinite(own) if linear else own > 0).any())
