@@ -29,6 +29,7 @@ _DIAMOND: Final = "M5.85,0L0,5.85L-5.85,0L0,-5.85Z"
 _SQUARE: Final = "M4.5,4.5H-4.5V-4.5H4.5Z"
 _MARKS: Final = {
     "spike": EventMark("triangle-up", "M-5.2,2.25H5.2L0,-4.5Z"),
+    "lone": EventMark("triangle-up-open", "M-5.2,2.25H5.2L0,-4.5Z"),
     "frozen": EventMark("square", _SQUARE),
     "wakes": EventMark("square-open", _SQUARE),
     "dead": EventMark("square-cross-open", f"M0,4.5V-4.5M4.5,0H-4.5{_SQUARE}"),

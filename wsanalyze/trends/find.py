@@ -17,6 +17,7 @@ from wsanalyze.trends.elsewhere import MIXED, find_exceptions
 from wsanalyze.trends.even_courses import describe_course
 from wsanalyze.trends.events import find_events
 from wsanalyze.trends.headline import write_headline
+from wsanalyze.trends.lone import find_lone
 from wsanalyze.trends.makeup import describe_makeup
 from wsanalyze.trends.methods import METHODS
 from wsanalyze.trends.phases import find_phases
@@ -67,6 +68,7 @@ def find_trends(series: ChangeSeries, options: TrendOptions | None = None) -> Tr
     events = (
         *find_events(series, options.metric, options.noun),
         *changes_of_phase,
+        *find_lone(series, values, options),
         *find_confounders(series, values, options),
     )
     trends = Trends(

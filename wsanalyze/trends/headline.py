@@ -16,7 +16,7 @@ from wsanalyze.trends.contrast import Contrast, find_contrast
 from wsanalyze.trends.event_words import join_events
 from wsanalyze.trends.jaggedness import find_restless, measure_usual_step
 from wsanalyze.trends.levels import compare_levels
-from wsanalyze.trends.lone import say_lone
+from wsanalyze.trends.lone import KIND as LONE
 from wsanalyze.trends.trend_words import SHOWN_TRENDS, say_trends
 from wsanalyze.trends.words import (
     SHOWN_NAMES,
@@ -179,7 +179,7 @@ def _say_special(trends: Trends, values: FloatArray) -> str:
     told = _find_told(trends)
     events = [event for event in events if event not in brief and not (event.kind == "frozen" and _rows(event) <= told)]
     found = [*_pick(events, _URGENT), *_pick(events, _LATER)]
-    found += filter(None, (_say_outliers(trends, values), say_lone(trends, values)))
+    found += filter(None, (_say_outliers(trends, values), *_pick(events, (LONE,))))
     found += [*_pick(brief, _LATER), *_pick(events, _LAST)]
     if not found and trends.depth is not None and " moves from " in trends.depth.text:
         # Whether levels follow depth is a matter of the first sentence.
@@ -227,7 +227,7 @@ def _say_outliers(trends: Trends, values: FloatArray) -> str:
     """Name rows whose course is like no other's, but for those of which an event says what it is."""
     linear, noun, names = trends.options.linear, trends.options.noun, trends.series.names
     moves = (np.isfinite(values) if linear else values > 0).any(axis=1)
-    told = {event.layer for event in trends.events if event.layer is not None}
+    told = {event.layer for event in trends.events if event.layer is not None and event.kind != LONE}
     strange = [row for row in np.flatnonzero(trends.outliers & moves).tolist() if names[row] not in told]
     if not strange:
         return ""
