@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt  # what rich reads Markdown with
 
 from wsanalyze.reports.markdown import MarkdownReporter
-from wsanalyze.reports.markdown_text import code, fence, prose
+from wsanalyze.reports.markdown_text import code, fence, find_names, prose
 from wsanalyze.reports.text import printable
 
 SPECIAL = "`|\\<>&@#*_[]()!~$:/.-+=1a www.GH-1 https://x.y "
@@ -87,7 +87,10 @@ def test_nothing_in_prose_acts(text):
     ("sentence", "shown"),
     [
         ("40 layers follow 3 trends (12, 13, 15 layers).", None),
-        ("Half of all change is over by step 1500: 93 % of it, e.g. in layer1.0.conv1.weight.", None),
+        ("Half of all change is over by step 1500: 93 % of it, e.g. in all.", None),
+        ("93 % of it in layer1.0.conv1.weight.", "93 % of it in `layer1.0.conv1.weight`."),
+        ("fc.weight (0.41 in 2), i.e. last", "`fc.weight` (0.41 in 2), i.e. last"),
+        ("the last is 0.5 of model.safetensors", "the last is 0.5 of `model.safetensors`"),
         ("one dimension (--params all adds it)", "one dimension (`--params` all adds it)"),
         ("layer_1 asks @someone about #12", "`layer_1` asks `@someone` about `#12`"),
         ("www.example.invalid and GH-12", "`www.example.invalid` and `GH-12`"),
@@ -99,6 +102,38 @@ def test_nothing_in_prose_acts(text):
 )
 def test_plain_words_stay_and_others_become_code(sentence, shown):
     assert prose(sentence) == (shown or sentence)
+
+
+def test_names_that_are_known_are_code_whatever_they_look_like():
+    names = find_names(["conv1", "head", "layer with spaces", "layer with", "odd?", "a", "12", "*.<b>", "x\ny z"])
+    assert prose("head and conv1: 12 of a kind (head)", names) == "`head` and `conv1`: 12 of a kind (`head`)"
+    assert prose("(layer with spaces), layer with, layer without", names) == (
+        "(`layer with spaces`), `layer with`, layer without"
+    )
+    assert prose("Is it odd?, or odd", names) == "Is it `odd?`, or odd"
+    assert prose("*.<b> and x\ny z.", names) == r"`*.<b>` and `x\ny z`."
+
+
+def test_what_a_checkpoint_is_called_is_code_but_for_words_within_a_sentence():
+    names = find_names([], ["last", "step-2000", "7"])
+    assert prose("last is left out: the last 7 are those of step-2000.", names) == (
+        "`last` is left out: the last 7 are those of `step-2000`."
+    )
+
+
+@given(st.lists(any_text, max_size=4), st.lists(any_text, max_size=3))
+def test_nothing_in_prose_acts_whatever_names_it_has(names, between):
+    known = find_names(names)
+    text = " ".join(part for pair in itertools.zip_longest(names, between, fillvalue="") for part in pair)
+    assert {token.type for token in inline_tokens(f"- {prose(text, known)}")} <= INERT
+
+
+def test_every_name_in_a_sentence_is_code(trends):
+    names = trends.series.names
+    headline = (f"{names[0]} and {names[-1]} stand out, most of all {names[3]}.",)
+    tokens = inline_tokens(render(dataclasses.replace(trends, headline=headline)))
+    assert not [token.content for token in tokens if token.type == "text" and ".weight" in token.content]
+    assert {names[0], names[-1], names[3]} <= {token.content for token in tokens if token.type == "code_inline"}
 
 
 def test_an_empty_name_is_still_code():

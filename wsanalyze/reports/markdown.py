@@ -1,8 +1,9 @@
 """A summary in Markdown, for a model card or a pull request."""
 
 import itertools
-from collections.abc import Iterable
-from typing import ClassVar, Final
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import ClassVar, Final, TypeAlias
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from wsanalyze.reports.course import (
     tabulate_kinds,
 )
 from wsanalyze.reports.files import write_text
-from wsanalyze.reports.markdown_text import NAME_WIDTH, code, fence, format_table, prose
+from wsanalyze.reports.markdown_text import NAME_WIDTH, code, fence, find_names, format_table, prose
 from wsanalyze.reports.names import shorten_names
 from wsanalyze.reports.summary import (
     count_rows,
@@ -47,6 +48,9 @@ from wsanalyze.reports.training_log import describe_log
 from wsanalyze.reports.trend_names import name_trend
 from wsanalyze.trends.base import TrendOptions, Trends
 
+Say: TypeAlias = Callable[[str], str]
+"""Makes Markdown of a sentence."""
+
 _CURVE_WIDTH: Final = 24
 _MAX_CLUSTERS: Final = 20
 _MAX_EVENTS: Final = 10
@@ -74,27 +78,30 @@ class MarkdownReporter:
     def write(self, trends: Trends, destination: Destination) -> None:
         """Write the report; see `Reporter.write`."""
         size = describe_size(trends)
+        say = partial(
+            prose, names=find_names(trends.series.names, (record.label for record in trends.series.checkpoints))
+        )
         sections = [
             f"## {prose(size[:1].upper() + size[1:])}",
-            *_format_trends(trends),
+            *_format_trends(trends, say),
             _format_layers(trends),
-            _format_course(trends),
-            _format_events(trends),
-            _format_reading(trends),
+            _format_course(trends, say),
+            _format_events(trends, say),
+            _format_reading(trends, say),
             _format_making(trends, self._version),
         ]
         write_text("\n\n".join(section for section in sections if section) + "\n", destination)
 
 
-def _format_trends(trends: Trends) -> list[str]:
+def _format_trends(trends: Trends, say: Say) -> list[str]:
     nothing = explain_nothing(trends)
-    sections = [" ".join(prose(sentence) for sentence in ((nothing,) if nothing else trends.headline))]
+    sections = [" ".join(say(sentence) for sentence in ((nothing,) if nothing else trends.headline))]
     if nothing or not trends.clusters:
         return sections
-    return [*sections, _format_clusters(trends), _format_curves(trends), _format_quality(trends)]
+    return [*sections, _format_clusters(trends, say), _format_curves(trends), _format_quality(trends, say)]
 
 
-def _format_clusters(trends: Trends) -> str:
+def _format_clusters(trends: Trends, say: Say) -> str:
     """A table of the clusters; a column that would be empty is left out."""
     columns = {"cluster": "r", "kind": "l", f"{name_row(trends)}s": "r", "trend": "l", "members": "l"}
     columns |= {"median curve": "l", "start": "r", "end": "r"}
@@ -102,7 +109,7 @@ def _format_clusters(trends: Trends) -> str:
     for cluster in trends.clusters[:_MAX_CLUSTERS]:
         median = np.array([np.nan if value is None else value for value in cluster.median])
         curve = code(sparkline(median, _CURVE_WIDTH, linear=trends.options.linear))
-        words = [prose(text) if text else "" for text in (cluster.kind, name_trend(cluster), cluster.makeup)]
+        words = [say(text) if text else "" for text in (cluster.kind, name_trend(cluster), cluster.makeup)]
         ends = map(format_number, find_ends(cluster.median))
         rows.append([str(cluster.id), words[0], str(cluster.size), *words[1:], curve, *ends])
     used = [any(row[column] for row in rows) for column in range(len(columns))]
@@ -116,8 +123,8 @@ def _format_curves(trends: Trends) -> str:
     return f"Curves: {scale} scale, each with its own; {still}{code(BLOCK_MARKS.gap)} no number."
 
 
-def _format_quality(trends: Trends) -> str:
-    remarks = [prose(describe_quality(trends.quality))]
+def _format_quality(trends: Trends, say: Say) -> str:
+    remarks = [say(describe_quality(trends.quality))]
     rest = trends.clusters[_MAX_CLUSTERS:]
     if rest:
         remarks.append(f"{format_count(len(rest), 'more cluster')} not shown.")
@@ -167,7 +174,7 @@ def _format_layers(trends: Trends) -> str:
     return f"### {noun.capitalize()}s that stand out\n\n{table}{remark}"
 
 
-def _format_course(trends: Trends) -> str:
+def _format_course(trends: Trends, say: Say) -> str:
     """Phases, depth and windows, a heading for each that is there."""
     if explain_nothing(trends):
         return ""
@@ -179,32 +186,32 @@ def _format_course(trends: Trends) -> str:
         ]
         rest = len(trends.phases) - len(items)
         more = f"and {format_count(rest, 'more phase')}" if rest else ""
-        sections.append(f"### Phases of the training\n\n{_format_items(items, more)}")
+        sections.append(f"### Phases of the training\n\n{_format_items(items, more, say)}")
     if trends.depth is not None:
-        sections.append(f"### Over the depth of the network\n\n{prose(trends.depth.text)}")
+        sections.append(f"### Over the depth of the network\n\n{say(trends.depth.text)}")
     if trends.windows:
         windows, more = pick_windows(trends, _MAX_WINDOWS)
         items = [(describe_range(series, window.first, window.last), window.text) for window in windows]
-        sections.append(f"### Trends within windows\n\n{_format_items(items, more)}")
+        sections.append(f"### Trends within windows\n\n{_format_items(items, more, say)}")
     return "\n\n".join(sections)
 
 
-def _format_items(items: Iterable[tuple[str, str]], more: str) -> str:
+def _format_items(items: Iterable[tuple[str, str]], more: str, say: Say) -> str:
     """A list of places and what happens there, and a last entry on the rest, where there is one."""
-    lines = [f"- {prose(place)}: {prose(text)}" if place else f"- {prose(text)}" for place, text in items]
-    return "\n".join([*lines, f"- {prose(more)}"] if more else lines)
+    lines = [f"- {say(place)}: {say(text)}" if place else f"- {say(text)}" for place, text in items]
+    return "\n".join([*lines, f"- {say(more)}"] if more else lines)
 
 
-def _format_events(trends: Trends) -> str:
+def _format_events(trends: Trends, say: Say) -> str:
     events, rest = pick_events(trends, _MAX_EVENTS)
     if not events:
         return ""
     items = [(describe_place(trends.series, event.checkpoint), event.text) for event in events]
     more = f"and more: {', '.join(rest)}" if rest else ""
-    return f"### Events\n\n{_format_items(items, more)}"
+    return f"### Events\n\n{_format_items(items, more, say)}"
 
 
-def _format_reading(trends: Trends) -> str:
+def _format_reading(trends: Trends, say: Say) -> str:
     """What was read and what was not, folded into a few bullets."""
     series = trends.series
     lines = [f"- {prose(describe_checkpoints(series))}"]
@@ -213,7 +220,7 @@ def _format_reading(trends: Trends) -> str:
         lines.append(f"- trainer's log: {prose(log)}")
     groups = group_skips(series)
     lines += [
-        f"- skipped {format_count(len(names), 'tensor')}: {prose(reason)}" for reason, names in groups[:_MAX_REASONS]
+        f"- skipped {format_count(len(names), 'tensor')}: {say(reason)}" for reason, names in groups[:_MAX_REASONS]
     ]
     rest = sum(len(names) for _, names in groups[_MAX_REASONS:])
     if rest:
@@ -222,7 +229,7 @@ def _format_reading(trends: Trends) -> str:
     if unreadable:
         lines.append(f"- {unreadable}")
     notes = series.provenance.notes
-    lines += [f"- {prose(note)}" for note in notes[:_MAX_CHOICES]]
+    lines += [f"- {say(note)}" for note in notes[:_MAX_CHOICES]]
     if len(notes) > _MAX_CHOICES:
         lines.append(f"- and {format_count(len(notes) - _MAX_CHOICES, 'more note', 'more notes')}")
     return "### What was read\n\n" + "\n".join(lines)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from wsanalyze.reports.text import printable, shorten
@@ -18,6 +19,44 @@ _WORD: Final = re.compile(r"(\(?)(.*?)([.,;:?!%)]*)")
 _PLAIN: Final = re.compile(r"[^\W_]+(?:[.,;%'=/-][^\W_]+)*|[=/-]?")
 _ACTIVE: Final = re.compile(r"www\.|gh-\d|(?=\d*[a-f])[0-9a-f]{7,}$", re.IGNORECASE)
 _LIST_START: Final = re.compile(r"\d+[.)]|[=-]")
+# Names of layers, of modules and of files, but no "e.g.".
+_DOTTED: Final = re.compile(r"(?=.*[^\W\d_]{2})[^\W\d]\w*(?:\.\w+)+")
+_CLOSING: Final = ".,;:?!%)"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names that sentences may hold.
+
+    Attributes:
+        all: The names, printable.
+        first: Those that are one only where a sentence begins with them.
+        token: A word of a sentence, or a name of several words with what stands around it.
+    """
+
+    all: frozenset[str]
+    first: frozenset[str]
+    token: re.Pattern[str]
+
+
+def find_names(names: Iterable[str], labels: Iterable[str] = ()) -> Names:
+    """Names as they are looked for in sentences, which have numbers and single letters of their own: not these.
+
+    Args:
+        names: Names of layers.
+        labels: What checkpoints are called; one like "last" is also a word, unless a sentence begins with it.
+    """
+    called = frozenset(map(printable, labels))
+    first = frozenset(filter(str.isalpha, called))
+    shown = frozenset(map(printable, names)) | (called - first)
+    known = frozenset(name for name in shown if len(name) > 1 and any(map(str.isalpha, name)))
+    # A name of several words is one word to the reader; the longest that fits is meant.
+    several = sorted((name for name in known if " " in name.strip()), key=len, reverse=True)
+    choices = "|".join(rf"(?<!\S)\(?{re.escape(name)}[{_CLOSING}]*(?!\S)" for name in several)
+    return Names(known, first, re.compile(rf"{choices}|\S+" if choices else r"\S+"))
+
+
+NO_NAMES: Final = find_names(())
 
 
 def code(text: str, width: int = NAME_WIDTH) -> str:
@@ -37,20 +76,32 @@ def fence(text: str) -> str:
     return f"{marks}sh\n{line}\n{marks}"
 
 
-def prose(text: str) -> str:
-    """A sentence whose plain words stay as they are and whose other words become code."""
-    words = shorten(printable(text), _SENTENCE_WIDTH).split()
-    if words and _LIST_START.fullmatch(words[0]):
-        words[0] = code(words[0])
-        return " ".join([words[0], *map(_tame_word, words[1:])])
-    return " ".join(map(_tame_word, words))
+def prose(text: str, names: Names = NO_NAMES) -> str:
+    """A sentence whose plain words stay as they are and whose other words become code, as do names.
+
+    Args:
+        text: The sentence.
+        names: Names that are known; whatever looks like the name of a layer or of a file is one besides.
+    """
+    words = names.token.findall(" ".join(shorten(printable(text), _SENTENCE_WIDTH).split()))
+    shown = [_tame_word(word, names.all) for word in words]
+    if words and (words[0] in names.first or _LIST_START.fullmatch(words[0])):
+        shown[0] = code(words[0])
+    return " ".join(shown)
 
 
-def _tame_word(word: str) -> str:
+def _tame_word(word: str, names: frozenset[str]) -> str:
     """The word itself where nothing can be read into it, else its inner part as code."""
+    if word in names:
+        return code(word)
     matched = _WORD.fullmatch(word)
     opening, inner, closing = matched.groups() if matched else ("", word, "")
-    if not _PLAIN.fullmatch(inner) or _ACTIVE.match(inner):
+    # A name may itself end with what closes a sentence.
+    for end in range(len(closing), 0, -1):
+        if inner + closing[:end] in names:
+            inner, closing = inner + closing[:end], closing[end:]
+            break
+    if inner in names or _DOTTED.fullmatch(inner) or not _PLAIN.fullmatch(inner) or _ACTIVE.match(inner):
         inner = code(inner)
     return f"{opening}{inner}{closing}"
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from wsanalyze.errors import ReportError
 from wsanalyze.reports.files import write_bytes
-from wsanalyze.reports.markdown_text import code, prose
+from wsanalyze.reports.markdown_text import code, find_names, prose
 from wsanalyze.reports.summary import describe_size, explain_nothing, name_row
 from wsanalyze.reports.tensorboard_records import frame
 from wsanalyze.reports.text import printable, shorten
@@ -181,7 +181,8 @@ def _describe(trends: Trends, version: str, *, are_steps: bool) -> str:
     size = describe_size(trends)
     nothing = explain_nothing(trends)
     lines = [f"**{prose(size[:1].upper() + size[1:])}**"]
-    lines += map(prose, (nothing,) if nothing else trends.headline)
+    names = find_names(trends.series.names, (record.label for record in trends.series.checkpoints))
+    lines += [prose(sentence, names) for sentence in ((nothing,) if nothing else trends.headline)]
     lines += [f"cluster {cluster.id}: {prose(cluster.summary)} ({cluster.size})" for cluster in trends.clusters]
     axis = "the step of the later checkpoint" if are_steps else "the number of the change, as steps do not tell it"
     lines.append(f"The axis counts {axis}.")
