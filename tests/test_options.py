@@ -3,7 +3,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsanalyze.errors import UsageError
-from wsanalyze.options import MAX_MEMORY_BYTES, check_rename, parse_clusters, parse_memory, parse_rename, parse_steps
+from wsanalyze.options import (
+    MAX_MEMORY_BYTES,
+    check_rename,
+    check_text,
+    check_whole,
+    parse_clusters,
+    parse_memory,
+    parse_rename,
+    parse_steps,
+)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +109,16 @@ def test_renames(text, rename):
 def test_what_is_no_rename_is_wrong_usage(text):
     with pytest.raises(UsageError, match="--rename"):
         parse_rename(text)
+
+
+@given(st.integers() | st.floats() | st.text() | st.none() | st.lists(st.integers()) | st.binary())
+def test_arguments_of_the_library_are_taken_by_their_sort_or_named_in_a_short_line(value):
+    for check, sort in ((check_whole, int), (check_text, str)):
+        if isinstance(value, sort):
+            assert check("seed", value) == value
+            continue
+        with pytest.raises(UsageError) as caught:
+            check("seed", value)
+        assert str(caught.value).startswith("seed takes a ")
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 300

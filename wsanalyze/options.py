@@ -1,7 +1,9 @@
 """Values that people type: sizes, ranges of steps, numbers of clusters."""
 
+import operator
 import re
-from typing import Final
+import reprlib
+from typing import Any, Final
 
 from wsanalyze.errors import UsageError
 
@@ -78,3 +80,37 @@ def check_rename(old: str, new: str) -> tuple[str, str]:
     except (re.error, IndexError) as error:
         raise UsageError(f"--rename {old}={new}: {error}") from error
     return old, new
+
+
+def check_whole(name: str, value: Any, otherwise: str = "") -> int:  # noqa: ANN401 - whatever was given
+    """A whole number that was given to the library, also one of NumPy.
+
+    Args:
+        name: What the argument is called.
+        value: What was given.
+        otherwise: What may be given instead.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        instead = f" or {otherwise}" if otherwise else ""
+        raise UsageError(f"{name} takes a whole number{instead}, not {say(value)}") from None
+
+
+def check_text(name: str, value: Any) -> str:  # noqa: ANN401 - whatever was given
+    """A text that was given to the library.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    if not isinstance(value, str):
+        raise UsageError(f"{name} takes a text, not {say(value)}")
+    return value
+
+
+def say(value: object) -> str:
+    """A value as it would be typed, as a line of bounded length."""
+    return " ".join(reprlib.repr(value).split())

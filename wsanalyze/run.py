@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from wsanalyze.causes import explain_import
 from wsanalyze.errors import ReportError, StoreError, TrendsError, UsageError, WsAnalyzeError
+from wsanalyze.options import check_text, check_whole
 from wsanalyze.store.run_file import RunFile
 from wsanalyze.trends.base import TrendOptions, Trends
 
@@ -93,9 +94,20 @@ class Run:
             window: Changes in one sliding window, or None to choose.
 
         Raises:
-            UsageError: If an option is not known, or the series does not hold what the metric needs.
+            UsageError: If an option has a value that is not known, or the series does not hold what the metric needs.
         """
-        return self.find_trends(TrendOptions(metric, method, clusters, features, group, seed, by_kind, window))
+        return self.find_trends(
+            TrendOptions(
+                check_text("metric", metric),
+                check_text("method", method),
+                None if clusters is None else check_whole("clusters", clusters, "None to choose"),
+                check_text("features", features),
+                None if group is None else check_text("group", group),
+                check_whole("seed", seed),
+                bool(by_kind),
+                None if window is None else check_whole("window", window, "None to choose"),
+            )
+        )
 
     def find_trends(self, options: TrendOptions) -> Trends:
         """As `trends`, with the options in one object."""

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import io
+import re
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from wsanalyze.reports.csv_file import CsvReporter, change_headings
-from wsanalyze.series import ChangeSeries, CheckpointRecord
+from wsanalyze.reports.csv_file import CsvReporter, change_headings, name_layers
+from wsanalyze.run import Run
+from wsanalyze.series import ChangeSeries, CheckpointRecord, State
 from wsanalyze.sums import Sums
 from wsanalyze.table import read_table
 
@@ -37,10 +39,22 @@ def test_rows_are_layers_and_columns_are_changes(trends):
         assert [float(cell or "nan") for cell in row[1:]] == pytest.approx(values.tolist(), rel=0, abs=0, nan_ok=True)
 
 
-def test_unchanged_weights_are_zero_and_states_are_empty(trends):
+def test_unchanged_weights_are_zero_and_states_are_empty_but_for_what_is_not_finite(trends):
+    states = trends.series.metric_states()
+    assert {State.UNCHANGED, State.NONFINITE, State.MISSING} <= set(states.flat)
     rows = list(csv.reader(io.StringIO(render(trends))))
-    assert rows[-1][1] == "0.0"
-    assert rows[1 + 4][1:] == [""] * 20
+    shown = {None: "number", State.UNCHANGED: "0.0", State.NONFINITE: "nan"}
+    for (row, change), state in np.ndenumerate(states):
+        cell = rows[1 + row][1 + change]
+        assert ("number" if cell not in ("0.0", "nan", "") else cell) == shown.get(state, "")
+
+
+def test_states_of_a_table_are_read_back(tmp_path):
+    (tmp_path / "table.csv").write_text("layer,1,2,3\na,nan,inf,1\nb,,0,2\nc,1,-inf,\n")
+    run = Run.from_table(tmp_path / "table.csv")
+    again = read_table(run.report(tmp_path / "again.csv"))
+    assert again.states.tolist() == run.series.states.tolist()
+    assert run.series.states[0].tolist() == [State.NONFINITE, State.NONFINITE, None]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -100,3 +114,34 @@ def test_numbered_headings_never_meet_others(labels):
     headings = change_headings(ChangeSeries(records, (), pairs, Sums.unmeasured(0, len(labels)), states))
     assert len(set(headings)) == len(labels)
     assert "layer" not in headings
+
+
+def rename(trends, names):
+    rows = tuple(dataclasses.replace(row, name=name) for row, name in zip(trends.series.rows, names, strict=True))
+    return dataclasses.replace(trends, series=dataclasses.replace(trends.series, rows=rows))
+
+
+_ALIKE = st.sampled_from(["a\x1bb", r"a\x1bb", "=x", "'=x", "'=x (2)", "", " ", "x", " x", "x ", "x (2)", "layer 1"])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(_ALIKE | st.text(max_size=3), min_size=1, max_size=8))
+def test_names_that_look_the_same_are_told_apart_when_they_are_read_back(tmp_path, make_trends, names):
+    trends = rename(make_trends(len(names), 3), names)
+    path = tmp_path / "table.csv"
+    CsvReporter().write(trends, path)
+    again = read_table(path)
+    np.testing.assert_array_equal(again.metric("rwc"), trends.values)
+    plain = [name for name in names if re.fullmatch("[a-z]+", name)]
+    assert set(plain) <= set(again.names)
+
+
+def test_names_that_are_the_same_when_escaped_are_numbered():
+    assert name_layers(["=x", "'=x", "b", "a\x1b", r"a\x1b", ""]) == [
+        "'=x",
+        "'=x (2)",
+        "b",
+        r"a\x1b",
+        r"a\x1b (2)",
+        "layer 6",
+    ]

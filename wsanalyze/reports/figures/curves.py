@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from wsanalyze.errors import UsageError
 from wsanalyze.reports.figures.labels import font_points, name_axes, room_of, write_note
 from wsanalyze.reports.figures.marks import add_legend, dash_of, mark_style, name_cluster
 from wsanalyze.reports.figures.scale import ValueScale, find_scale
@@ -48,9 +49,12 @@ def draw_curves(
         The axes. Of more than eight clusters, the eight largest have bands.
 
     Raises:
-        UsageError: If `spacing` is none of those, or the steps cannot be drawn to scale and are to be.
+        UsageError: If `spacing` is none of those, or the steps cannot be drawn to scale and are to be, or a kind is
+            asked for that has no clusters of its own.
     """
     time = find_time_axis(trends.series, spacing)
+    if kind is not None:
+        _check_kind(trends, kind)
     ax = open_axes(ax)
     clusters = [cluster for cluster in trends.clusters if kind is None or cluster.kind == kind]
     alone = _list_alone(trends) if outliers else []
@@ -78,6 +82,14 @@ def draw_curves(
     ax.spines[["top", "right"]].set_visible(False)
     _explain(ax, clusters, len(alone))
     return ax
+
+
+def _check_kind(trends: Trends, kind: str) -> None:
+    known = [part.kind for part in trends.kinds]
+    if not known:
+        raise UsageError(f"kind={kind!r} chooses among the clusters of each kind: give by_kind=True as well")
+    if kind not in known:
+        raise UsageError(f"no {trends.options.noun} is of the kind {kind!r}: there are {', '.join(known)}")
 
 
 def _list_alone(trends: Trends) -> list[int]:

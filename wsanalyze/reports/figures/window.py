@@ -5,13 +5,24 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from wsanalyze.errors import UsageError
+from wsanalyze.options import say
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 def open_axes(ax: "Axes | None") -> "Axes":
-    """The axes themselves, or new ones in a figure that makes room for what stands around them."""
+    """The axes themselves, or new ones in a figure that makes room for what stands around them.
+
+    Raises:
+        UsageError: If they are no axes of two dimensions.
+    """
     if ax is not None:
+        from matplotlib.axes import Axes
+
+        if not isinstance(ax, Axes) or hasattr(ax, "get_zlim"):
+            raise UsageError(f"ax takes axes of matplotlib of two dimensions, or None for new ones, not {say(ax)}")
         return ax
     from matplotlib import pyplot as plt
 
