@@ -210,3 +210,13 @@ def test_the_profile_is_stored(make_series):
     assert (again.depth.depths, again.depth.text) == (trends.depth.depths, trends.depth.text)
     np.testing.assert_array_equal(again.depth.values, trends.depth.values)
     np.testing.assert_array_equal(again.depth.centre, trends.depth.centre)
+
+
+def test_a_move_that_is_small_without_one_layer_is_that_layers(profile_of):
+    # All others move the same way, by a tenth of it.
+    values = at_level(np.linspace(0, 1, 20), lambda place, moment: 0.4 * place * moment, noise=0.01)
+    values[0] = 10 ** np.linspace(1.5, -3, 10)
+    assert profile_of(values).text.endswith(", but a few depths alone decide that.")
+    assert " moves from " in profile_of(values).text
+    spread = at_level(np.linspace(0, 1, 20), lambda place, moment: 2 * place * moment, noise=0.01)
+    assert "alone" not in profile_of(spread).text

@@ -26,6 +26,7 @@ _NEAR: Final = 0.05
 _PART: Final = 4
 _NUM_RESAMPLES: Final = 200
 _SAME_SIGN: Final = 0.975
+_SAME_SIZE: Final = 0.75
 _DEVIATIONS: Final = 3.0
 _NORMAL_MAD: Final = 1.4826
 _ARRIVED: Final = 0.8
@@ -158,14 +159,17 @@ def _is_move(curve: FloatArray, size: int) -> bool:
 
 
 def _is_broad(profile: FloatArray, places: FloatArray, size: int, seed: int) -> bool:
-    """Whether the centre moves the same way whichever depths are drawn: else a few decide, not the network."""
+    """Whether the centre moves the same way, and about as far, whichever depths are drawn: else a few decide that."""
     random = np.random.default_rng(seed)
     drawn = random.multinomial(len(places), np.full(len(places), 1 / len(places)), size=_NUM_RESAMPLES).astype(float)
     early, late = (
         np.median(_find_centre(profile[:, part], places, drawn), axis=1) for part in (slice(size), slice(-size, None))
     )
     steps = late - early
-    return bool(max((steps > 0).mean(), (steps < 0).mean()) >= _SAME_SIGN)
+    one_way = max((steps > 0).mean(), (steps < 0).mean()) >= _SAME_SIGN
+    # A single depth is in two of three draws, and all others may go the same way by far less.
+    far = np.abs(steps) >= _LEAST_MOVE * np.median(np.abs(steps))
+    return bool(one_way and far.mean() >= _SAME_SIZE)
 
 
 def _smooth(curve: FloatArray) -> FloatArray:
