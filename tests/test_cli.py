@@ -389,6 +389,15 @@ def test_run_files_that_cannot_be_used(fails, source, measured, tmp_path):
         assert "another wsanalyze is writing to it" in fails(1, "analyze", source, "--run", measured)
 
 
+def test_run_files_that_cannot_be_read_say_why(fails, measured, monkeypatch):
+    if Path("/dev/null").is_char_device():
+        assert "/dev/null: is no file but a device or a pipe; name a run file" in fails(1, "report", "/dev/null")
+
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != measured)
+    said = fails(1, "report", measured)
+    assert f"{measured}: cannot be read (permission denied); get the right to, or name another file" in said
+
+
 def test_a_full_disk_under_the_run_file(fails, save_sequence, make_states, tmp_path, run_path, monkeypatch):
     import sqlite3
 

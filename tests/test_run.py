@@ -129,6 +129,17 @@ def test_a_report_that_cannot_be_written(run, tmp_path):
         run.report(tmp_path / "nowhere" / "report.html")
 
 
+def test_a_report_does_not_take_the_place_of_what_the_run_was_read_from(run, tmp_path):
+    table = run.report(tmp_path / "table.csv")
+    before = table.read_bytes()
+    kept = run.path.rename(tmp_path / "kept.json")
+    for read, path in ((Run.from_table(table), table), (Run.open(kept), kept)):
+        with pytest.raises(UsageError, match="this is what the run was read from; name another file"):
+            read.report(path)
+    assert table.read_bytes() == before
+    assert Run.open(kept).series.names == run.series.names
+
+
 def test_a_data_frame_of_all_cells(run):
     frame = run.to_pandas("l2")
     assert list(frame.columns) == [

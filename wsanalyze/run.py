@@ -133,13 +133,18 @@ class Run:
             The path written.
 
         Raises:
-            UsageError: If the suffix is none of those, or an option has a value that is not known.
+            UsageError: If the suffix is none of those, the run was read from that file, or an option is not known.
             ReportError: If the file cannot be written.
         """
+        from wsanalyze.reports.places import identify
+
         path = Path(destination)
         kind = REPORT_SUFFIXES.get(path.suffix.lower())
         if kind is None:
             raise UsageError(f"{path}: the suffix tells the kind of report: {', '.join(REPORT_SUFFIXES)}")
+        read = self.series.provenance.source if self.path is None else (self.path,)
+        if any(identify(path) & identify(place) for place in read):
+            raise UsageError(f"{path}: this is what the run was read from; name another file")
         write_report(self.trends(**options), kind, path)  # type: ignore[arg-type] # checked by `trends` itself
         return path
 

@@ -76,8 +76,14 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
     with explain_errors(path):
         if path.is_dir():
             raise StoreError(f"{path}: is a folder, not a run file; name a file")
-        if not create and not path.is_file():
+        if not create and not path.exists():
             raise StoreError(f"{path}: no such run file; `wsanalyze analyze` makes one")
+        if path.exists():
+            if not path.is_file():
+                raise StoreError(f"{path}: is no file but a device or a pipe; name a run file")
+            # SQLite does not say why it cannot. To open the file here would drop the locks that it holds elsewhere.
+            if not os.access(path, os.R_OK):
+                raise StoreError(f"{path}: cannot be read (permission denied); get the right to, or name another file")
         database = sqlite3.connect(path, timeout=_BUSY_SECONDS)
         try:
             # Asked of SQLite, not of the disk: a killed first start may have left half a file, which is rolled back.
