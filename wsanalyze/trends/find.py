@@ -65,10 +65,11 @@ def find_trends(series: ChangeSeries, options: TrendOptions | None = None) -> Tr
         windows = find_windows(series, partition, options, method)
     clusters = _describe_clusters(series, partition, values, options)
     phases, changes_of_phase = find_phases(series, values, options)
+    found = find_events(series, options.metric, options.noun)
     events = (
-        *find_events(series, options.metric, options.noun),
+        *found,
         *changes_of_phase,
-        *find_lone(series, values, options),
+        *find_lone(series, values, options, told=found),
         *find_confounders(series, values, options),
     )
     trends = Trends(

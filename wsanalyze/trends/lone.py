@@ -1,5 +1,6 @@
 """A change that lies far off those of the same row before and after, where the others go on as ever, in words."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -22,13 +23,16 @@ _MOST_ROWS: Final = 1000
 _BEND_VARIANCE: Final = 1.5
 
 
-def find_lone(series: ChangeSeries, values: FloatArray, options: TrendOptions) -> tuple[Event, ...]:
+def find_lone(
+    series: ChangeSeries, values: FloatArray, options: TrendOptions, told: Sequence[Event] = ()
+) -> tuple[Event, ...]:
     """Find the change that lies furthest off those of the same row before and after.
 
     Args:
         series: L rows and P changes.
         values: The metric, float64 of shape (L, P).
         options: `metric` and `noun` are used.
+        told: Events that are told anyhow: what is a spike of many rows is no lone change.
 
     Returns:
         An event of kind "lone" at the checkpoint that the change leads to, which tells of the rows that lie off on the
@@ -45,6 +49,8 @@ def find_lone(series: ChangeSeries, values: FloatArray, options: TrendOptions) -
     row, change = divmod(int(np.abs(lone).argmax()), off.shape[1])
     most = float(off[row, change])
     if min(abs(most), abs(float(lone[row, change]))) < max(_LONE_DECADES, by_noise):
+        return ()
+    if any(event.kind == "spike" and change + 1 in event.evidence["changes"] for event in told):
         return ()
     side, least = np.sign(most), max(_ALSO_DECADES, by_noise)
     also = np.flatnonzero(np.minimum(side * off[:, change], side * lone[:, change]) >= least)
