@@ -142,6 +142,15 @@ def example_module():
 
 
 @pytest.fixture
+def table(tmp_path):
+    """The path of a table of six layers and three changes."""
+    path = tmp_path / "table.csv"
+    rows = "".join(f"layers.{i}.weight,{0.5 + i},{0.4 + i},{0.3 + i}\n" for i in range(6))
+    path.write_text(f"layer,10,20,30\n{rows}")
+    return path
+
+
+@pytest.fixture
 def make_trends():
     return _load_example().example_trends
 

@@ -1,5 +1,6 @@
 """What lies behind an error."""
 
+import importlib
 import sys
 
 import pytest
@@ -63,10 +64,10 @@ def test_a_package_that_is_not_there_is_named(tmp_path, monkeypatch):
 
 def test_faults_of_this_program_and_interrupts_are_no_faults_of_packages(tmp_path, monkeypatch):
     with pytest.raises(ImportError) as caught:
-        from wsanalyze.errors import NoSuchError  # noqa: F401
+        from wsanalyze.errors import NoSuchError  # noqa: F401 - its error is what is asked for
     assert explain_import(caught.value) is None
     with pytest.raises(ImportError) as caught:
-        import wsanalyze.nothing  # noqa: F401
+        importlib.import_module("wsanalyze.nothing")
     assert explain_import(caught.value) is None
     assert explain_import(ValueError("of a function")) is None
     (tmp_path / "slow.py").write_text("try:\n    raise KeyboardInterrupt\nexcept BaseException:\n    raise ValueError")

@@ -37,13 +37,6 @@ def run_path(tmp_path, source, wsanalyze):
 
 
 @pytest.fixture
-def table(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text("layer,10,20\n" + "".join(f"layers.{i}.weight,{0.5 + i},{0.4 + i}\n" for i in range(6)))
-    return path
-
-
-@pytest.fixture
 def refused(wsanalyze, tmp_path):
     """Run a command line that is refused in one line before anything is done; returns the line."""
 
@@ -160,7 +153,6 @@ def test_two_figures_do_not_go_to_one_file(refused, run_path, tmp_path):
 
 
 def test_folders_may_be_shared(wsanalyze, table, tmp_path):
-    pytest.importorskip("tensorboard")
     both = ("--figures", tmp_path / "new", "--tensorboard", tmp_path / "new")
     assert wsanalyze("trends", table, *both, "-q") == (0, "", "")
     assert wsanalyze("trends", table, *both, "-q", "--json", tmp_path / "new" / "a.json") == (0, "", "")
@@ -230,7 +222,7 @@ def shell(script, **more):
 @pytest.fixture
 def here(table, tmp_path, monkeypatch):
     if os.name != "posix" or not Path("/bin/bash").exists():
-        pytest.skip("a shell")
+        pytest.skip("needs bash")
     monkeypatch.chdir(tmp_path)
     assert shell(f"wsanalyze trends {table.name} -q --csv right.csv") == (0, "", "")
     return (tmp_path / "right.csv").read_text()

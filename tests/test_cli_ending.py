@@ -29,14 +29,6 @@ sys.exit(main())
 NOT_HALF = "no file is half-written, those that were not written yet are as they were"
 
 
-@pytest.fixture
-def table(tmp_path):
-    path = tmp_path / "table.csv"
-    rows = "".join(f"layers.{i}.weight,{0.5 + i},{0.4 + i},{0.3 + i}\n" for i in range(6))
-    path.write_text(f"layer,10,20,30\n{rows}")
-    return path
-
-
 def run_script(script, *arguments):
     command = [sys.executable, "-c", script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -86,7 +78,6 @@ def test_what_is_said_of_an_interrupt_is_true_of_the_command(wsanalyze, tmp_path
 
 @pytest.mark.parametrize(("package", "option"), [("matplotlib", "figures"), ("jinja2", "html")])
 def test_a_package_that_is_broken_costs_one_line_and_its_own_report(table, tmp_path, package, option):
-    pytest.importorskip("tensorboard")
     places = {name: tmp_path / f"a.{name}" for name in ("html", "json", "figures", "tensorboard")}
     arguments = [part for name, place in places.items() for part in (f"--{name}", place)]
     status, out, err = run_script(BROKEN, package, "trends", table, *arguments)

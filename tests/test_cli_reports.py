@@ -19,14 +19,6 @@ SCREENS = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
 NO_SCREEN = {name: value for name, value in os.environ.items() if name not in SCREENS}
 
 
-@pytest.fixture
-def table(tmp_path):
-    path = tmp_path / "table.csv"
-    rows = "".join(f"layers.{i}.weight,{0.5 + i},{0.4 + i},{0.3 + i}\n" for i in range(6))
-    path.write_text(f"layer,10,20,30\n{rows}")
-    return path
-
-
 def run_alone(*arguments, **environment):
     """Run the command line in a process of its own, without a screen but for what is given."""
     command = [*COMMAND, *map(str, arguments)]

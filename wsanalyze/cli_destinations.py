@@ -191,7 +191,7 @@ def _refusal(claim: _Claim, words: str) -> UsageError:
 def _find_key(path: str | Path) -> Key:
     """What the disk knows a file or a folder by, in the form of `identify`; what no file has where there is none."""
     with suppress(OSError):
-        found = os.stat(path)  # noqa: PTH116 - also of text
+        found = os.stat(path)  # noqa: PTH116 - also of a path that is text
         return ("file", found.st_dev, found.st_ino)
     return ("none",)
 
@@ -219,7 +219,7 @@ def _claim_file(found: Destinations, name: str, path: Path) -> None:
             from wsanalyze.reports.files import explain_failure
 
             raise ReportError(f"{cannot}: {explain_failure(error)}") from error
-    elif os.path.isdir(path):  # noqa: PTH112 - pathlib raises for some
+    elif os.path.isdir(path):  # noqa: PTH112 - pathlib raises for a name too long
         raise ReportError(f"{cannot}: it is a folder; name a file in it")
     else:
         folder = Path(os.path.realpath(path)).parent if os.path.islink(path) else path.parent  # noqa: PTH114 - as above
@@ -234,7 +234,7 @@ def _claim_file(found: Destinations, name: str, path: Path) -> None:
 def _claim_folder(found: Destinations, name: str, folder: Path, metric: str) -> None:
     """Note which files are written into a folder, and refuse where there can be none."""
     for place in (folder, *folder.parents):
-        if os.path.isdir(place):  # noqa: PTH112 - pathlib raises for some
+        if os.path.isdir(place):  # noqa: PTH112 - pathlib raises for a name too long
             break
         if os.path.lexists(place):
             raise ReportError(f"cannot make the folder {folder} for --{name}: {place} is no folder; name another")

@@ -1,9 +1,10 @@
 """Values that people type: sizes, ranges of steps, numbers of clusters."""
 
+import contextlib
 import operator
 import re
 import reprlib
-from typing import Any, Final
+from typing import Final, SupportsIndex
 
 from wsanalyze.errors import UsageError
 
@@ -82,7 +83,7 @@ def check_rename(old: str, new: str) -> tuple[str, str]:
     return old, new
 
 
-def check_whole(name: str, value: Any, otherwise: str = "") -> int:  # noqa: ANN401 - whatever was given
+def check_whole(name: str, value: object, otherwise: str = "") -> int:
     """A whole number that was given to the library, also one of NumPy.
 
     Args:
@@ -93,14 +94,14 @@ def check_whole(name: str, value: Any, otherwise: str = "") -> int:  # noqa: ANN
     Raises:
         UsageError: If it is none.
     """
-    try:
-        return operator.index(value)
-    except TypeError:
-        instead = f" or {otherwise}" if otherwise else ""
-        raise UsageError(f"{name} takes a whole number{instead}, not {say(value)}") from None
+    if isinstance(value, SupportsIndex):
+        with contextlib.suppress(TypeError):  # an array has the method, and refuses unless it is one whole number
+            return operator.index(value)
+    instead = f" or {otherwise}" if otherwise else ""
+    raise UsageError(f"{name} takes a whole number{instead}, not {say(value)}")
 
 
-def check_text(name: str, value: Any) -> str:  # noqa: ANN401 - whatever was given
+def check_text(name: str, value: object) -> str:
     """A text that was given to the library.
 
     Raises:

@@ -19,6 +19,8 @@ MAX_DEPTHS: Final = 400
 _FRAME: Final = 84
 _BAR_ON_TOP: Final = 150
 _ROW: Final = 14
+_FEW_ROWS: Final = 80
+_LEAST_BESIDE: Final = 200  # the bar of colours of a lower heatmap lies on top of it
 
 
 def reserve_heights(trends: Trends) -> dict[str, tuple[int, int]]:
@@ -33,9 +35,9 @@ def reserve_heights(trends: Trends) -> dict[str, tuple[int, int]]:
 def _reserve_heatmap(trends: Trends) -> tuple[int, int]:
     num_rows = len(trends.series.rows)
     row = min(22.0, max(float(_ROW), 240 / max(1, num_rows)))
-    height = round(min(1120 if num_rows <= 80 else 820, max(90.0, num_rows * row)))  # noqa: PLR2004 - as heatmap.js
+    height = round(min(1120 if num_rows <= _FEW_ROWS else 820, max(90.0, num_rows * row)))
     bar = _BAR_ON_TOP if has_numbers(trends.values) else _FRAME
-    return height + (_FRAME if height >= 200 else bar), height + bar  # noqa: PLR2004 - as heatmap.js
+    return height + (_FRAME if height >= _LEAST_BESIDE else bar), height + bar
 
 
 def _reserve_map(trends: Trends) -> tuple[int, int]:

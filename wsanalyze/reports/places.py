@@ -34,7 +34,7 @@ def find_stream(path: str | Path) -> int | None:
         if folder in streams and name.isascii() and name.isdecimal():
             return int(name)
         place = os.path.join(folder, name)  # noqa: PTH118 - a path that may hold anything
-        if not os.path.islink(place):  # noqa: PTH114 - pathlib raises for some
+        if not os.path.islink(place):  # noqa: PTH114 - pathlib raises for a name too long
             return None
         place = os.path.join(folder, os.readlink(place))  # noqa: PTH115, PTH118
     return None
