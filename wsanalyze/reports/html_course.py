@@ -26,7 +26,7 @@ def describe_cluster(trends: Trends, cluster: Cluster, values: NDArray[np.float6
         values: Its metric, float64 of shape (L, P).
     """
     numbers = [value for value in cluster.median if value is not None]
-    confidences = trends.confidence
+    confidences, names = trends.confidence, trends.series.names
     return ClusterLine(
         id=cluster.id,
         sign=sign_of(cluster.id),
@@ -36,7 +36,7 @@ def describe_cluster(trends: Trends, cluster: Cluster, values: NDArray[np.float6
         makeup=cluster.makeup,
         size=cluster.size,
         members=tuple(
-            MemberLine(row, trends.series.names[row], float(confidences[row]) if confidences[row] < SURE else None)
+            MemberLine(row, names[row], float(confidences[row]) if confidences[row] < SURE else None)
             for row in cluster.members[:MAX_NAMES]
         ),
         median=float(np.median(numbers)) if numbers else None,
