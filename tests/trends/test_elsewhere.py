@@ -58,6 +58,17 @@ def test_who_rests_while_the_others_go_on_is_found(make_series):
     assert exceptions(make_series, FALL, own) == []
 
 
+@pytest.mark.parametrize(("num_spikes", "found"), [(1, []), (2, []), (3, [4])])
+def test_who_follows_but_for_a_few_spikes_is_none(make_series, num_spikes, found):
+    random = np.random.default_rng(0)
+    values = 10 ** (FALL + random.normal(-1.5, 0.3, (9, 1)) + random.normal(0, 0.01, (9, 20)))
+    values[4, 9 : 9 + num_spikes] *= 1e-8
+    trends = find_trends(make_series(values), TrendOptions(clusters=1, method="kmeans"))
+    assert find_exceptions(replace(trends, touched={}), trends.clusters[0]) == [4]
+    spikes = tuple((4, change) for change in range(9, 9 + num_spikes))
+    assert find_exceptions(replace(trends, touched={"spike": spikes}), trends.clusters[0]) == found
+
+
 def test_jumps_and_gaps_of_some_make_no_exceptions_of_the_others(make_series):
     random = np.random.default_rng(0)
     logs = random.normal(-1.5, 0.4, (12, 1)) + random.normal(0, 0.02, (12, 20))

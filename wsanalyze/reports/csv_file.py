@@ -32,7 +32,7 @@ class CsvReporter:
         stream = io.StringIO()
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(["layer", *change_headings(trends.series)])
-        nonfinite = trends.series.metric_states(trends.options.metric) == State.NONFINITE
+        nonfinite = trends.states == State.NONFINITE
         for name, values, marks in zip(name_layers(trends.series.names), trends.values, nonfinite, strict=True):
             cells = [
                 repr(value) if math.isfinite(value) else "nan" if mark else ""

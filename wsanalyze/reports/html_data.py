@@ -89,7 +89,7 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
 
 def _list_marks(trends: Trends) -> dict[str, Any]:
     """States of cells and what the method did to them: few words, and a byte a cell that says which."""
-    states = trends.series.metric_states(trends.options.metric)
+    states = trends.states
     known = states != None  # noqa: E711 - elementwise
     codes = np.zeros(states.shape, dtype=np.uint8)
     numbers: dict[tuple[str | None, str | None], int] = {(None, None): 0}

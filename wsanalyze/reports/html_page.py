@@ -102,7 +102,7 @@ def describe_page(trends: Trends) -> Page:
     nothing = explain_nothing(trends)
     metric, unit = metric_words(trends.options.metric)
     values = trends.values
-    states = trends.series.metric_states(trends.options.metric)
+    states = trends.states
     alone = np.flatnonzero(trends.labels < 0)
     unsure = describe_unsure(trends)
     has_alone_curves = bool(np.isfinite(values[alone]).any())

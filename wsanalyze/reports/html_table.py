@@ -25,7 +25,7 @@ def find_empty_columns(trends: Trends) -> tuple[str, ...]:
         "kind": all(row.kind == Kind.OTHER for row in series.rows),
         "shape": is_table(series),
         "confidence": not np.isfinite(trends.confidence[rivalled]).any(),
-        "states": not (series.metric_states(trends.options.metric) != None).any(),  # noqa: E711 - elementwise
+        "states": not (trends.states != None).any(),  # noqa: E711 - elementwise
     }
     return tuple(name for name, is_empty in empty.items() if is_empty)
 

@@ -121,7 +121,7 @@ def _checkpoint(record: CheckpointRecord) -> dict[str, Any]:
 
 def _layers(trends: Trends) -> Iterator[dict[str, Any]]:
     series = trends.series
-    states = series.metric_states(trends.options.metric)
+    states = trends.states
     from_zero = states == State.FROM_ZERO
     absolute = series.absolute(trends.options.metric) if from_zero.any() else None
     nothing = [None] * states.shape[1]

@@ -101,7 +101,7 @@ def explain_nothing(trends: Trends) -> str | None:
 
 def count_states(trends: Trends) -> list[str]:
     """How many cells have each state, most frequent first: ["40 missing", "1 nonfinite"]."""
-    states = trends.series.metric_states(trends.options.metric)
+    states = trends.states
     counts = Counter(str(state) for state in states.ravel() if state is not None)
     return [f"{count} {state}" for state, count in counts.most_common()]
 

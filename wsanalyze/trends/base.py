@@ -1,14 +1,15 @@
 """What the reading wing finds in a series: clusters of rows that change alike, and how sure that is. NumPy only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsanalyze.metrics import METRICS
-from wsanalyze.series import ChangeSeries, Event
+from wsanalyze.series import ChangeSeries, Event, StateArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ class Phase:
     text: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Trends:
     """A series and the trends found in it.
 
@@ -210,10 +211,19 @@ class Trends:
     phases: tuple[Phase, ...] = ()
     windows: tuple[Window, ...] = ()
 
-    @property
+    @cached_property
     def values(self) -> NDArray[np.float64]:
-        """The metric that was clustered, float64 of shape (L, P); see `ChangeSeries.metric`."""
-        return self.series.metric(self.options.metric)
+        """The metric that was clustered, float64 of shape (L, P), not to be written to; see `ChangeSeries.metric`."""
+        values = self.series.metric(self.options.metric)
+        values.flags.writeable = False  # computed once, for all who ask
+        return values
+
+    @cached_property
+    def states(self) -> StateArray:
+        """States of its cells, of the same shape, not to be written to; see `ChangeSeries.metric_states`."""
+        states = self.series.metric_states(self.options.metric)
+        states.flags.writeable = False
+        return states
 
     @property
     def all_events(self) -> tuple[Event, ...]:
@@ -267,3 +277,10 @@ class Method(Protocol):
 def list_cells(mask: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
     """The (row, change) of each true cell, in reading order."""
     return tuple((int(row), int(change)) for row, change in np.argwhere(mask))
+
+
+def mark_cells(cells: Sequence[tuple[int, int]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """A bool array of a shape (rows, changes) that is true at some cells: what `list_cells` lists."""
+    mask = np.zeros(shape, dtype=np.bool_)
+    mask[tuple(np.array(cells, dtype=np.intp).reshape(-1, 2).T)] = True
+    return mask

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from wsanalyze.trends.base import Cluster, Trends
+from wsanalyze.trends.base import Cluster, Trends, mark_cells
 from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.common_course import trace_common_course
 from wsanalyze.trends.words import FLAT_DECADES, BoolArray, say_times
@@ -16,6 +16,7 @@ _LEAST_CORRELATION: Final = 0.3
 _LEAST_SHARED: Final = 5
 _LEAST_LEG: Final = 0.3
 _LEAST_REST: Final = 2
+_MOST_SPIKES: Final = 0.1
 
 
 def find_exceptions(trends: Trends, cluster: Cluster) -> list[int]:
@@ -28,12 +29,15 @@ def find_exceptions(trends: Trends, cluster: Cluster) -> list[int]:
     Returns:
         Rows that end lower where the cluster ends higher or the reverse, go by half or twice as far where it goes
         nowhere, are hardly correlated with it, rest at the end where it goes on, or go down on a leg that it goes up,
-        or the reverse. Of fewer than five changes nobody can say.
+        or the reverse. A member's own spikes are left out, if they are a tenth of its changes at most. Of fewer than
+        five changes nobody can say.
     """
     members, linear = list(cluster.members), trends.options.linear
-    values, course = trends.values[members], _trace_course(trends, cluster)
+    values, spikes = trends.values[members], mark_cells(trends.touched.get("spike", ()), trends.values.shape)[members]
+    course = _trace_course(trends, cluster, spikes)
     found = []
-    curves = _take_logs(values, linear=linear)
+    lone = spikes & (spikes.mean(axis=1) <= _MOST_SPIKES)[:, None]
+    curves = np.where(lone, np.nan, _take_logs(values, linear=linear))
     for row, curve, raw in zip(members, curves, values, strict=True):
         both = np.isfinite(course) & np.isfinite(curve)
         rests = not linear and len(raw) > _LEAST_REST and (raw[-_LEAST_REST:] == 0).all() and np.isfinite(course[-1])
@@ -66,14 +70,11 @@ def measure_way(curve: FloatArray) -> float:
     return float(np.median(curve[-third:]) - np.median(curve[:third]))
 
 
-def _trace_course(trends: Trends, cluster: Cluster) -> FloatArray:
+def _trace_course(trends: Trends, cluster: Cluster, spikes: BoolArray) -> FloatArray:
     """The course of a cluster without what some of its members' spikes and gaps do to their median, as logarithms."""
     median = np.array([np.nan if value is None else value for value in cluster.median])
-    spikes: BoolArray = np.zeros(trends.values.shape, dtype=np.bool_)
-    for row, change in trends.touched.get("spike", ()):
-        spikes[row, change] = True
-    members, linear = list(cluster.members), trends.options.linear
-    course = trace_common_course(trends.values[members], median, spikes[members], linear=linear)
+    linear = trends.options.linear
+    course = trace_common_course(trends.values[list(cluster.members)], median, spikes, linear=linear)
     return _take_logs(course, linear=linear)
 
 

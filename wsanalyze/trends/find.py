@@ -7,7 +7,7 @@ import numpy as np
 
 from wsanalyze.errors import UsageError
 from wsanalyze.series import ChangeSeries
-from wsanalyze.trends.base import Cluster, Partition, TrendOptions, Trends
+from wsanalyze.trends.base import Cluster, Partition, TrendOptions, Trends, mark_cells
 from wsanalyze.trends.by_kind import cluster_by_kind, sum_up_quality
 from wsanalyze.trends.cluster import FloatArray, limit_threads
 from wsanalyze.trends.common_course import trace_common_course
@@ -128,8 +128,7 @@ def _describe_clusters(
     series: ChangeSeries, partition: Partition, values: FloatArray, options: TrendOptions
 ) -> tuple[Cluster, ...]:
     labels, clusters = partition.labels, []
-    spikes = np.zeros(values.shape, dtype=np.bool_)
-    spikes[tuple(np.array(partition.touched.get("spike", ()), dtype=np.intp).reshape(-1, 2).T)] = True
+    spikes = mark_cells(partition.touched.get("spike", ()), values.shape)
     for label in range(int(labels.max(initial=-1)) + 1):
         members = np.flatnonzero(labels == label)
         low, median, high = _take_percentiles(values[members])

@@ -84,7 +84,7 @@ def _name_group(trends: Trends, row: int, order: Order) -> str:
 
 
 def _code_states(trends: Trends) -> NDArray[np.int8]:
-    states = trends.series.metric_states(trends.options.metric)
+    states = trends.states
     codes = np.zeros(states.shape, dtype=np.int8)
     codes[(states != None) | np.isnan(trends.values)] = 1  # noqa: E711 - elementwise
     codes[states == State.UNCHANGED] = 2
