@@ -6,6 +6,7 @@ end if there was a message on the console, an error, a dialog, a second window, 
 
 import datetime as dt
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ _HERE = Path(__file__).parent
 chromium = _load(_HERE / "chromium.py")
 
 DESKTOP = {"width": 1440, "height": 1000}
+_PATIENCE_MILLISECONDS = 30_000  # no test is about speed
+# Milliseconds by which every frame of a page is late. Tests that read a page before it has followed what was done to it
+# pass or fail as the machine happens to be; with this they fail on any.
+_LATE = int(os.environ.get("WSANALYZE_LATE_FRAMES", "0"))
+_MAKE_LATE = f"""(() => {{
+  const next = window.requestAnimationFrame.bind(window);
+  window.requestAnimationFrame = (act) => setTimeout(() => next(act), {_LATE});
+}})()"""
 
 
 class Watch:
@@ -68,8 +77,9 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=_PATIENCE_MILLISECONDS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium.find_chromium(), args=chromium.FLAGS)
         yield browser
@@ -85,6 +95,8 @@ def watch_file(browser):
         context = browser.new_context(**({"viewport": DESKTOP} | options))
         contexts.append(context)
         watch = Watch(context, path.as_uri())
+        if _LATE:
+            context.add_init_script(_MAKE_LATE)
         page = context.new_page()
         page.goto(path.as_uri() + fragment)
         return page, watch
@@ -126,13 +138,28 @@ def open_report(open_file, tmp_path):
 
 
 @pytest.fixture
-def settle():
-    """A function that waits until a page has drawn all that follows from what was done to it.
+def wait_until():
+    """A function that waits until what a page evaluates, the body of a function of one argument, is true.
 
     `Page.wait_for_function` would evaluate text, which the content policy refuses from the second look on.
     """
 
-    def wait(page):
-        page.evaluate("async () => { while (!report.isSettled()) await new Promise(requestAnimationFrame); }")
+    def wait(page, condition, argument=None):
+        is_so = page.evaluate(
+            f"""async ([argument, end]) => {{
+                const isSo = () => {{ {condition} }};
+                end += performance.now();
+                do await new Promise(requestAnimationFrame); while (!isSo() && performance.now() < end);
+                return isSo();
+            }}""",
+            [argument, _PATIENCE_MILLISECONDS],
+        )
+        assert is_so, condition
 
     return wait
+
+
+@pytest.fixture
+def settle(wait_until):
+    """A function that waits until a page has done all that follows from what was done to it: drawn, clicked, saved."""
+    return lambda page: wait_until(page, "return report.isSettled();")

@@ -10,12 +10,18 @@ pytestmark = pytest.mark.browser
 VIEW = "JSON.stringify({ ...report.view, at: '' })"
 
 
-def fragment_of(page):
-    page.wait_for_timeout(300)  # the address follows a little later
-    return page.evaluate("location.hash")
+@pytest.fixture
+def fragment_of(settle):
+    """A function: what the address of a page holds, which follows a little later."""
+
+    def read(page):
+        settle(page)
+        return page.evaluate("location.hash")
+
+    return read
 
 
-def test_a_link_opens_what_its_sender_saw(open_report, trends):
+def test_a_link_opens_what_its_sender_saw(open_report, fragment_of, trends):
     page = open_report(trends)
     page.locator("#order").select_option("cluster")
     page.locator("#spacing").select_option("even")
@@ -45,7 +51,7 @@ def test_a_link_opens_what_its_sender_saw(open_report, trends):
     expect(other.locator("#link-note")).to_be_hidden()
 
 
-def test_a_cluster_and_a_closed_page_are_in_the_link(open_report, trends):
+def test_a_cluster_and_a_closed_page_are_in_the_link(open_report, fragment_of, trends):
     page = open_report(trends, "#cluster=2")
     expect(page.locator("#selected-text")).to_have_text("cluster 2, 12 layers")
     page.get_by_role("button", name="In no cluster").click()
@@ -77,7 +83,7 @@ def test_a_layer_is_named_so_that_a_link_stays_right_where_rows_change(open_repo
     assert page.evaluate("report.view.layer") == 30
 
 
-def test_hostile_names_go_into_the_address_and_back(open_report, hostile_trends):
+def test_hostile_names_go_into_the_address_and_back(open_report, fragment_of, hostile_trends):
     for layer in (0, 9, 12, 14):
         page = open_report(hostile_trends)
         page.locator(f"#layer-table button.pick[data-layer='{layer}']").click()
@@ -86,7 +92,7 @@ def test_hostile_names_go_into_the_address_and_back(open_report, hostile_trends)
         expect(again.locator("#link-note")).to_be_hidden()
 
 
-def test_what_is_zoomed_is_in_the_link(open_report, trends, settle):
+def test_what_is_zoomed_is_in_the_link(open_report, fragment_of, trends, settle):
     page = open_report(trends)
     page.evaluate("report.update({ rows: [10, 19], order: 'cluster' })")
     for plot, (low, high) in (("cluster-0", (-2.25, 0.5)), ("depth-plot", (0.5, -2.25))):  # the first depth is on top
@@ -119,7 +125,7 @@ def test_what_is_zoomed_is_in_the_link(open_report, trends, settle):
     assert "zoom=depth-plot" in left
 
 
-def test_the_zoom_of_a_plot_of_a_layer_is_in_the_link_and_goes_with_the_layer(open_report, trends, settle):
+def test_the_zoom_of_a_plot_of_a_layer_is_in_the_link_and_goes_with_the_layer(open_report, fragment_of, trends, settle):
     page = open_report(trends, "#layer=conv1.weight&zoom=layer-curve+-3.5+-0.5&zoom=layer-l2+-3+-1")
     expect(page.locator("#link-note")).to_be_hidden()
     drawn = "(div) => div._fullLayout.yaxis.range"
@@ -131,9 +137,10 @@ def test_the_zoom_of_a_plot_of_a_layer_is_in_the_link_and_goes_with_the_layer(op
     assert "zoom" not in fragment_of(page)
 
 
-def test_a_link_to_a_layer_shows_its_row_in_the_table(open_report, make_trends):
+def test_a_link_to_a_layer_shows_its_row_in_the_table(open_report, make_trends, settle):
     trends = make_trends(1201, 6)
     page = open_report(trends, f"#layer={trends.series.names[1100]}&sort=name")
+    settle(page)
     row = page.locator("#layer-table tr[aria-current]")
     expect(row.locator("th")).to_have_text(trends.series.names[1100])
     box, place = page.locator(".scroll.tall").bounding_box(), row.bounding_box()
@@ -141,7 +148,9 @@ def test_a_link_to_a_layer_shows_its_row_in_the_table(open_report, make_trends):
     assert place["y"] + place["height"] <= box["y"] + box["height"]
 
 
-def test_the_page_of_the_table_is_in_the_link_where_it_is_another_than_that_of_the_layer(open_report, make_trends):
+def test_the_page_of_the_table_is_in_the_link_where_it_is_another_than_that_of_the_layer(
+    open_report, fragment_of, make_trends
+):
     trends = make_trends(1201, 6)
     page = open_report(trends, f"#layer={trends.series.names[600]}")
     expect(page.locator("#page-text")).to_have_text("Rows 501 to 1,000 of 1,201")
@@ -158,7 +167,7 @@ def test_the_page_of_the_table_is_in_the_link_where_it_is_another_than_that_of_t
     assert fragment_of(other) == "#q=layer"
 
 
-def test_steps_of_many_digits_keep_them_all(open_report, trends):
+def test_steps_of_many_digits_keep_them_all(open_report, fragment_of, trends):
     checkpoints = tuple(
         dataclasses.replace(record, step=record.step and 10**17 + 1000 * record.step + 1)
         for record in trends.series.checkpoints
@@ -174,7 +183,7 @@ def test_steps_of_many_digits_keep_them_all(open_report, trends):
     assert open_report(long, fragment).evaluate("report.view.steps") == [3, 7]
 
 
-def test_layers_whose_names_look_alike_are_told_apart(open_report, trends):
+def test_layers_whose_names_look_alike_are_told_apart(open_report, fragment_of, trends):
     names = ["a (2)", "a\x00", r"a\x00", "a\x00 (2)", "a", r"a\x00 (3)"]
     rows = tuple(dataclasses.replace(row, name=name) for row, name in zip(trends.series.rows, names, strict=False))
     alike = dataclasses.replace(
@@ -242,7 +251,7 @@ def test_a_link_that_is_pasted_into_an_open_page_is_followed(open_report, trends
     expect(page.locator("#steps-chip")).to_be_hidden()
 
 
-def test_a_jump_to_a_section_keeps_the_view(open_report, trends):
+def test_a_jump_to_a_section_keeps_the_view(open_report, fragment_of, trends):
     page = open_report(trends, "#cluster=1")
     page.get_by_role("navigation").get_by_role("link", name="How sure").click()
     assert fragment_of(page) == "#at=quality&cluster=1"

@@ -25,25 +25,34 @@ _ALONG = """(div, [find, shares]) => {
 _TOLD = "(div) => (div._hoverdata ?? []).map((point) => point.text)"
 
 
-def _point_along(page, plot, find, shares):
-    """What a plot says where one points at those shares of the way between the first two points of a line."""
-    drawn = page.locator(plot)
-    drawn.scroll_into_view_if_needed()
-    told = []
-    for x, y in drawn.evaluate(_ALONG, [find, shares]):
-        page.mouse.move(x, y)
-        page.wait_for_timeout(120)  # plotly.js looks at most every 50 ms
-        told.append(drawn.evaluate(_TOLD))
-    return told
+@pytest.fixture
+def point_along(wait_until):
+    """A function: what a plot says where one points at shares of the way between the first two points of a line."""
+
+    def point(page, plot, find, shares):
+        drawn = page.locator(f"#{plot}")
+        drawn.scroll_into_view_if_needed()
+        told = []
+        for x, y in drawn.evaluate(_ALONG, [find, shares]):
+            page.mouse.move(0, 0)  # it says again what it said before
+            wait_until(page, "return !document.getElementById(argument)._hoverdata?.length;", plot)
+            page.mouse.move(x, y)
+            wait_until(page, "return document.getElementById(argument)._hoverdata?.length;", plot)
+            told.append(drawn.evaluate(_TOLD))
+        return told
+
+    return point
 
 
 @pytest.mark.parametrize("num_changes", [2, 5])
 @pytest.mark.parametrize("width", [1440, 390])
-def test_a_line_of_few_changes_answers_along_its_whole_length(open_report, make_trends, num_changes, width):
+def test_a_line_of_few_changes_answers_along_its_whole_length(
+    open_report, make_trends, point_along, num_changes, width
+):
     trends = make_trends(12, num_changes)
     page = open_report(trends, viewport={"width": width, "height": 1000})
     shares = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    told = _point_along(page, "#cluster-0", {"cluster": 0}, shares)
+    told = point_along(page, "cluster-0", {"cluster": 0}, shares)
     spans = [page.evaluate("(change) => report.spans[change]", change) for change in (0, 0, 0, 1, 1, 1)]
     assert all(len(texts) == 1 for texts in told)
     for [text], span in zip(told, spans, strict=True):
@@ -51,7 +60,7 @@ def test_a_line_of_few_changes_answers_along_its_whole_length(open_report, make_
         assert "<b>cluster 0</b>" in text
 
 
-def test_a_click_between_the_points_of_a_line_selects_what_it_is_of(open_report, make_trends, settle):
+def test_a_click_between_the_points_of_a_line_selects_what_it_is_of(open_report, make_trends, point_along, settle):
     trends = make_trends(12, 2)
     page = open_report(trends)
     page.get_by_label("Show every layer").check()
@@ -60,12 +69,13 @@ def test_a_click_between_the_points_of_a_line_selects_what_it_is_of(open_report,
     member = max(
         trends.clusters[1].members, key=lambda row: trends.values[row, 0] ** 0.55 * trends.values[row, 1] ** 0.45
     )
-    _point_along(page, "#cluster-1", {"layer": member}, [0.45])
+    point_along(page, "cluster-1", {"layer": member}, [0.45])
     page.mouse.down()
     page.mouse.up()
     expect(page.locator("#selected-text")).to_contain_text(trends.series.names[member])
+    settle(page)
 
-    told = _point_along(page, "#layer-curve", {"layer": member}, [0.25, 0.75])
+    told = point_along(page, "layer-curve", {"layer": member}, [0.25, 0.75])
     assert [len(texts) for texts in told] == [1, 1]
     assert trends.series.names[member] in told[0][0]
 

@@ -17,14 +17,14 @@ def _right_ends(page):
     )
 
 
-def test_plots_are_as_wide_as_the_paper_and_the_screen_gets_its_own_back(open_report, trends):
+def test_plots_are_as_wide_as_the_paper_and_the_screen_gets_its_own_back(open_report, trends, settle):
     page = open_report(trends, f"#layer={trends.series.names[3]}")
     before = _right_ends(page)
 
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     page.set_viewport_size({"width": 703, "height": 1000})  # A4
     page.emulate_media(media="print")
-    page.wait_for_timeout(400)  # longer than the page waits before it follows a new width
+    settle(page)
     on_paper = _right_ends(page)
     page.emulate_media(media="screen")
     page.set_viewport_size({"width": 1440, "height": 1000})

@@ -85,10 +85,11 @@ def test_a_layer_that_is_clicked_anywhere_is_selected_everywhere(open_report, tr
     assert trends.series.rows[layer].depth in heights
 
 
-def test_a_row_that_is_selected_moves_into_sight_in_the_table_but_the_page_stays(open_report, trends):
+def test_a_row_that_is_selected_moves_into_sight_in_the_table_but_the_page_stays(open_report, trends, settle):
     page = open_report(trends, viewport={"width": 1440, "height": 700})
     click_cell(page, 36, 3)
     expect(page.locator("#selected-text")).to_contain_text(trends.series.names[36])
+    settle(page)
 
     box = page.locator(".scroll.tall").bounding_box()
     row = page.locator("#layer-table tr[aria-current]").bounding_box()
@@ -140,13 +141,13 @@ def test_the_map_follows_to_the_kind_of_what_is_selected(open_report, kind_trend
     assert page.evaluate(f"{ring}.x.length") == len(kind_trends.clusters[3].members)
 
 
-def test_a_map_that_was_chosen_beside_a_selection_is_in_the_link(open_report, kind_trends):
+def test_a_map_that_was_chosen_beside_a_selection_is_in_the_link(open_report, kind_trends, settle):
     kinds = [str(row.kind) for row in kind_trends.series.rows]
     layer = kinds.index("linear")
     page = open_report(kind_trends, f"#layer={kind_trends.series.names[layer]}&page=closed")
     expect(page.locator("#map-kind option:checked")).to_have_text("linear")
     page.locator("#map-kind").select_option("0")
-    page.wait_for_timeout(300)  # the address follows a little later
+    settle(page)
 
     again = open_report(kind_trends, page.evaluate("location.hash"))
     assert again.locator("#map-kind").input_value() == "0"
@@ -199,7 +200,7 @@ def assert_shows(found, first, last):
         assert 500 * first < low <= 500 * (first + 1) < 500 * (last + 1) <= high < 500 * (last + 2)
 
 
-def test_steps_that_one_zooms_to_are_those_of_every_plot(open_report, trends):
+def test_steps_that_one_zooms_to_are_those_of_every_plot(open_report, trends, settle):
     page = open_report(trends)
     before = ranges(page)
     area = area_of(page, "heatmap-plot")
@@ -215,7 +216,7 @@ def test_steps_that_one_zooms_to_are_those_of_every_plot(open_report, trends):
     area = area_of(page, "heatmap-plot")
     page.mouse.dblclick(area["x"] + 100, area["y"] + 100)
     expect(page.locator("#steps-chip")).to_be_hidden()
-    page.wait_for_timeout(400)  # longer than a click waits for being a double one
+    settle(page)
     assert ranges(page) == before
     expect(page.locator("#selected")).to_be_hidden()
 

@@ -44,10 +44,10 @@
     return view.at && text ? `at=${encodeURIComponent(view.at)}&${text}` : view.at || text;
   }
   const impliedMap = (its) => (report.hasMap(its) ? report.mapOf(its) : data.map);
-  let waiting = 0;
+  let isAwaited = false;
   function save() {
-    clearTimeout(waiting);
-    waiting = 0;
+    report.cancel("address");
+    isAwaited = false;
     const hash = write();
     if (hash === location.hash.slice(1)) return;
     // Where a page may not touch its history (in some frames), only the address stays as it was.
@@ -55,7 +55,8 @@
   }
   // Browsers bear no more than some changes a second.
   function saveSoon() {
-    if (!waiting) waiting = setTimeout(save, 200);
+    if (!isAwaited) report.later("address", 200, save);
+    isAwaited = true;
   }
 
   // What an address asks for, and what of it there is not.

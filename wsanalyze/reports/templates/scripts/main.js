@@ -83,15 +83,11 @@
   });
 
   let width = document.documentElement.clientWidth;
-  let waiting = 0;
-  window.addEventListener("resize", () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => {
-      if (document.documentElement.clientWidth === width || "print" in document.documentElement.dataset) return;
-      width = document.documentElement.clientWidth;
-      drawAll();
-    }, 150);
-  });
+  window.addEventListener("resize", () => report.later("resize", 150, () => {
+    if (document.documentElement.clientWidth === width || "print" in document.documentElement.dataset) return;
+    width = document.documentElement.clientWidth;
+    drawAll();
+  }));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   // The screen's layout still holds when this is told: plots are drawn as wide as A4 and Letter let them be.
   window.addEventListener("beforeprint", () => {

@@ -41,14 +41,24 @@
     update({ layer: null, cluster: null, open: false, ...selection, map, ...(map === view.map ? {} : { area: null }) });
   }
   const selectLayer = (layer) => select({ layer, open: true });
+  // What is to be done after a while, unless it is called for again or cancelled before; only the last of a name.
+  const timers = new Map();
+  function later(name, milliseconds, act) {
+    cancel(name);
+    timers.set(name, setTimeout(() => { timers.delete(name); act(); }, milliseconds));
+  }
+  function cancel(name) {
+    clearTimeout(timers.get(name));
+    timers.delete(name);
+  }
   // A click on a plot may be the first half of a double click, which zooms out.
-  let [pending, deafUntil] = [0, 0];
+  let deafUntil = 0;
   function click(act) {
-    clearTimeout(pending);
-    if (performance.now() > deafUntil) pending = setTimeout(act, 220);
+    cancel("click");
+    if (performance.now() > deafUntil) later("click", 220, act);
   }
   function forgetClick() {
-    clearTimeout(pending);
+    cancel("click");
     deafUntil = performance.now() + 300;
   }
   // What need not be there at once waits until the page has shown what is, and a click has been answered: one thing
@@ -73,7 +83,8 @@
     awaitFrame();
     act();
   }
-  const isSettled = () => !waiting.size;
+  // Whether nothing is left of what follows from what was done to the page.
+  const isSettled = () => !waiting.size && !timers.size;
   const selectCluster = (cluster) => select(cluster === view.cluster ? {} : { cluster });
   const clearSelection = () => update({ layer: null, cluster: null, open: false });
   // First and last of `length` places that lie in the range of an axis, or null for all of them.
@@ -107,6 +118,6 @@
     return haveSteps ? `changes that end at steps ${stepNames[first]} to ${stepNames[last]}` : `changes ${first + 1} to ${last + 1}`;
   }
 
-  Object.assign(report, { soon, isSettled, click, forgetClick, steps, stepNames, mapOf, hasMap, select, haveSteps, canScale, DEFAULTS, view, onChange, update, selectLayer, selectCluster, clearSelection, placesIn, changesIn,
+  Object.assign(report, { soon, later, cancel, isSettled, click, forgetClick, steps, stepNames, mapOf, hasMap, select, haveSteps, canScale, DEFAULTS, view, onChange, update, selectLayer, selectCluster, clearSelection, placesIn, changesIn,
     selectedMembers, clusterName, describe, describeSteps });
 })();
