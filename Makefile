@@ -2,6 +2,7 @@
 #   make demo   analyzes a fixture, writes the HTML report and says where
 #   make test   lints, type-checks and runs the tests, on two processors: JOBS=8 for more
 #   make test-browser   tests the report in Chromium: Debian's is installed where there is none and root runs it
+#                       LATE=400 draws every frame so many milliseconds late, as slow machines do
 #   make laws   tests the laws again, by other examples every time
 #   make test-olah   tests the Hub's part against a mirror by others, too
 #   make bench  measures speed and memory beside cat and what others do; BENCH="--gigabytes 0.1 --rounds 1" for less
@@ -43,8 +44,9 @@ test: lint chromium
 chromium: $(READY)
 	@$(BIN)/python tests/browser/chromium.py
 
+LATE ?= 0
 test-browser: chromium
-	$(BIN)/pytest -n $(JOBS) --dist worksteal -m browser tests/browser
+	WSANALYZE_LATE_FRAMES=$(LATE) $(BIN)/pytest -n $(JOBS) --dist worksteal -m browser tests/browser
 
 laws: $(READY)
 	HYPOTHESIS_PROFILE=random $(BIN)/pytest -m hypothesis

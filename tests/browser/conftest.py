@@ -28,7 +28,7 @@ DESKTOP = {"width": 1440, "height": 1000}
 _PATIENCE_MILLISECONDS = 30_000  # no test is about speed
 # Milliseconds by which every frame of a page is late. Tests that read a page before it has followed what was done to it
 # pass or fail as the machine happens to be; with this they fail on any.
-_LATE = int(os.environ.get("WSANALYZE_LATE_FRAMES", "0"))
+_LATE = int(os.environ.get("WSANALYZE_LATE_FRAMES") or 0)
 _MAKE_LATE = f"""(() => {{
   const next = window.requestAnimationFrame.bind(window);
   window.requestAnimationFrame = (act) => setTimeout(() => next(act), {_LATE});

@@ -1,8 +1,10 @@
 """Rows that follow no cluster, and rows without company."""
 
 import numpy as np
+import pytest
+from sklearn.metrics import silhouette_samples
 
-from wsanalyze.trends.outliers import find_strange, find_strays, measure_loneliness
+from wsanalyze.trends.outliers import find_odd_groups, find_strange, find_strays, measure_loneliness
 
 
 def make_rows(number=60, steps=20, noise=0.1, seed=0):
@@ -81,3 +83,21 @@ def test_a_row_that_is_nearer_than_most_is_none_however_quiet_it_was_taken_for()
     assert not find_strays(rows, noise, labels, np.zeros_like(labels)).any()
     rows[7] += 0.2 * np.sin(np.linspace(0, 6, 10))
     assert np.flatnonzero(find_strays(rows, noise, labels, np.zeros_like(labels))).tolist() == [7]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("spread", [0.1, 1.5, 4.0])
+def test_a_few_rows_are_a_cluster_only_if_they_are_nearer_to_each_other_than_to_others(size, spread):
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        labels = random.permutation(np.repeat([0, 1, 2], [20, 10, size]))
+        points = np.array([[0.0, 0], [5, 0], [0, 5]])[labels] + random.normal(0, 0.3, (len(labels), 2))
+        few = labels == 2
+        points[few] += random.normal(0, spread, (size, 2))
+        is_odd = size < 4 and silhouette_samples(points, labels)[few].mean() < 0.25
+        np.testing.assert_array_equal(find_odd_groups(points, labels), few & is_odd)
+
+
+def test_rows_of_one_cluster_are_no_odd_group():
+    assert not find_odd_groups(np.arange(6.0).reshape(3, 2), np.zeros(3, dtype=np.int64)).any()
+    assert find_odd_groups(np.zeros((4, 2)), np.array([0, 0, 1, 1])).all()  # none is farther from the others

@@ -16,6 +16,8 @@ _MOST_CHANCE: Final = 1e-2
 _MAX_ROWS_APART: Final = 2000
 _NUM_AXES: Final = 32
 _NEAR_SHARE: Final = 0.75
+_FEW_ROWS: Final = 3
+_NO_STRUCTURE: Final = 0.25
 
 
 def measure_loneliness(features: FloatArray, noise: FloatArray) -> FloatArray:
@@ -48,6 +50,39 @@ def find_strange(loneliness: FloatArray, ratio: float = 2.0, deviations: float =
     deviation = NORMAL_MAD * np.median(np.abs(logs - usual))
     strange: BoolArray = logs > usual + max(np.log(ratio), deviations * deviation)
     return strange
+
+
+def find_odd_groups(points: FloatArray, labels: LabelArray) -> BoolArray:
+    """Find clusters that are none: of one row, or of two or three that are hardly nearer to each other than to others.
+
+    Args:
+        points: float64 of shape (n, K).
+        labels: int64 of shape (n,): clusters, from 0 without holes.
+
+    Returns:
+        bool of shape (n,): True for rows of a cluster of one, and of one of two or three whose mean silhouette is below
+        0.25: "no substantial structure has been found" (Kaufman and Rousseeuw, Finding Groups in Data, 1990, p. 88).
+        Where there is one cluster only, none.
+    """
+    sizes = np.bincount(labels)
+    odd = np.zeros(len(sizes), dtype=np.bool_)
+    if len(sizes) > 1:
+        for label in np.flatnonzero(sizes <= _FEW_ROWS):
+            odd[label] = _find_silhouette(points, labels, label) < _NO_STRUCTURE
+    return odd[labels]
+
+
+def _find_silhouette(points: FloatArray, labels: LabelArray, label: int) -> float:
+    """The mean silhouette of one cluster of several; 0 where it has one row."""
+    from sklearn.metrics import pairwise_distances
+
+    own = labels == label
+    size = np.count_nonzero(own)
+    if size == 1:
+        return 0.0
+    means = mean_by_label(pairwise_distances(points, points[own]), labels)
+    within, between = means[label] * size / (size - 1), np.delete(means, label, axis=0).min(axis=0)
+    return float(np.mean((between - within) / np.maximum(np.maximum(between, within), np.finfo(float).tiny)))
 
 
 def _shorten(features: FloatArray) -> FloatArray:

@@ -14,7 +14,7 @@ from wsanalyze.trends.choose import Choice, choose_clusters
 from wsanalyze.trends.cluster import fit_kmeans, measure_confidence, weigh
 from wsanalyze.trends.features import Curves, take_features
 from wsanalyze.trends.moving import Moving, cluster_moving, count_columns
-from wsanalyze.trends.outliers import find_strange, find_strays, measure_loneliness
+from wsanalyze.trends.outliers import find_odd_groups, find_strange, find_strays, measure_loneliness
 from wsanalyze.trends.reduce import find_components
 from wsanalyze.trends.taming import tame_again
 
@@ -52,7 +52,7 @@ def _cluster_curves(curves: Curves, options: TrendOptions, asked: int | None, *,
     strange = find_strange(loneliness)
     # The last of those that differ by degrees from the others is far off their course, but not alone.
     alone = find_strange(loneliness, _ALONE_RATIO, _ALONE_DEVIATIONS)
-    single = np.zeros(len(features), dtype=np.bool_)
+    odd = np.zeros(len(features), dtype=np.bool_)
     for _ in range(_MAX_ROUNDS):
         usual = ~strange
         components = find_components(features[usual], noise[usual])
@@ -68,10 +68,9 @@ def _cluster_curves(curves: Curves, options: TrendOptions, asked: int | None, *,
         labels[usual] = choice.labels
         again = find_strays(features, noise, labels, curves.spikes.sum(axis=1)) & alone
         if asked is None:
-            sizes = np.bincount(choice.labels)
-            # What was a cluster of one stays set aside: it would be one again.
-            single |= (sizes == 1)[labels] & usual & (len(sizes) > 1)
-            again |= single
+            # What was no cluster stays set aside: it would be one again.
+            odd[usual] |= find_odd_groups(points[usual], choice.labels)
+            again |= odd
         if np.array_equal(again, strange) or again.all():
             break
         strange = again

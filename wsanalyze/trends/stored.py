@@ -16,7 +16,7 @@ from wsanalyze.series import ChangeSeries, Event
 from wsanalyze.spans import Changes
 from wsanalyze.trends.base import Cluster, DepthProfile, KindQuality, Phase, Quality, TrendOptions, Trends, Window
 
-METHOD_VERSION: Final = 9
+METHOD_VERSION: Final = 10
 """Raised whenever a method, the words or the events change, so that stored trends are found anew."""
 
 
