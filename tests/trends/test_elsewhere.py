@@ -49,6 +49,20 @@ def test_who_goes_elsewhere_is_found(make_series, usual, own, found):
     assert exceptions(make_series, usual, 10 ** (own - 1.0)) == found
 
 
+@pytest.mark.parametrize("usual", [STEADY, 0.25 * FALL, FALL, HUMP])
+def test_noise_makes_no_exceptions(make_series, usual):
+    found = 0
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        logs = usual + random.normal(-1.5, 0.3, (40, 1)) + random.normal(0, 0.3, (40, len(X)))
+        trends = find_trends(make_series(10**logs), TrendOptions(clusters=1, method="kmeans"))
+        found += len(find_exceptions(trends, trends.clusters[0]))
+        logs[7] += 2.5 * (RISE - usual)
+        trends = replace(trends, series=make_series(10**logs))
+        assert 7 in find_exceptions(trends, trends.clusters[0])
+    assert found <= 1  # of 400
+
+
 def test_who_rests_while_the_others_go_on_is_found(make_series):
     own = 10 ** (FALL - 1)
     own[-2:] = 0.0

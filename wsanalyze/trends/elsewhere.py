@@ -7,6 +7,7 @@ import numpy as np
 from wsanalyze.trends.base import Cluster, Trends, mark_cells
 from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.common_course import trace_common_course
+from wsanalyze.trends.noise import estimate_noise
 from wsanalyze.trends.words import FLAT_DECADES, BoolArray, say_times
 
 MIXED: Final = "goes different ways"
@@ -17,6 +18,10 @@ _LEAST_SHARED: Final = 5
 _LEAST_LEG: Final = 0.3
 _LEAST_REST: Final = 2
 _MOST_SPIKES: Final = 0.1
+_SURE: Final = 4.0
+_LEAST_EXCESS: Final = 1.5
+_VARIANCE_OF_MEDIAN: Final = np.pi / 2
+"""Of normal values, over that of their mean."""
 
 
 def find_exceptions(trends: Trends, cluster: Cluster) -> list[int]:
@@ -29,8 +34,9 @@ def find_exceptions(trends: Trends, cluster: Cluster) -> list[int]:
     Returns:
         Rows that end lower where the cluster ends higher or the reverse, go by half or twice as far where it goes
         nowhere, are hardly correlated with it, rest at the end where it goes on, or go down on a leg that it goes up,
-        or the reverse. A member's own spikes are left out, if they are a tenth of its changes at most. Of fewer than
-        five changes nobody can say.
+        or the reverse; each by more than noise as large as that of the median member makes of the same course. A
+        member's own spikes are left out, if they are a tenth of its changes at most. Of fewer than five changes nobody
+        can say.
     """
     members, linear = list(cluster.members), trends.options.linear
     values, spikes = trends.values[members], mark_cells(trends.touched.get("spike", ()), trends.values.shape)[members]
@@ -38,10 +44,12 @@ def find_exceptions(trends: Trends, cluster: Cluster) -> list[int]:
     found = []
     lone = spikes & (spikes.mean(axis=1) <= _MOST_SPIKES)[:, None]
     curves = np.where(lone, np.nan, _take_logs(values, linear=linear))
+    off = curves - course
+    noise = float(np.median(estimate_noise(off, ~np.isfinite(off))))
     for row, curve, raw in zip(members, curves, values, strict=True):
         both = np.isfinite(course) & np.isfinite(curve)
         rests = not linear and len(raw) > _LEAST_REST and (raw[-_LEAST_REST:] == 0).all() and np.isfinite(course[-1])
-        if rests or (np.count_nonzero(both) >= _LEAST_SHARED and _goes_elsewhere(course[both], curve[both])):
+        if rests or (np.count_nonzero(both) >= _LEAST_SHARED and _goes_elsewhere(course[both], curve[both], noise)):
             found.append(row)
     return found
 
@@ -85,17 +93,20 @@ def _take_logs(values: FloatArray, *, linear: bool) -> FloatArray:
     return logs
 
 
-def _goes_elsewhere(usual: FloatArray, own: FloatArray) -> bool:
-    """Whether one curve goes another way than the other; both have the same length and are finite."""
+def _goes_elsewhere(usual: FloatArray, own: FloatArray, noise: float) -> bool:
+    """Whether one curve goes another way than the other, given the noise of each value; both are finite."""
     goes, way = measure_way(usual), measure_way(own)
     turn = _find_turn(usual)
     if turn is not None:
+        least = max(FLAT_DECADES, _SURE * noise * np.sqrt(2))
         legs = [(curve[turn] - curve[0], curve[-1] - curve[turn]) for curve in (usual, own)]
-        return any(np.sign(leg) * other < -FLAT_DECADES for leg, other in zip(*legs, strict=True))
+        return any(np.sign(leg) * other < -least for leg, other in zip(*legs, strict=True))
+    by_chance = _SURE * noise * np.sqrt(2 * _VARIANCE_OF_MEDIAN / max(1, len(usual) // 3))
     if abs(goes) < FLAT_DECADES:
-        return abs(way - goes) >= _LEAST_LEG
-    opposite = way * np.sign(goes) < -FLAT_DECADES
-    return bool(opposite or np.ptp(own) == 0 or np.corrcoef(usual, own)[0, 1] < _LEAST_CORRELATION)
+        return bool(abs(way - goes) >= max(_LEAST_LEG, by_chance))
+    opposite = way * np.sign(goes) < -FLAT_DECADES and abs(way - goes) >= by_chance
+    is_off = np.std(own - usual) >= _LEAST_EXCESS * noise
+    return bool(opposite or (is_off and (np.ptp(own) == 0 or np.corrcoef(usual, own)[0, 1] < _LEAST_CORRELATION)))
 
 
 def _find_turn(course: FloatArray) -> int | None:
