@@ -20,26 +20,26 @@ _FEW_ROWS: Final = 3
 _NO_STRUCTURE: Final = 0.25
 
 
-def measure_loneliness(features: FloatArray, noise: FloatArray) -> FloatArray:
-    """How far the second nearest row is off.
+def measure_loneliness(features: FloatArray, noise: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """How far the nearest row is off, and the second nearest.
 
     Args:
         features: float64 of shape (n, F).
         noise: float64 of shape (n,): standard deviation of the noise in each cell of each row.
 
     Returns:
-        float64 of shape (n,): that distance over what noise makes it, 1 at least. All 1 for fewer than 5 rows.
+        float64 of shape (n,), twice: each distance over what noise makes it, 1 at least. All 1 for fewer than 5 rows.
     """
     if len(features) < _LEAST_ROWS:
-        return np.ones(len(features))
+        return np.ones(len(features)), np.ones(len(features))
     from sklearn.neighbors import NearestNeighbors
 
     nearest = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(_shorten(features))
-    distances, places = (found[:, 1] for found in nearest.kneighbors())
+    distances, places = nearest.kneighbors()
     # Of two rows the other one is likely to have the usual noise, not to be as noisy as a row that is.
-    by_chance = np.sqrt((noise**2 + np.minimum(noise, noise[places]) ** 2) * features.shape[1])
-    loneliness: FloatArray = np.maximum(distances / by_chance, 1.0)
-    return loneliness
+    variance = noise[:, None] ** 2 + np.minimum(noise[:, None], noise[places]) ** 2
+    first, second = np.maximum(distances / np.sqrt(variance * features.shape[1]), 1.0).T
+    return first, second
 
 
 def find_strange(loneliness: FloatArray, ratio: float = 2.0, deviations: float = 5.0) -> BoolArray:

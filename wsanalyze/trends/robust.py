@@ -19,6 +19,7 @@ from wsanalyze.trends.reduce import find_components
 from wsanalyze.trends.taming import tame_again
 
 _MAX_ROUNDS: Final = 5
+_TWINS: Final = 1.3
 _ALONE_RATIO: Final = 1.15
 _ALONE_DEVIATIONS: Final = 3.0
 
@@ -48,8 +49,9 @@ def _cluster_twice(curves: Curves, options: TrendOptions, asked: int | None) -> 
 
 def _cluster_curves(curves: Curves, options: TrendOptions, asked: int | None, *, final: bool) -> Moving:
     features, noise = take_features(curves, options.features), curves.noise
-    loneliness = measure_loneliness(features, noise)
-    strange = find_strange(loneliness)
+    nearest, loneliness = measure_loneliness(features, noise)
+    # Two that go together are a trend of their own, if they are one at all; else they stray.
+    strange = find_strange(loneliness) & (nearest > _TWINS)
     # The last of those that differ by degrees from the others is far off their course, but not alone.
     alone = find_strange(loneliness, _ALONE_RATIO, _ALONE_DEVIATIONS)
     odd = np.zeros(len(features), dtype=np.bool_)
