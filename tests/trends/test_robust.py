@@ -92,6 +92,26 @@ def test_rows_like_no_other_are_set_aside(make_series, plant):
     assert any(trends.series.names[5] in sentence for sentence in trends.headline)
 
 
+@pytest.mark.parametrize("noise", [0.02, 0.05, 0.2])
+def test_two_rows_that_go_together_are_a_trend_of_two(make_series, plant, noise):
+    values, answer = plant(noise=noise)
+    random = np.random.default_rng(4)
+    course = 0.8 * np.sin(np.linspace(0, 8, values.shape[1]))
+    values[[5, 11]] = 10 ** (course + [[-1], [-2]] + random.normal(0, noise, (2, values.shape[1])))
+    answer[[5, 11]] = 3
+    trends = find_trends(make_series(values))
+    assert not trends.outliers.any()
+    assert agreement(trends.labels, answer) == 1.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_rows_that_are_like_nothing_are_no_trend_of_two(make_series, plant, seed):
+    values, _ = plant(seed=seed)
+    values[[5, 11]] = 10 ** np.random.default_rng(seed).normal(0, 0.35, (2, values.shape[1])).cumsum(axis=1)
+    trends = find_trends(make_series(values))
+    assert np.flatnonzero(trends.outliers).tolist() == [5, 11]
+
+
 def test_gaps_cost_no_row_its_cluster(make_series, plant):
     values, answer = plant(size=10)
     values[np.random.default_rng(0).random(values.shape) < 0.1] = np.nan
