@@ -97,7 +97,7 @@ def test_two_rows_that_go_together_are_a_trend_of_two(make_series, plant, noise)
     values, answer = plant(noise=noise)
     random = np.random.default_rng(4)
     course = 0.8 * np.sin(np.linspace(0, 8, values.shape[1]))
-    values[[5, 11]] = 10 ** (course + [[-1], [-2]] + random.normal(0, noise, (2, values.shape[1])))
+    values[[5, 11]] = 10 ** (course - np.array([[1], [2]]) + random.normal(0, noise, (2, values.shape[1])))
     answer[[5, 11]] = 3
     trends = find_trends(make_series(values))
     assert not trends.outliers.any()
