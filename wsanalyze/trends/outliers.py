@@ -67,7 +67,7 @@ def find_odd_groups(points: FloatArray, labels: LabelArray) -> BoolArray:
     sizes = np.bincount(labels)
     odd = np.zeros(len(sizes), dtype=np.bool_)
     if len(sizes) > 1:
-        for label in np.flatnonzero(sizes <= _FEW_ROWS):
+        for label in np.flatnonzero(sizes <= _FEW_ROWS).tolist():
             odd[label] = _find_silhouette(points, labels, label) < _NO_STRUCTURE
     return odd[labels]
 
