@@ -49,6 +49,39 @@ def test_who_goes_elsewhere_is_found(make_series, usual, own, found):
     assert exceptions(make_series, usual, 10 ** (own - 1.0)) == found
 
 
+@pytest.mark.parametrize("num_changes", [2, 3, 4])
+def test_of_few_changes_it_is_told_who_goes_another_way(make_series, num_changes):
+    x = np.linspace(0, 1, num_changes)
+    for usual, own, found in [
+        (-x, -x, []),
+        (-x, -0.3 * x, []),
+        (-x, -2 * x, []),
+        (-x, 0 * x, [4]),
+        (-x, x, [4]),
+        (0 * x, 0.2 * x, []),
+        (0 * x, 0.4 * x, [4]),
+        (0 * x, -x, [4]),
+    ]:
+        logs = usual + np.linspace(-1.5, 0, 9)[:, None]
+        logs[4] = own - 3
+        trends = find_trends(make_series(10**logs), TrendOptions(clusters=1, method="kmeans"))
+        assert find_exceptions(trends, trends.clusters[0]) == found
+
+
+@pytest.mark.parametrize("num_changes", [2, 3, 4])
+def test_of_few_changes_not_all_are_said_to_follow_one_trend_where_they_do_not(make_series, num_changes):
+    slopes = np.linspace(-1, 1, 12)[:, None]
+    trends = find_trends(make_series(10 ** (slopes * np.linspace(0, 1, num_changes) - 1)))
+    assert [cluster.summary for cluster in trends.clusters] == [MIXED]
+    assert not any("one trend" in sentence for sentence in trends.headline)
+    three = find_trends(make_series(10 ** (np.array([[-1], [1], [0]]) * np.linspace(0, 1, num_changes) - 1)))
+    told = three.headline[1]
+    assert told.startswith("3 layers are too few to tell trends apart: ")
+    assert [verb in told for verb in ("falls", "rises", "is steady")] == [True] * 3
+    falls = np.linspace(-1, -0.5, 12)[:, None]
+    assert "one trend" in find_trends(make_series(10 ** (falls * np.linspace(0, 1, num_changes)))).headline[1]
+
+
 @pytest.mark.parametrize("usual", [STEADY, 0.25 * FALL, FALL, HUMP])
 def test_noise_makes_no_exceptions(make_series, usual):
     found = 0

@@ -14,7 +14,9 @@ MIXED: Final = "goes different ways"
 """The summary of a cluster without a course that half of its members follow."""
 
 _LEAST_CORRELATION: Final = 0.3
-_LEAST_SHARED: Final = 5
+_LEAST_SHARED: Final = 2
+_LEAST_CORRELATED: Final = 5
+_LEAST_WAYS: Final = 5
 _LEAST_LEG: Final = 0.3
 _LEAST_REST: Final = 2
 _MOST_SPIKES: Final = 0.1
@@ -33,10 +35,10 @@ def find_exceptions(trends: Trends, cluster: Cluster) -> list[int]:
 
     Returns:
         Rows that end lower where the cluster ends higher or the reverse, go by half or twice as far where it goes
-        nowhere, are hardly correlated with it, rest at the end where it goes on, or go down on a leg that it goes up,
-        or the reverse; each by more than noise as large as that of the median member makes of the same course. A
-        member's own spikes are left out, if they are a tenth of its changes at most. Of fewer than five changes nobody
-        can say.
+        nowhere, are hardly correlated with it (of fewer than five changes: go nowhere where it goes that far), rest at
+        the end where it goes on, or go down on a leg that it goes up, or the reverse; each by more than noise as large
+        as that of the median member makes of the same course. A member's own spikes are left out, if they are a tenth
+        of its changes at most. Of a single change nobody can say.
     """
     members, linear = list(cluster.members), trends.options.linear
     values, spikes = trends.values[members], mark_cells(trends.touched.get("spike", ()), trends.values.shape)[members]
@@ -64,7 +66,7 @@ def say_ways(trends: Trends, cluster: Cluster) -> str:
         return ""
     curves = _take_logs(trends.values[list(cluster.members)], linear=False)
     ways = [measure_way(curve[np.isfinite(curve)]) for curve in curves if np.isfinite(curve).sum() >= _LEAST_SHARED]
-    if len(ways) < _LEAST_SHARED:
+    if len(ways) < _LEAST_WAYS:
         return ""
     low, high = np.percentile(ways, (10, 90))
     if low > -FLAT_DECADES or high < FLAT_DECADES:
@@ -104,9 +106,14 @@ def _goes_elsewhere(usual: FloatArray, own: FloatArray, noise: float) -> bool:
     by_chance = _SURE * noise * np.sqrt(2 * _VARIANCE_OF_MEDIAN / max(1, len(usual) // 3))
     if abs(goes) < FLAT_DECADES:
         return bool(abs(way - goes) >= max(_LEAST_LEG, by_chance))
-    opposite = way * np.sign(goes) < -FLAT_DECADES and abs(way - goes) >= by_chance
-    is_off = np.std(own - usual) >= _LEAST_EXCESS * noise
-    return bool(opposite or (is_off and (np.ptp(own) == 0 or np.corrcoef(usual, own)[0, 1] < _LEAST_CORRELATION)))
+    if way * np.sign(goes) < -FLAT_DECADES and abs(way - goes) >= by_chance:
+        return True
+    if len(usual) < _LEAST_CORRELATED:
+        stays = way * np.sign(goes) < FLAT_DECADES
+        return bool(stays and abs(way - goes) >= max(_LEAST_LEG, by_chance))
+    if np.std(own - usual) < _LEAST_EXCESS * noise:
+        return False
+    return bool(np.ptp(own) == 0 or np.corrcoef(usual, own)[0, 1] < _LEAST_CORRELATION)
 
 
 def _find_turn(course: FloatArray) -> int | None:
