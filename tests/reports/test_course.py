@@ -120,7 +120,7 @@ def test_windows_in_which_nothing_happens_are_told_by_their_text():
 def test_kinds_are_a_table_whose_last_line_sums_up_the_rest(kind_trends):
     header, *lines = tabulate_kinds(kind_trends, 4)
     assert header[:2] == ("kind", "layers")
-    assert lines[0] == ("conv", "9", "2", "0.610", "0.900", "0.5 %")
+    assert lines[0] == ("conv", "9", "2", "0.610", "0.900", "≤ 0.5 %")
     assert len(lines) == 4
     _, *short = tabulate_kinds(kind_trends, 1)
     assert short == [lines[0], ("3 more", str(sum(int(line[1]) for line in lines[1:])), "6", "", "", "")]

@@ -455,10 +455,14 @@ def test_layers_in_no_cluster_are_counted_by_why(trends, alone, outliers, told):
     assert told in Document(render(changed)).visible
 
 
-def test_chance_is_a_share_or_a_dash(trends):
-    assert "0.5 % of simulated tables" in Document(render(trends)).visible
-    unknown = dataclasses.replace(trends, quality=dataclasses.replace(trends.quality, p_value=None))
-    assert "By chance- of simulated" in Document(render(unknown)).visible
+def test_numbers_of_quality_that_there_are_none_of_are_left_out(trends):
+    told = Document(render(trends)).visible
+    assert "By chance≤ 0.5 % of simulated tables" in told
+    assert all(word in told for word in ("Silhouette0.58", "Stability0.93"))
+    none = dataclasses.replace(trends.quality, silhouette=None, stability=None, p_value=None)
+    told = Document(render(dataclasses.replace(trends, quality=none))).visible
+    assert "Clusters4 (chosen" in told
+    assert not any(word in told for word in ("By chance", "Silhouette", "Stability"))
 
 
 def test_kinds_have_titles_a_table_and_a_map_each(kind_trends, trends):

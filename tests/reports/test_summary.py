@@ -13,6 +13,7 @@ from wsanalyze.reports.summary import (
     describe_touched,
     explain_nothing,
     find_ends,
+    format_chance,
     group_skips,
     pick_events,
     pick_layers,
@@ -136,12 +137,20 @@ def test_ends_of_a_curve_are_numbers():
 
 def test_quality_in_words(trends, make_trends):
     chance = "One trend alone looks as tightly clustered in {} of simulated tables."
-    assert describe_quality(trends.quality).endswith(f"runs. Silhouette 0.58, stability 0.93. {chance.format('0.5 %')}")
+    assert describe_quality(trends.quality).endswith(
+        f"runs. Silhouette 0.58, stability 0.93. {chance.format('≤ 0.5 %')}"
+    )
     one = make_trends(1, 1).quality
     assert describe_quality(one) == f"One trend: nothing to tell apart. {chance.format('40 %')}"
     assert describe_quality(dataclasses.replace(one, p_value=None)) == one.text
     told = dataclasses.replace(one, text="One trend: chance makes as much (p = 0.4).")
     assert describe_quality(told) == told.text
+
+
+def test_no_chance_below_what_so_few_simulated_tables_can_show():
+    assert format_chance(None) == "-"
+    assert format_chance(1 / 40) == "≤ 2.5 %"
+    assert format_chance(2 / 40) == "5 %"
 
 
 def test_touched_cells_in_words(trends):

@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from wsanalyze.reports.text import format_count, format_number, format_share, printable
+from wsanalyze.reports.summary import format_chance
+from wsanalyze.reports.text import format_count, format_number, printable
 from wsanalyze.series import ChangeSeries
 from wsanalyze.trends.base import Phase, Trends, Window
 
@@ -90,9 +91,8 @@ def tabulate_kinds(trends: Trends, limit: int) -> list[tuple[str, ...]]:
     ]
     for part in trends.kinds[:limit]:
         quality = part.quality
-        chance = "-" if quality.p_value is None else format_share(quality.p_value)
         numbers = map(format_number, (quality.silhouette, quality.stability))
-        lines.append((part.kind, str(part.size), str(quality.k), *numbers, chance))
+        lines.append((part.kind, str(part.size), str(quality.k), *numbers, format_chance(quality.p_value)))
     rest = trends.kinds[limit:]
     if rest:
         size, k = sum(part.size for part in rest), sum(part.quality.k for part in rest)

@@ -12,7 +12,8 @@ from wsanalyze.reports.html_data import collect_plot_data
 from wsanalyze.reports.html_page import describe_page
 from wsanalyze.reports.making import describe_making
 from wsanalyze.reports.names import split_names
-from wsanalyze.reports.text import format_bytes, format_count, format_number, format_share, printable
+from wsanalyze.reports.summary import format_chance
+from wsanalyze.reports.text import format_bytes, format_count, format_number, printable
 from wsanalyze.trends.base import Trends
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _TEMPLATE: Final = "report.html.j2"
 # In this order: each takes what those before it put into `report`.
 _PARTS: Final = (
     *("core", "state", "axes", "between", "shades", "heatmap", "log", "curves", "maps"),
-    *("spark", "table", "layer", "sheet", "bar", "address", "main"),
+    *("spark", "table", "layer", "sheet", "bar", "address", "main", "paper"),
 )
 _SCRIPTS: Final = ("vendor/plotly-cartesian.min.js", *(f"scripts/{name}.js" for name in _PARTS))
 _STYLE: Final = "report.css"
@@ -99,7 +100,7 @@ def _make_environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=format_number, bytesize=format_bytes, share=format_share, count=_count)
+    environment.filters.update(number=format_number, bytesize=format_bytes, chance=format_chance, count=_count)
     environment.filters.update(breakable=_mark_breaks)
     return environment
 

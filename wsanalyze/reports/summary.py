@@ -12,6 +12,7 @@ from wsanalyze.reports.text import format_bytes, format_count, format_share, joi
 from wsanalyze.reports.trend_names import is_still
 from wsanalyze.series import ChangeSeries, Event, State
 from wsanalyze.trends.base import Quality, Trends
+from wsanalyze.trends.choose import LEAST_P
 from wsanalyze.trends.levels import compare_levels
 from wsanalyze.trends.words import row_levels
 
@@ -209,7 +210,18 @@ def describe_quality(quality: Quality) -> str:
     text = f"{quality.text} {', '.join(numbers).capitalize()}." if numbers else quality.text
     if quality.p_value is None or f"{quality.p_value:.2g}" in text:
         return text
-    return f"{text} One trend alone looks as tightly clustered in {format_share(quality.p_value)} of simulated tables."
+    return f"{text} One trend alone looks as tightly clustered in {format_chance(quality.p_value)} of simulated tables."
+
+
+def format_chance(p_value: float | None) -> str:
+    """How often one trend looks as tightly clustered, of simulated tables.
+
+    Returns:
+        "12 %"; "≤ 2.5 %" where none of them did, and more were not simulated; "-" where none was.
+    """
+    if p_value is None:
+        return "-"
+    return f"{'≤ ' if p_value <= LEAST_P else ''}{format_share(p_value)}"
 
 
 def count_touched(trends: Trends) -> list[tuple[str, int]]:

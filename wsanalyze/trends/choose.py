@@ -23,6 +23,9 @@ apart by this measure, those of an even one 3.5: below 4 there are no two heaps,
 _CHANCE_WEIGHT: Final = 2.0
 _POOLED_WEIGHT: Final = 10.0
 NUM_NULLS: Final = 39
+LEAST_P: Final = 1 / (1 + NUM_NULLS)
+"""The least share that so few simulated tables can give: none of them is clustered as tightly."""
+
 NULL_LEVEL: Final = 0.05
 _MAX_POINTS: Final = 2000
 _STARTS: Final = 5

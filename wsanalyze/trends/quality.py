@@ -6,7 +6,7 @@ import numpy as np
 
 from wsanalyze.trends.base import Partition, Quality, TrendOptions
 from wsanalyze.trends.blocks import order_rows
-from wsanalyze.trends.choose import NULL_LEVEL, NUM_NULLS, compare_with_one_trend
+from wsanalyze.trends.choose import LEAST_P, NULL_LEVEL, compare_with_one_trend
 from wsanalyze.trends.cluster import FloatArray, LabelArray, fit_kmeans, score_silhouette
 from wsanalyze.trends.noise import BoolArray
 
@@ -145,5 +145,4 @@ def say_doubt(quality: Quality) -> str:
 
 def _say_p(p_value: float) -> str:
     """Its two digits, or that it is the least that so few simulated tables can give."""
-    least = 1 / (1 + NUM_NULLS)
-    return f"p {'<=' if p_value <= least else '='} {p_value:.2g}"
+    return f"p {'<=' if p_value <= LEAST_P else '='} {p_value:.2g}"
