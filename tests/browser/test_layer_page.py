@@ -1,5 +1,6 @@
 """The page of a layer."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -108,5 +109,14 @@ def test_it_is_printed_below_the_report(open_report, trends):
 def test_a_report_too_large_for_all_metrics_says_so(open_report, trends, monkeypatch):
     monkeypatch.setattr("wsanalyze.reports.html_data._MAX_OTHER_CELLS", 100)
     page = open_report(trends, f"#layer={trends.series.names[3]}")
-    expect(page.locator("[data-part=others-note]")).to_contain_text("--metric NAME")
+    expect(page.locator("[data-part=others-note]")).to_have_text(
+        "They would make this file too large. --metric NAME shows one."
+    )
+    assert page.locator("#layer-page h4").count() == 0
+
+
+def test_the_page_of_a_table_says_that_it_has_no_other_metric(open_report, trends):
+    series = dataclasses.replace(trends.series, given={"rwc": trends.values})
+    page = open_report(dataclasses.replace(trends, series=series), f"#layer={trends.series.names[3]}")
+    expect(page.locator("[data-part=others-note]")).to_have_text("A table holds this metric only.")
     assert page.locator("#layer-page h4").count() == 0

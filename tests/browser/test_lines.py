@@ -111,7 +111,8 @@ def test_a_layer_without_a_curve_says_why_once(open_report, trends, settle, laye
     page = open_report(trends, f"#layer={trends.series.names[layer]}")
     panel = page.locator("#layer-page")
     expect(panel.locator("[data-part=curve-note]")).to_have_text(note)
-    expect(panel.locator("[data-part=others-note]")).to_have_text(others)
+    unmeasured = "Not measured: from-first, rotation, coherence, efficiency, spectral, rank; --metric NAME says why."
+    expect(panel.locator("[data-part=others-note]")).to_have_text(f"{others} {unmeasured}")
     assert panel.locator("h4:visible").count() == 0
     assert panel.locator("h3:visible").all_text_contents() == ["Curve", "States", "Events", "Other metrics"]
 

@@ -342,7 +342,21 @@ def test_each_kind_has_a_map_of_its_own(open_report, kind_trends, settle):
 
 
 @pytest.mark.parametrize(("share", "title"), [(0.18, "component 2"), (1e-16, "layer, first on top")])
-def test_a_component_that_is_but_rounding_is_not_drawn(open_report, trends, share, title):
-    page = open_report(dataclasses.replace(trends, explained=np.array([0.8, share])))
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_component_that_is_but_rounding_is_not_drawn(open_report, trends, share, title, width):
+    page = open_report(
+        dataclasses.replace(trends, explained=np.array([0.8, share])), viewport={"width": width, "height": 900}
+    )
+    is_flat = share < 0.1
 
     assert page.locator("#scatter-plot .ytitle").text_content().startswith(title)
+    lead = page.locator("#map .lead").text_content()
+    assert ("Only one component stood out" in lead) == is_flat
+    assert ("close together" in lead) != is_flat
+    if is_flat:
+        labels = page.locator("#scatter-plot .ytick").all()
+        names = [label.text_content() for label in labels]
+        heights = sorted(label.bounding_box()["y"] for label in labels)
+        assert set(names) <= set(trends.series.names)
+        assert len(names) >= 10
+        assert min(np.diff(heights)) >= 12

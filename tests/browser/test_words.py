@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from wsanalyze.reports.names import split_names
+from wsanalyze.series import State
 
 pytestmark = pytest.mark.browser
 
@@ -57,9 +58,11 @@ def test_what_is_not_drawn_of_those_in_no_cluster_is_told(open_report, trends):
     labels[alone[2:]] = 0
     series = dataclasses.replace(trends.series, given={"rwc": given})
     page = open_report(dataclasses.replace(trends, series=series, labels=labels))
-    assert page.locator("#alone .annotation").all_text_contents() == [
-        "1 layer without a number, 1 layer without a value above 0"
-    ]
+    told = "Not drawn: 1 layer without a number, 1 layer without a value above 0."
+    expect(page.locator("[data-card='-1'] p.muted").nth(1)).to_have_text(
+        f"The clusters\u2019 medians are in faint grey. {told}"
+    )
+    assert page.locator("#alone .annotation").count() == 0
 
 
 def test_the_title_of_the_lines_says_what_their_marks_are(open_report, trends, settle):
@@ -69,3 +72,35 @@ def test_the_title_of_the_lines_says_what_their_marks_are(open_report, trends, s
     page.get_by_label("Order of layers").select_option("cluster")
     settle(page)
     assert "layer (by cluster) and its mark" in titles.all_text_contents()
+
+
+@pytest.mark.parametrize(
+    ("width", "title"), [(1440, "training step after the change (evenly spaced)"), (390, "step (evenly spaced)")]
+)
+def test_an_axis_that_is_evenly_spaced_says_so(open_report, trends, width, title):
+    page = open_report(
+        trends, f"#spacing=even&layer={trends.series.names[3]}", viewport={"width": width, "height": 900}
+    )
+    for plot in ("#heatmap-plot", "#cluster-0", "#depth-plot", "#layer-curve", "#layer-rwc-elementwise"):
+        expect(page.locator(f"{plot} .xtitle")).to_have_text(
+            "training step after the change (evenly spaced)" if plot.startswith("#layer") and width > 400 else title
+        )
+    expect(page.locator("#training-log .xtitle")).to_have_text(
+        "training step (aligned with the columns below)" if width > 400 else "training step"
+    )
+
+
+@pytest.mark.parametrize("has_lost", [True, False])
+@pytest.mark.parametrize("has_unchanged", [True, False])
+def test_the_greys_over_depth_are_explained_where_there_are_any(open_report, trends, has_lost, has_unchanged):
+    values, states = np.abs(trends.values), np.full(trends.values.shape, None, dtype=object)
+    values[~(values > 0)] = 0.1
+    if has_unchanged:
+        values[3], states[3] = 0.0, State.UNCHANGED
+    if has_lost:
+        values[5, 2] = np.nan
+    series = dataclasses.replace(trends.series, given={"rwc": values}, states=states)
+    depth = dataclasses.replace(trends.depth, depths=tuple(range(len(values))), values=values)
+    page = open_report(dataclasses.replace(trends, series=series, depth=depth))
+    assert page.locator("#depth-unchanged").is_visible() == has_unchanged
+    assert page.locator("#depth-lost").is_visible() == has_lost

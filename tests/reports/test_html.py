@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wsanalyze.errors import ReportError
+from wsanalyze.errors import ReportError, UsageError
+from wsanalyze.metrics import METRICS
 from wsanalyze.reports.csv_file import CsvReporter
 from wsanalyze.reports.html import _SCRIPTS, HtmlReporter
 from wsanalyze.reports.html_data import collect_plot_data
@@ -27,7 +28,7 @@ from wsanalyze.reports.html_time import list_events
 from wsanalyze.reports.palette import COLOURS, MARKS
 from wsanalyze.reports.summary import pick_layers
 from wsanalyze.reports.text import printable
-from wsanalyze.series import Kind, Provenance
+from wsanalyze.series import Kind, Provenance, State
 from wsanalyze.table import read_table
 
 NOON = dt.datetime(2025, 1, 2, 12, 0, tzinfo=dt.UTC)
@@ -410,7 +411,7 @@ def test_kinds_are_words(trends):
 def test_the_log_is_told_in_words_and_drawn_where_there_is_a_change(trends, make_trends):
     words = "Loss 2.16 to 0.204, eval loss 1.78 to 0.225, learning rate 1.00e-5 to 0 by way of 5.00e-5"
     document = Document(render(trends))
-    assert words in document.visible
+    assert f"{words} (steps 100 to 10000).\n" in document.visible
     assert words.lower() in document.by_id("training-log").attributes["aria-label"]
     assert [curve["name"] for curve in document.data["log"]["curves"]] == ["loss", "eval_loss", "learning_rate"]
 
@@ -540,7 +541,21 @@ def test_other_metrics_are_off_by_no_more_than_is_promised(trends, unpack):
 
 def test_more_cells_leave_the_other_metrics_out(trends, monkeypatch):
     monkeypatch.setattr("wsanalyze.reports.html_data._MAX_OTHER_CELLS", 40 * 20)
-    assert collect_plot_data(trends)["metrics"] == []
+    data = collect_plot_data(trends)
+    assert (data["metrics"], data["without"], data["not_had"]) == ([], "size", [])
+
+
+def test_metrics_that_a_run_does_not_hold_are_named(trends):
+    data = collect_plot_data(trends)
+    names = {its["name"] for its in data["metrics"]}
+    assert data["without"] == ""
+    assert {"spectral", "rank"} <= set(data["not_had"])
+    assert names | set(data["not_had"]) == set(METRICS) - {"rwc"}
+    for name in data["not_had"]:
+        with pytest.raises(UsageError):
+            trends.series.metric(name)
+    table = dataclasses.replace(trends, series=dataclasses.replace(trends.series, given={"rwc": trends.values}))
+    assert collect_plot_data(table)["without"] == "table"
 
 
 def test_the_same_trends_give_the_same_bytes(trends, make_trends):
@@ -604,3 +619,35 @@ def test_names_in_sentences_may_be_broken_where_their_parts_end(trends):
     html = render(dataclasses.replace(trends, headline=(f"Most changed {name} (0.23).",)))
     parts = "base_<wbr>model.<wbr>encoder.<wbr>layer.<wbr>2.<wbr>lora_<wbr>B.<wbr>weight"
     assert f"<p>Most changed {parts} (0.23).</p>" in html
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        ([], None),
+        ([State.UNCHANGED], None),
+        ([State.NONFINITE], "no number (nonfinite)"),
+        ([State.RESIZED, State.UNCHANGED, State.NEW], "no number (new, resized)"),
+        ([None], "no number"),
+    ],
+)
+def test_the_legend_names_the_greys_that_there_are(trends, states, told):
+    values = np.full(trends.values.shape, 0.1)
+    found = np.full(values.shape, None, dtype=object)
+    for row, state in enumerate(states):
+        found[row, 2] = state
+        values[row, 2] = 0.0 if state is State.UNCHANGED else np.nan
+    series = dataclasses.replace(trends.series, given={"rwc": values}, states=found)
+    document = Document(render(dataclasses.replace(trends, series=series)))
+    text = " ".join(document.all("figcaption")[0].text.split()).partition("Marks above")[0]
+    assert (
+        text
+        == " ".join(
+            [
+                "One line a layer, one column a change.",
+                *(["unchanged"] if State.UNCHANGED in states else []),
+                *([told] if told else []),
+            ]
+        )
+        + " "
+    )

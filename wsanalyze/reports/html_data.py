@@ -37,7 +37,8 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
         is the place among `kinds` of the one whose map is shown first. `phases` holds the first change of each phase
         but the first; `events` is that of `list_events`. `depth` holds D groups of depths, from `first` to `last`, the
         median at each, shape (D, P), and the centre of mass, length P. `metrics` are the other metrics, each with
-        values of shape (L, P), or empty where they would be too much.
+        values of shape (L, P); `without` says why there is none of them: "table", "size" or nothing, and `not_had`
+        names those that need what the series does not hold.
     """
     series = trends.series
     values = trends.values
@@ -83,7 +84,7 @@ def collect_plot_data(trends: Trends) -> dict[str, Any]:
         "depth": None if trends.depth is None else _describe_depth(trends.depth),
         "phases": [phase.first for phase in trends.phases[1:]],
         "events": list_events(trends),
-        "metrics": _list_metrics(trends),
+        **_list_metrics(trends),
     }
 
 
@@ -120,19 +121,19 @@ def _describe_depth(profile: DepthProfile) -> dict[str, Any]:
     }
 
 
-def _list_metrics(trends: Trends) -> list[dict[str, Any]]:
+def _list_metrics(trends: Trends) -> dict[str, Any]:
     """The other metrics that the stored sums give; none where they would make the page too large."""
     series = trends.series
     others = [metric for name, metric in METRICS.items() if name != trends.options.metric]
-    if series.given or not series.states.size or len(others) * series.states.size > _MAX_OTHER_CELLS:
-        return []
-    found = []
-    for metric in others:
+    without = "table" if series.given else "size" if len(others) * series.states.size > _MAX_OTHER_CELLS else ""
+    found, not_had = [], []
+    for metric in others if series.states.size and not without else []:
         try:
             values = series.metric(metric.name)
-        except UsageError:  # it needs what was not measured
+        except UsageError:
+            not_had.append(metric.name)
             continue
         if np.isfinite(values).any():
             words = {"name": metric.name, "title": metric.title, "unit": metric.unit, "linear": metric.linear}
             found.append({**words, "values": pack_numbers(values, exact=False)})
-    return found
+    return {"metrics": found, "without": without, "not_had": not_had}

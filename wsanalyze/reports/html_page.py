@@ -36,7 +36,7 @@ from wsanalyze.reports.summary import (
 from wsanalyze.reports.text import format_bytes, format_count, format_number
 from wsanalyze.reports.training_log import collect_log, describe_plotted_log
 from wsanalyze.reports.trend_names import count_trends
-from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Provenance, Skip
+from wsanalyze.series import ChangeSeries, CheckpointRecord, Event, Provenance, Skip, State, StateArray
 from wsanalyze.trends.base import KindQuality, Quality, TrendOptions, Trends
 from wsanalyze.trends.words import begin_sentence
 
@@ -60,6 +60,8 @@ class Page:
     has_log: bool
     heights: dict[str, tuple[int, int]]
     has_cells: bool
+    has_unchanged: bool
+    greys: tuple[str, ...] | None
     has_points: bool
     has_curves: bool
     has_alone_curves: bool
@@ -125,6 +127,8 @@ def describe_page(trends: Trends) -> Page:
         has_log=collect_log(series) is not None,
         heights={"curves": CURVES, "training-log": LOG, **reserve_heights(trends)},
         has_cells=bool(values.size),
+        has_unchanged=bool((states == State.UNCHANGED).any()),
+        greys=_list_greys(values, states),
         has_points=has_points,
         has_curves=bool(trends.clusters) or has_alone_curves,
         has_alone_curves=has_alone_curves,
@@ -197,6 +201,12 @@ def _group_skips(skips: tuple[Skip, ...]) -> tuple[SkipGroup, ...]:
         groups.setdefault(skip.reason, []).append(skip.name)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
     return tuple(SkipGroup(reason, len(names), tuple(names[:MAX_LINES])) for reason, names in ordered)
+
+
+def _list_greys(values: NDArray[np.float64], states: StateArray) -> tuple[str, ...] | None:
+    """The states of cells that are grey since they have no number; None where no cell is, of arrays of shape (L, P)."""
+    found = tuple(str(state) for state in State if state != State.UNCHANGED and (states == state).any())
+    return found if found or np.isnan(values).any() else None
 
 
 def _summarize_heatmap(trends: Trends, values: NDArray[np.float64], metric: str) -> str:

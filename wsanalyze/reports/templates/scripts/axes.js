@@ -5,7 +5,7 @@
   const { log } = data;
   const endLabels = changes.map((change, index) => (haveSteps ? stepNames[index] : change.to));
   function endTitle(width) {
-    if (width < 480) return haveSteps ? "step after the change" : "checkpoint after the change";
+    if (width < 400) return haveSteps ? "step (evenly spaced)" : "checkpoint (in order)";
     return haveSteps ? "training step after the change (evenly spaced)" : "checkpoint after the change (in order)";
   }
   // `run-epoch-1.pt`, `run-epoch-2.pt`: 1 and 2 are what tells them apart. Numbers are left whole.
@@ -50,12 +50,12 @@
     return { title: { text: title, standoff: 8, font: { size: 12 } }, gridcolor: colour("rule"), linecolor: colour("rule"),
       zeroline: false, automargin: true, ticklabeloverflow: "allow", ticks: "outside", ticklen: 4, tickcolor: colour("rule"), ...more };
   }
+  const byFinger = matchMedia("(pointer: coarse)");
   function layout(div, more) {
-    const narrow = matchMedia("(pointer: coarse)").matches || roomFor(div) < 480;
     const background = colour(div.closest(".card, dialog") ? "panel" : "paper");
     return { paper_bgcolor: background, plot_bgcolor: background, margin: { l: 56, r: 12, t: 12, b: 48 }, width: roomFor(div),
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("text") }, showlegend: false, hovermode: "closest",
-      dragmode: narrow ? false : "zoom", // so that a finger scrolls the page
+      dragmode: byFinger.matches ? false : "zoom", // so that a finger scrolls the page
       hoverlabel: { align: "left", bgcolor: colour("soft"), bordercolor: colour("rule"), font: { color: colour("text") } }, ...more };
   }
   const valueAxis = (range, signed = isSigned) => ({ tickformat: "~g", nticks: 7, ...(signed ? {} : { type: "log", ...(range ? logTicks(range) : {}) }), ...(range ? { range } : {}) });
@@ -192,5 +192,5 @@
     return groups;
   }
 
-  Object.assign(report, { logTicks, tickTexts, widthOf, endTitle, endTicks, indexTicks, roomFor, axis, layout, valueAxis, paddedRange, scaled, places, evenRange, stepAxis, phaseLines, followZoom, withoutZoom, zoomOf, eventStrip });
+  Object.assign(report, { byFinger, logTicks, tickTexts, widthOf, endTitle, endTicks, indexTicks, roomFor, axis, layout, valueAxis, paddedRange, scaled, places, evenRange, stepAxis, phaseLines, followZoom, withoutZoom, zoomOf, eventStrip });
 })();

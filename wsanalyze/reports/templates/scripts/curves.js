@@ -39,9 +39,9 @@
   const thinMode = changes.length === 1 ? "markers" : "lines"; // one point has no line
   const ends = (list) => list.flatMap((layer) => extent(drawable(curve(layer))) ?? []);
   // Of all cards of clusters. What is in none may be so far off that they would be flat: its card has a range of its own.
-  function curveRange() {
+  function clusterNumbers() {
     const chosen = (view.members ? [...layers.name.keys()] : view.layer === null ? [] : [view.layer]).filter((layer) => layers.cluster[layer] >= 0);
-    return paddedRange([...clusters.flatMap((cluster) => [...cluster.low, ...cluster.high, ...cluster.median]), ...ends(chosen)]);
+    return [...clusters.flatMap((cluster) => [...cluster.low, ...cluster.high, ...cluster.median]), ...ends(chosen)];
   }
   function curveLayout(div, range, strip) {
     const x = stepAxis(div, "training step after the change", report.endTitle(roomFor(div)));
@@ -86,15 +86,15 @@
       : [layerCurves(shown, { mode: thinMode, marker: { color: withAlpha(ink, 0.7), size: 5 }, line: { color: withAlpha(ink, 0.7), width: 1 } })];
     const chosen = alone.includes(view.layer) ? chosenCurve(view.layer) : [];
     const strip = stripFor(div, alone);
-    const own = paddedRange([...clusters.flatMap((cluster) => cluster.median), ...ends([...shown, ...(chosen.length ? [view.layer] : [])])]);
-    // What is nearly the scale of the clusters is theirs.
-    const isApart = Boolean(own && range) && Math.abs(own[0] - range[0]) + Math.abs(own[1] - range[1]) > 0.1 * Math.abs(range[1] - range[0]);
-    if (byId("alone-scale")) byId("alone-scale").textContent = isApart ? "On a scale of their own. " : "";
+    const own = paddedRange([...clusterNumbers(), ...ends([...shown, ...(chosen.length ? [view.layer] : [])])]);
+    // What is nearly the scale of the clusters is theirs: the air beside curves is wider than that.
+    const isApart = Boolean(own && range) && Math.abs(own[0] - range[0]) + Math.abs(own[1] - range[1]) > 0.05 * Math.abs(range[1] - range[0]);
+    byId("alone-scale").textContent = isApart ? "On a scale of their own. " : "";
     const plot = curveLayout(div, isApart ? own : range ?? own, strip);
     const unseen = alone.filter((layer) => !drawable(curve(layer)).some((value) => value !== null));
     const lost = unseen.filter((layer) => !extent(curve(layer))).length;
-    const hidden = [[lost, "a number"], [unseen.length - lost, "a value above 0"]].filter(([many]) => many).map(([many, what]) => `${count(many, plain(data.noun))} without ${what}`).join(", ");
-    if (hidden) plot.annotations = [{ text: hidden, xref: "paper", yref: "paper", x: 0.5, y: 0, yanchor: "bottom", showarrow: false, font: { color: colour("muted"), size: 12 } }];
+    const hidden = [[lost, "a number"], [unseen.length - lost, "a value above 0"]].filter(([many]) => many).map(([many, what]) => `${count(many, data.noun)} without ${what}`).join(", ");
+    byId("alone-hidden").textContent = hidden ? ` Not drawn: ${hidden}.` : "";
     Plotly.react(div, report.answering([...clusters.map(otherMedian), ...curves, ...chosen, ...strip.traces], plot), plot, report.CONFIG);
   }
   function listen(div) {
@@ -106,7 +106,7 @@
     });
   }
   function drawCurves() {
-    const range = curveRange();
+    const range = paddedRange(clusterNumbers());
     for (const cluster of clusters) {
       const div = byId(`cluster-${cluster.id}`);
       if (!div) continue;

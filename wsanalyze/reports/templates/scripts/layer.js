@@ -6,6 +6,8 @@
   const panel = byId("layer-page");
   const part = (name) => panel.querySelector(`[data-part="${name}"]`);
   const HEIGHT = 260;
+  const WHY_NONE = { table: "A table holds this metric only.", size: "They would make this file too large. --metric NAME shows one.", "": "None of them has a number at any layer." };
+  const notHad = data.not_had.length ? `Not measured: ${data.not_had.join(", ")}; --metric NAME says why.` : "";
   let opener = null;
 
   function element(tag, text, className = "") {
@@ -117,15 +119,16 @@
       div.id = `layer-${its.name}`;
       div.setAttribute("role", "img");
       div.setAttribute("aria-label", `${its.title}, from ${number(known[0])} to ${number(known[1])}.`);
-      const plot = layout(div, { height: 170, margin: { l: 70, r: 20, t: 8, b: 46 }, xaxis: stepAxis(div, "training step after the change", report.endTitle(400)),
+      const plot = layout(div, { height: 170, margin: { l: 70, r: 20, t: 8, b: 46 }, xaxis: stepAxis(div, "training step after the change", report.endTitle(roomFor(div))),
         yaxis: axis(plain(its.unit || "ratio"), { ...valueAxis(report.zoomOf(div, !signed) ?? range, signed), nticks: 4 }) });
       Plotly.react(div, report.answering([{ type: "scatter", mode: report.curveMode(), x: places(), y: drawable(list, signed), line: { color: colour("accent"), width: 1.8 }, marker: { size: 5 },
         text: list.map((value, change) => `${spans[change]}<br>${Number.isNaN(value) ? "no number" : number(value)}`), hovertemplate: "%{text}<extra></extra>" }], plot), plot, report.CONFIG);
       followZoom(div, { isScaled: scaled() });
     });
-    part("others-note").textContent = !others.length ? "The other metrics are not in this file: it would be too large, or they were not measured. --metric NAME shows one."
-      : zero.length + unknown.length === others.length ? (zero.length ? "None of them has a number other than 0." : "None of them has a number.")
-        : [zero.length ? `0 at every change: ${zero.join(", ")}.` : "", unknown.length ? `Without a number: ${unknown.join(", ")}.` : ""].filter(Boolean).join(" ");
+    const told = !others.length ? [WHY_NONE[data.without]]
+      : zero.length + unknown.length === others.length ? [zero.length ? "None of them has a number other than 0." : "None of them has a number."]
+        : [zero.length ? `0 at every change: ${zero.join(", ")}.` : "", unknown.length ? `Without a number: ${unknown.join(", ")}.` : ""];
+    part("others-note").textContent = [...told, notHad].filter(Boolean).join(" ");
   }
   function draw({ isNow = false } = {}) {
     if (!panel.open || view.layer === null) return;

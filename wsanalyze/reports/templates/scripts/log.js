@@ -40,7 +40,7 @@
     const fixed = { automargin: false };
     Plotly.react(div, [...traces, ...strip.traces], layout(div, { height, margin: { ...sides, t: width < 640 ? 84 : 46, b: 48 }, showlegend: true,
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemclick: false, itemdoubleclick: false, traceorder: "reversed", bgcolor: "rgba(0,0,0,0)" },
-      xaxis: axis(width < 640 ? (haveSteps ? "training step" : "checkpoint") : haveSteps ? "training step (checkpoints evenly spaced, the first at half the distance)" : "checkpoint (in order)", { ...ticks, ...fixed, range }),
+      xaxis: axis(width < 640 ? (haveSteps ? "training step" : "checkpoint") : haveSteps ? "training step (aligned with the columns below)" : "checkpoint (in order)", { ...ticks, ...fixed, range }),
       yaxis: axis(withoutUnit(losses.length ? "loss" : plain(rates[0].title)), { ...fixed, domain: strip.domain, nticks: 6, exponentformat: "e", ...lossAxis(extent(left.flatMap((curve) => curve.values))) }),
       ...(right.length ? { yaxis2: axis(withoutUnit(plain(rates[0].title)), { ...fixed, overlaying: "y", side: "right", showgrid: false, rangemode: "tozero", tickmode: "auto", nticks: 5, exponentformat: "e" }) } : {}),
       ...strip.axes,

@@ -18,6 +18,10 @@
     drawnZooms = view.zooms;
     for (const id of new Set([...Object.keys(before), ...Object.keys(drawnZooms)])) if (before[id] !== drawnZooms[id] && byId(id)) redraw(byId(id));
   });
+  // What a mouse can do and what a finger can.
+  function tellHow() {
+    for (const hint of document.querySelectorAll("[data-by]")) hint.hidden = (hint.dataset.by === "finger") !== report.byFinger.matches;
+  }
   function drawAll() {
     report.drawHeatmap();
     report.drawLog();
@@ -42,7 +46,8 @@
     for (const select of ends) {
       select.append(...names.map((name, change) => new Option(name, change)));
       select.addEventListener("change", () => {
-        const range = ends.map(({ value }) => Number(value)).sort((a, b) => a - b);
+        const range = ends.map(({ value }) => Number(value));
+        if (range[0] > range[1]) { range.reverse(); report.say("From and to were exchanged."); }
         update({ steps: range[0] === 0 && range[1] === names.length - 1 ? null : range });
       });
     }
@@ -55,6 +60,7 @@
   }
   fillSteps();
   followControls();
+  tellHow();
   report.onChange([...Object.keys(controls), "map", "steps"], followControls);
   byId("all-rows").addEventListener("click", () => update({ rows: null }));
   byId("order").addEventListener("change", ({ target }) => update({ order: target.value, rows: null }));
@@ -89,6 +95,7 @@
     drawAll();
   }));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  report.byFinger.addEventListener("change", () => { tellHow(); drawAll(); });
   // The screen's layout still holds when this is told: plots are drawn as wide as A4 and Letter let them be.
   window.addEventListener("beforeprint", () => {
     report.drawSparks?.(Infinity);

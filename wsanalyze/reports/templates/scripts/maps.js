@@ -6,6 +6,7 @@
   const scatter = byId("scatter-plot");
   const depth = byId("depth-plot");
   const MOST_POINTS = 3000;
+  const NAME_ROOM = 15; // in pixels, of a map that is 362 high
 
   // --- map
   const placed = (layer) => data.points[layer].length > 0 && data.points[layer][0] !== null;
@@ -43,12 +44,13 @@
       return `component ${index + 1}${said.length ? ` (${said.join("; ")})` : ""}`;
     };
     const [left, right, bottom, top] = view.area ?? [];
+    const ticks = flat ? nameTicks(shown, view.area ? [top, bottom] : null, width) : {};
     const shownPart = (range, autorange = true) => (view.area ? { range } : { autorange });
     const legendRows = width < 900 ? traces.length : Math.ceil(traces.length / 3);
     Plotly.react(scatter, [...traces, ...(ringed.length ? [ring] : [])], layout(scatter, {
-      height: 440 + legendRows * 20, showlegend: true, margin: { l: 68, r: 16, t: 26 + legendRows * 20, b: 52 },
+      height: 440 + legendRows * 20, showlegend: true, margin: { l: flat ? 40 + report.widthOf(ticks.ticktext, "12px sans-serif") : 68, r: 16, t: 26 + legendRows * 20, b: 52 },
       legend: { orientation: width < 900 ? "v" : "h", x: 0, y: 1.01, yanchor: "bottom", font: { size: 12 } },
-      xaxis: axis(share(0), shownPart([left, right])), yaxis: axis(flat ? `${plain(data.noun)}, first on top` : share(1), { ...(flat ? places(shown) : {}), ...shownPart([bottom, top], flat ? "reversed" : true) }),
+      xaxis: axis(share(0), shownPart([left, right])), yaxis: axis(flat ? `${plain(data.noun)}, first on top` : share(1), { ...ticks, ...shownPart([bottom, top], flat ? "reversed" : true) }),
     }), report.CONFIG);
     for (const name of ["plotly_click", "plotly_doubleclick", "plotly_relayout"]) scatter.removeAllListeners(name);
     scatter.on("plotly_relayout", (change) => {
@@ -61,13 +63,19 @@
     const notes = [...(data.kinds.length > 1 ? [`The map of ${kind}, one of ${data.kinds.length} kinds that have one each.`] : []),
       ...(shown.length < all.length ? [`${count(shown.length, "point")} of ${all.length.toLocaleString("en")} are drawn: every outlier, the others evenly taken.`] : [])];
     byId("scatter-note").textContent = notes.join(" ");
+    const ones = `${data.noun[0].toUpperCase()}${data.noun.slice(1)}s`;
+    byId("map-lead").textContent = !flat ? `${ones} that lie close together change alike.`
+      : `Only one component stood out: the farther apart ${data.noun}s lie from left to right, the less alike they change; from top to bottom is their order.`;
   }
 
-  // Where the place of a layer is an axis: names of few, else whole numbers.
-  function places(shown) {
-    if (shown.length > 20) return { tickformat: "d" };
-    const names = shown.map((layer) => plain(report.shortenName(layers.name[layer], 24)));
-    return { tickmode: "array", tickvals: shown, ticktext: names };
+  // Where the place of a layer is an axis: the names of those that have room for theirs.
+  function nameTicks(shown, range, width) {
+    const [low, high] = range ?? [shown[0], shown.at(-1)];
+    const apart = (NAME_ROOM / 362) * Math.max(1, high - low);
+    const named = [];
+    for (const layer of shown) if (layer >= low && layer <= high && !(layer - named.at(-1) < apart)) named.push(layer);
+    const most = Math.round(Math.min(24, Math.max(16, width / 26)));
+    return { tickmode: "array", tickvals: named, ticktext: named.map((layer) => plain(report.shortenName(layers.name[layer], most))) };
   }
 
   // --- depth
@@ -93,6 +101,8 @@
     const { first, last, centre } = data.depth;
     cells ??= report.unpack(data.depth.values);
     unmoved ??= findUnmoved(data.depth);
+    byId("depth-unchanged").hidden = !unmoved.includes(1);
+    byId("depth-lost").hidden = !cells.some(Number.isNaN);
     const isUnmoved = (index, change) => unmoved[index * numChanges + change] === 1;
     const at = first.map((start, index) => (start + last[index]) / 2);
     const rows = at.map((_, index) => Array.from(cells.subarray(index * numChanges, (index + 1) * numChanges), (value) => (Number.isNaN(value) ? null : value)));

@@ -115,6 +115,7 @@
   }
   function describeSteps() {
     const [first, last] = view.steps;
+    if (first === last) return haveSteps ? `the change that ends at step ${stepNames[first]}` : `change ${first + 1}`;
     return haveSteps ? `changes that end at steps ${stepNames[first]} to ${stepNames[last]}` : `changes ${first + 1} to ${last + 1}`;
   }
 
