@@ -3,6 +3,9 @@
 import dataclasses
 
 import pytest
+from playwright.sync_api import expect
+
+from wsanalyze.series import TrainingLog
 
 pytestmark = pytest.mark.browser
 
@@ -107,3 +110,66 @@ def test_paper_has_margins_of_its_own(open_report, trends):
     rules = """() => Array.from(document.styleSheets[0].cssRules)
         .filter((rule) => rule instanceof CSSPageRule).map((rule) => rule.style.margin)"""
     assert page.evaluate(rules) == ["12mm"]
+
+
+A4, LETTER = 1032, 965  # CSS pixels between margins of 12 mm, from top to bottom
+
+
+def _heatmap_boxes(page):
+    """Top and bottom of the heatmap with its caption, and the top of its section, from the top of the paper."""
+    return page.evaluate(
+        """() => {
+            const boxOf = (one) => one.getBoundingClientRect();
+            const { top, bottom } = boxOf(document.querySelector('#heatmap-plot').closest('figure'));
+            return [top, bottom, boxOf(document.querySelector('#heatmap')).top].map((at) => at + scrollY);
+        }"""
+    )
+
+
+def test_a_heatmap_that_does_not_fit_below_the_headline_has_a_page_of_its_own_with_all_names(print_out, make_trends):
+    page = print_out(make_trends(74, 3))
+    _, bottom, section = _heatmap_boxes(page)
+    assert bottom - section <= LETTER
+    assert page.locator("#heatmap-plot .ytick").count() == 74
+    lines = page.locator("#heatmap-plot").evaluate("(plot) => plot._fullLayout._size.h / 74")
+    assert lines >= page.locator("#heatmap-plot").evaluate("(plot) => plot.layout.yaxis.tickfont.size")
+
+
+@pytest.mark.parametrize(("num_layers", "least"), [(24, 240), (400, 320)])
+def test_a_heatmap_takes_what_the_first_page_has_left(print_out, make_trends, num_layers, least):
+    its = make_trends(num_layers, 6)
+    series = dataclasses.replace(its.series, events=(), log=TrainingLog())
+    page = print_out(dataclasses.replace(its, events=(), series=series))
+    top, bottom, _ = _heatmap_boxes(page)
+    assert top < bottom <= A4
+    assert page.locator("#heatmap-plot").evaluate("(plot) => plot._fullLayout._size.h") >= least
+
+
+def test_the_screen_gets_the_height_of_its_heatmap_and_its_closed_lists_back(open_report, make_trends, settle):
+    page = open_report(make_trends(74, 3))
+    settle(page)
+    height = "(plot) => plot.layout.height"
+    before = page.locator("#heatmap-plot").evaluate(height)
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#heatmap-plot").evaluate(height) < before
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.locator("#heatmap-plot").evaluate(height) == before
+    assert page.locator(".card details[open]").count() == 0
+    expect(page.locator("nav")).to_be_visible()  # what hides it is for paper only
+
+
+def test_few_members_are_printed_and_of_many_there_is_no_empty_list(print_out, trends):
+    page = print_out(trends)
+    few = [cluster for cluster in trends.clusters if len(cluster.members) <= 12]
+    assert 0 < len(few) < len(trends.clusters)
+    for cluster in trends.clusters:
+        card = page.locator(f"[data-card='{cluster.id}']")
+        assert card.locator("summary").is_hidden()
+        assert card.locator("li:visible").count() == (len(cluster.members) if cluster in few else 0)
+
+
+def test_facts_are_one_line_of_paper(print_out, trends):
+    page = print_out(trends)
+    tops = page.locator(".facts div").evaluate_all("(all) => all.map((fact) => fact.offsetTop)")
+    assert len(tops) == 6
+    assert len(set(tops)) == 1

@@ -6,6 +6,8 @@
   const div = byId("heatmap-plot");
   const MOST_LINES = 400;
   const NAME_FONT = { size: 11, family: "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace" };
+  const SMALL_FONT = { ...NAME_FONT, size: 9 };
+  const [LINE, LEAST_LINE] = [13, 10]; // pixels that names take, and small names
   const stateOf = words.map(([state]) => state);
   const hasLog = data.log !== null;
   const hasRate = hasLog && data.log.curves.length > 1 && data.log.curves.at(-1).name === "learning_rate"; // it has an axis on the right
@@ -106,6 +108,23 @@
     return { shapes: [...frames, ...strips], annotations: arrow };
   }
 
+  // --- on paper
+  const [A4, LETTER] = [1028, 960]; // CSS pixels between margins, from top to bottom
+  const FRAME = 84;
+  const isOnPaper = () => "paper" in document.documentElement.dataset;
+  // A plot is in one piece: it takes what A4 has left below what comes before it, else as much as Letter has. Its lines
+  // stay high enough for small names; where there are too many for names, it does not become much lower.
+  function heightOnPaper(height) {
+    const figure = div.closest("figure");
+    const { top, bottom } = figure.getBoundingClientRect();
+    const around = FRAME + bottom - top - div.offsetHeight;
+    const left = A4 - ((top + window.scrollY) % A4) - around;
+    const least = Math.min(height, numLayers <= 80 ? numLayers * LEAST_LINE : 320);
+    // The heading of the section stays with what comes first in it.
+    const heading = figure.previousElementSibling.matches("figure") ? 0 : top - byId("heatmap").getBoundingClientRect().top;
+    return Math.floor(Math.min(height, left >= least ? left : LETTER - heading - around));
+  }
+
   // --- the plot
   let drawn = null;
   let bounds = null;
@@ -121,16 +140,21 @@
     const shade = report.shader(bounds);
     const texts = lines.map((line) => { const name = describeLine(line, order); return changes.map((_, change) => `${name}<br>${spans[change]}<br>${describeCell(line, change)}`); });
     // Up to some layers, every line has room for its name.
-    const plotHeight = Math.min(numLayers <= 80 ? 1120 : 820, Math.max(90, numLayers * Math.min(22, Math.max(14, 240 / numLayers))));
-    const wide = width >= 640 && plotHeight >= 200; // else the colour bar lies on top
+    const highest = Math.min(numLayers <= 80 ? 1120 : 820, Math.max(90, numLayers * Math.min(22, Math.max(14, 240 / numLayers))));
+    const wide = width >= 640 && highest >= 200; // else the colour bar lies on top
+    tell(lines, report.endWithout(nameWidth));
+    const plotHeight = wide && isOnPaper() ? heightOnPaper(highest) : highest;
+    const lineHeight = plotHeight / lines.length;
+    const isSmall = isOnPaper() && lineHeight < LINE && lineHeight >= LEAST_LINE;
+    const font = isSmall ? SMALL_FONT : NAME_FONT;
     const labels = lines.map((line) => labelOf(line, order, nameWidth));
-    const picked = indexTicks(labels, [0, lines.length - 1], Math.floor(plotHeight / 13));
-    const left = 16 + widthOf(picked.ticktext.map(({ name, layer }) => `${name} ${markOf(layer)}`), `${NAME_FONT.size}px ${NAME_FONT.family}`);
+    const picked = indexTicks(labels, [0, lines.length - 1], Math.floor(plotHeight / (isSmall ? LEAST_LINE : LINE)));
+    const left = 16 + widthOf(picked.ticktext.map(({ name, layer }) => `${name} ${markOf(layer)}`), `${font.size}px ${font.family}`);
     const bar = bounds.isEmpty ? "" : wide ? "beside" : "on top";
     const right = bar === "beside" ? BAR_ROOM : hasRate ? 58 : 18;
     const inner = width - left - right;
     const strip = eventStrip(plotHeight, inner, { isScaled: false });
-    const shared = { type: "heatmap", y: edges(lines), x0: 0, dx: 1, text: texts, hovertemplate: "%{text}<extra></extra>", xgap: numChanges <= width / 12 ? 1 : 0, ygap: plotHeight / lines.length >= 10 ? 1 : 0 };
+    const shared = { type: "heatmap", y: edges(lines), x0: 0, dx: 1, text: texts, hovertemplate: "%{text}<extra></extra>", xgap: numChanges <= width / 12 ? 1 : 0, ygap: lineHeight >= LEAST_LINE ? 1 : 0 };
     const traces = [
       { ...shared, z: lines.map((line) => line.greys), zmin: 0, zmax: 1, colorscale: [[0, colour("state")], [1, colour("unchanged")]], showscale: false },
       { ...shared, z: lines.map((line) => line.cells.map((value) => (value === null ? null : shade(value)))), ...report.colouring(bounds, wide, wide ? plotHeight : inner, strip.domain[1]) },
@@ -140,19 +164,18 @@
     const y = { tickmode: "array", tickvals: picked.tickvals.map((index) => (lines[index].first + lines[index].last) / 2), ticktext: picked.ticktext.map(({ text }) => text) };
     const barLines = report.barLines(inner);
     const titles = [...report.barTitle(bounds, wide, inner), { text: `${plain(data.noun)} (by ${view.order})${!wide ? "" : view.order === "cluster" ? " and its mark" : " and the mark of its cluster"}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: bar === "on top" ? 46 + barLines : 4, showarrow: false, font: { size: 12 } }];
-    drawn = { lines, order, titles, groups: groupShapes(order, top, bottom), lineHeight: plotHeight / lines.length };
+    drawn = { lines, order, titles, groups: groupShapes(order, top, bottom), lineHeight };
     const marks = selectionMarks(lines, order, drawn.lineHeight);
     // The title of the axis stands on top: there is no room for it beside names of any length.
     Plotly.react(div, traces, layout(div, {
-      height: plotHeight + (bar === "on top" ? 134 + barLines : 84), shapes: [...drawn.groups, ...marks.shapes], margin: { l: left, r: right, t: bar === "on top" ? 76 + barLines : 26, b: 52 },
+      height: plotHeight + (bar === "on top" ? 134 + barLines : FRAME), shapes: [...drawn.groups, ...marks.shapes], margin: { l: left, r: right, t: bar === "on top" ? 76 + barLines : 26, b: 52 },
       xaxis: axis(endTitle(width), { ...endTicks(inner, x), range: x, showgrid: false, minallowed: -0.5, maxallowed: numChanges - 0.5 }),
       yaxis: axis("", { ...y, title: undefined, // plotly.js leaves room for an empty one
-         domain: strip.domain, range: [bottom + 0.5, top - 0.5], showgrid: false, tickfont: NAME_FONT, ticks: "", minallowed: -0.5, maxallowed: numLayers - 0.5 }),
+         domain: strip.domain, range: [bottom + 0.5, top - 0.5], showgrid: false, tickfont: font, ticks: "", minallowed: -0.5, maxallowed: numLayers - 0.5 }),
       ...strip.axes, annotations: [...titles, ...marks.annotations],
     }), report.CONFIG);
     report.settleTitle(div);
     listen();
-    tell(lines, report.endWithout(nameWidth));
   }
   function edges(lines) {
     if (lines.length === 1 || lines[0].layer !== null) return lines.map((line) => (line.first + line.last) / 2);

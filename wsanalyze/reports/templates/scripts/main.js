@@ -22,7 +22,9 @@
   function tellHow() {
     for (const hint of document.querySelectorAll("[data-by]")) hint.hidden = (hint.dataset.by === "finger") !== report.byFinger.matches;
   }
+  let width = 0;
   function drawAll() {
+    width = document.documentElement.clientWidth;
     report.drawHeatmap();
     report.drawLog();
     report.drawCurves();
@@ -30,7 +32,7 @@
     report.drawDepth();
     report.drawLayer({ isNow: true });
   }
-  Object.assign(report, { redraw });
+  Object.assign(report, { redraw, drawAll });
 
   const { found, missed } = report.readAddress();
   // What the parts follow in a way of their own, once they are drawn.
@@ -88,25 +90,10 @@
     document.documentElement.dataset.ready = "";
   });
 
-  let width = document.documentElement.clientWidth;
+  width = document.documentElement.clientWidth;
   window.addEventListener("resize", () => report.later("resize", 150, () => {
-    if (document.documentElement.clientWidth === width || "print" in document.documentElement.dataset) return;
-    width = document.documentElement.clientWidth;
-    drawAll();
+    if (document.documentElement.clientWidth !== width && !("print" in document.documentElement.dataset)) drawAll();
   }));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   report.byFinger.addEventListener("change", () => { tellHow(); drawAll(); });
-  // The screen's layout still holds when this is told: plots are drawn as wide as A4 and Letter let them be.
-  window.addEventListener("beforeprint", () => {
-    report.drawSparks?.(Infinity);
-    const root = document.documentElement;
-    Object.assign(root.dataset, { print: "", paper: "" });
-    drawAll();
-    delete root.dataset.paper;
-  });
-  window.addEventListener("afterprint", () => {
-    delete document.documentElement.dataset.print;
-    width = document.documentElement.clientWidth;
-    drawAll();
-  });
 })();
