@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from wsanalyze.trends.base import TrendOptions
-from wsanalyze.trends.elsewhere import MIXED, find_exceptions, say_ways
+from wsanalyze.trends.elsewhere import MIXED, find_exceptions, move_apart, say_ways
 from wsanalyze.trends.find import find_trends
+from wsanalyze.trends.words import APART
 
 X = np.linspace(0, 1, 20)
 STEADY, FALL, RISE = 0 * X, -X, X
@@ -94,6 +95,41 @@ def test_noise_makes_no_exceptions(make_series, usual):
         trends = replace(trends, series=make_series(10**logs))
         assert 7 in find_exceptions(trends, trends.clusters[0])
     assert found <= 1  # of 400
+
+
+@pytest.mark.parametrize("num_changes", [3, 4, 8, 30])
+@pytest.mark.parametrize(
+    ("slope", "noise", "common", "number", "is_apart"),
+    [
+        (0.0, 0.4, 0.0, 10, True),
+        (0.0, 0.4, 0.0, 60, True),
+        (0.0, 0.05, 0.0, 10, False),  # steady
+        (-1.5, 0.3, 0.0, 60, False),
+        (0.0, 0.4, 0.0, 4, False),  # too few to tell
+        (0.0, 0.05, 0.4, 10, False),  # unsteady together
+    ],
+)
+def test_layers_that_share_nothing_but_noise_move_apart(
+    make_series, num_changes, slope, noise, common, number, is_apart
+):
+    random = np.random.default_rng(0)
+    x = np.linspace(0, 1, num_changes)
+    judged = []
+    for _ in range(10):
+        logs = slope * x + random.normal(-1.5, 0.3, (number, 1)) + random.normal(0, noise, (number, num_changes))
+        logs += random.normal(0, 1, num_changes) * common
+        trends = find_trends(make_series(10**logs), TrendOptions(clusters=1, method="kmeans"))
+        judged.append(move_apart(trends, trends.clusters[0]))
+    assert np.mean(judged) >= 0.8 if is_apart else not any(judged)
+
+
+def test_layers_that_move_apart_are_not_said_to_follow_a_trend(make_series):
+    random = np.random.default_rng(2)
+    trends = find_trends(make_series(10 ** random.normal(-1.5, 0.4, (10, 8))))
+    assert [cluster.summary for cluster in trends.clusters] == [APART]
+    level = np.median([value for value in trends.clusters[0].median if value])
+    said = f"The 10 layers have no trend in common: each is unsteady by itself, near {level:.2g} in the median."
+    assert trends.headline[1] == said
 
 
 def test_who_rests_while_the_others_go_on_is_found(make_series):

@@ -8,7 +8,7 @@ from wsanalyze.trends.base import Cluster, Trends, mark_cells
 from wsanalyze.trends.cluster import FloatArray
 from wsanalyze.trends.common_course import trace_common_course
 from wsanalyze.trends.noise import estimate_noise
-from wsanalyze.trends.words import FLAT_DECADES, BoolArray, say_times
+from wsanalyze.trends.words import FLAT_DECADES, BoolArray, row_levels, say_times
 
 MIXED: Final = "goes different ways"
 """The summary of a cluster without a course that half of its members follow."""
@@ -17,6 +17,7 @@ _LEAST_CORRELATION: Final = 0.3
 _LEAST_SHARED: Final = 2
 _LEAST_CORRELATED: Final = 5
 _LEAST_WAYS: Final = 5
+_LEAST_APART: Final = 5
 _LEAST_LEG: Final = 0.3
 _LEAST_REST: Final = 2
 _MOST_SPIKES: Final = 0.1
@@ -41,19 +42,40 @@ def find_exceptions(trends: Trends, cluster: Cluster) -> list[int]:
         of its changes at most. Of a single change nobody can say.
     """
     members, linear = list(cluster.members), trends.options.linear
-    values, spikes = trends.values[members], mark_cells(trends.touched.get("spike", ()), trends.values.shape)[members]
+    values, spikes = trends.values[members], _find_spikes(trends, members)
     course = _trace_course(trends, cluster, spikes)
     found = []
     lone = spikes & (spikes.mean(axis=1) <= _MOST_SPIKES)[:, None]
     curves = np.where(lone, np.nan, _take_logs(values, linear=linear))
-    off = curves - course
-    noise = float(np.median(estimate_noise(off, ~np.isfinite(off))))
+    noise = _measure_noise(curves - course)
     for row, curve, raw in zip(members, curves, values, strict=True):
         both = np.isfinite(course) & np.isfinite(curve)
         rests = not linear and len(raw) > _LEAST_REST and (raw[-_LEAST_REST:] == 0).all() and np.isfinite(course[-1])
         if rests or (np.count_nonzero(both) >= _LEAST_SHARED and _goes_elsewhere(course[both], curve[both], noise)):
             found.append(row)
     return found
+
+
+def move_apart(trends: Trends, cluster: Cluster) -> bool:
+    """Whether members of a cluster have nothing in common but that each is unsteady.
+
+    Returns:
+        Whether the median member's noise is 0.15 decades or more, and the course of all varies by no more than twice
+        what such noise leaves of it, nor goes anywhere by more than four times that. Never for fewer than five
+        members, or three changes, or where values are no amounts.
+    """
+    if cluster.size < _LEAST_APART or trends.options.linear:
+        return False
+    members = list(cluster.members)
+    curves = np.where(_find_spikes(trends, members), np.nan, _take_logs(trends.values[members], linear=False))
+    shapes = curves - row_levels(curves)[:, None]
+    course = row_levels(shapes.T)
+    noise = _measure_noise(shapes - course)
+    course = course[np.isfinite(course)]
+    if noise < FLAT_DECADES or not len(course):
+        return False
+    left = noise * float(np.sqrt(_VARIANCE_OF_MEDIAN / cluster.size))
+    return bool(np.std(course) < 2 * left) and abs(measure_way(course)) < _measure_chance(left, len(course))
 
 
 def say_ways(trends: Trends, cluster: Cluster) -> str:
@@ -80,6 +102,20 @@ def measure_way(curve: FloatArray) -> float:
     return float(np.median(curve[-third:]) - np.median(curve[:third]))
 
 
+def _find_spikes(trends: Trends, members: list[int]) -> BoolArray:
+    return mark_cells(trends.touched.get("spike", ()), trends.values.shape)[members]
+
+
+def _measure_noise(off: FloatArray) -> float:
+    """The noise of the median row, given how far each is off its course; 0 for fewer than three changes."""
+    return float(np.median(estimate_noise(off, ~np.isfinite(off))))
+
+
+def _measure_chance(noise: float, num_changes: int) -> float:
+    """How far noise makes a curve go from its first third to its last, by `measure_way`, once in many times."""
+    return _SURE * noise * float(np.sqrt(2 * _VARIANCE_OF_MEDIAN / max(1, num_changes // 3)))
+
+
 def _trace_course(trends: Trends, cluster: Cluster, spikes: BoolArray) -> FloatArray:
     """The course of a cluster without what some of its members' spikes and gaps do to their median, as logarithms."""
     median = np.array([np.nan if value is None else value for value in cluster.median])
@@ -103,7 +139,7 @@ def _goes_elsewhere(usual: FloatArray, own: FloatArray, noise: float) -> bool:
         least = max(FLAT_DECADES, _SURE * noise * np.sqrt(2))
         legs = [(curve[turn] - curve[0], curve[-1] - curve[turn]) for curve in (usual, own)]
         return any(np.sign(leg) * other < -least for leg, other in zip(*legs, strict=True))
-    by_chance = _SURE * noise * np.sqrt(2 * _VARIANCE_OF_MEDIAN / max(1, len(usual) // 3))
+    by_chance = _measure_chance(noise, len(usual))
     if abs(goes) < FLAT_DECADES:
         return bool(abs(way - goes) >= max(_LEAST_LEG, by_chance))
     if way * np.sign(goes) < -FLAT_DECADES and abs(way - goes) >= by_chance:

@@ -13,7 +13,7 @@ from wsanalyze.trends.cluster import FloatArray, limit_threads
 from wsanalyze.trends.common_course import trace_common_course
 from wsanalyze.trends.confounders import find_confounders
 from wsanalyze.trends.depth import find_depth_profile
-from wsanalyze.trends.elsewhere import MIXED, find_exceptions
+from wsanalyze.trends.elsewhere import MIXED, find_exceptions, move_apart
 from wsanalyze.trends.even_courses import describe_course
 from wsanalyze.trends.events import find_events
 from wsanalyze.trends.headline import write_headline
@@ -24,7 +24,7 @@ from wsanalyze.trends.phases import find_phases
 from wsanalyze.trends.quality import measure_quality
 from wsanalyze.trends.spacing import note_spacing
 from wsanalyze.trends.windows import find_windows
-from wsanalyze.trends.words import number_by_level
+from wsanalyze.trends.words import APART, number_by_level
 
 FEATURES: Final = ("shape", "level", "both")
 
@@ -96,9 +96,10 @@ def find_trends(series: ChangeSeries, options: TrendOptions | None = None) -> Tr
 
 
 def _say_if_mixed(trends: Trends, cluster: Cluster) -> Cluster:
-    """The cluster; without a course where half of its members do not follow that of its median."""
-    mixed = cluster.size > 1 and 2 * len(find_exceptions(trends, cluster)) >= cluster.size
-    return replace(cluster, summary=MIXED) if mixed else cluster
+    """The cluster; without a course where half of its members do not follow that of its median, or all none."""
+    if cluster.size > 1 and 2 * len(find_exceptions(trends, cluster)) >= cluster.size:
+        return replace(cluster, summary=MIXED)
+    return replace(cluster, summary=APART) if move_apart(trends, cluster) else cluster
 
 
 def check_options(options: TrendOptions) -> None:

@@ -10,6 +10,7 @@ from wsanalyze.trends.elsewhere import MIXED, find_exceptions, say_ways
 from wsanalyze.trends.even_courses import describe_course
 from wsanalyze.trends.quality import say_apart, say_doubt, say_stable
 from wsanalyze.trends.words import (
+    APART,
     SHOWN_NAMES,
     begin_sentence,
     count_noun,
@@ -106,6 +107,9 @@ def _say_one(trends: Trends, cluster: Cluster, number: int, total: int) -> str:
     noun, others = trends.options.noun, find_exceptions(trends, cluster)
     if cluster.summary == MIXED:
         return _say_none(trends, cluster, number)
+    if cluster.summary == APART:
+        layers = f"The {count_noun(number, noun)}" if number == total else f"{number} of {count_noun(total, noun)}"
+        return f"{layers} have no trend in common: each is unsteady by itself, {describe_level(cluster)} in the median."
     verb, who = ("follows", "it") if number == 1 else ("follow", "they")
     what = f"{_say_what(cluster, plural=number > 1, level=True)}{_say_rate(trends, cluster)}"
     if others:

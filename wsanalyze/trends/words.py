@@ -33,6 +33,9 @@ _FRACTIONS: Final = {
 }
 _NEAR: Final = 0.05
 _TURN_RATIO: Final = 2.0
+APART: Final = "unsteady, each by itself"
+"""The summary of a cluster whose members have only their noise in common."""
+
 _TURNS: Final = ("hump", "dip")
 _MOVES: Final = re.compile(r"\b(falls|rises|drops|jumps|fast|high|nearly)\b")
 _VERBS: Final = {
@@ -152,7 +155,8 @@ def describe_level(cluster: Cluster) -> str:
     if cluster.summary.startswith(_TURNS):
         peaks = cluster.summary.startswith(_TURNS[0])
         return f"up to {say_number(max(numbers))}" if peaks else f"down to {say_number(min(numbers))}"
-    steady = cluster.summary.removeprefix("about ") == "steady"  # a course without jumps, which the median may have
+    # A course without jumps, which the median may have.
+    steady = cluster.summary.removeprefix("about ") in ("steady", APART)
     if not steady and (_MOVES.search(cluster.summary) or max(start, end) > _TURN_RATIO * min(start, end)):
         # Where a curve turns on its way, its ends alone would tell of another course.
         top, bottom = max(numbers), min(numbers)
