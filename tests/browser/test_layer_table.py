@@ -264,3 +264,59 @@ def test_on_a_telephone_nothing_out_of_sight_makes_a_line_tall(open_report, kind
     assert max(read.evaluate_all("(rows) => rows.map((row) => row.offsetHeight)")) < 60  # two lines of text
     room, needed = page.locator("#quality .scroll").evaluate("(box) => [box.clientWidth, box.scrollWidth]")
     assert needed <= room
+
+
+@pytest.mark.parametrize("order", ["depth", "cluster"])
+def test_no_two_rows_of_the_heatmap_have_one_label(open_report, make_trends, order):
+    trends = make_trends(24, 6)
+    names = [f"encoder.{f'the_block_{row}_of_a_long_name.' * 6}weight" for row in range(24)]
+    rows = tuple(dataclasses.replace(row, name=name) for row, name in zip(trends.series.rows, names, strict=True))
+    trends = dataclasses.replace(trends, series=dataclasses.replace(trends.series, rows=rows))
+    page = open_report(trends, f"#order={order}", viewport=TELEPHONE)
+    labels = [label.split(" ") for label in page.locator("#heatmap-plot .ytick").all_text_contents()]
+    names = [" ".join(label[:-1]) for label in labels]  # less the mark of the cluster
+    assert len(names) == len(set(names)) == 24
+    assert max(map(len, names)) <= 20
+    depths = page.evaluate(f"report.data.orders.{order}.map((layer) => report.layers.depth[layer])")
+    with_depth = [(name, depth) for name, depth in zip(names, depths, strict=True) if name.endswith(")")]
+    assert len(with_depth) > 5
+    assert all(name.endswith(f" ({depth})") for name, depth in with_depth)
+    expect(page.locator("#heatmap-note")).to_contain_text("A number in brackets is the depth")
+
+
+def test_labels_that_differ_have_no_depths(open_report, trends, example_module):
+    page = open_report(example_module.with_prefix(trends, ROBERTA), viewport=TELEPHONE)
+    assert not [label for label in page.locator("#heatmap-plot .ytick").all_text_contents() if "(" in label]
+    expect(page.locator("#heatmap-note")).not_to_contain_text("depth")
+
+
+def _from_files(trends, sources, folder):
+    """Checkpoints read from files of a folder."""
+    records = tuple(
+        dataclasses.replace(record, origin=f"{folder}/checkpoint_{place}.pth")
+        for place, record in enumerate(trends.series.checkpoints)
+    )
+    provenance = dataclasses.replace(trends.series.provenance, source=sources)
+    series = dataclasses.replace(trends.series, checkpoints=records, provenance=provenance)
+    return dataclasses.replace(trends, series=series)
+
+
+def _count_lines(cells):
+    count = "(name) => new Set(Array.from(name.getClientRects(), ({ top }) => top)).size"
+    return set(cells.locator(".name").evaluate_all(f"(all) => all.map({count})"))
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_origin_of_a_checkpoint_is_one_line_without_the_folder_of_the_title(open_report, trends, width):
+    page = open_report(_from_files(trends, ("runs/snake/",), "runs/snake"), viewport={"width": width, "height": 900})
+    cells = page.locator("#checkpoints td.path")
+    assert cells.all_text_contents() == [f"checkpoint_{place}.pth" for place in range(len(trends.series.checkpoints))]
+    assert cells.first.get_attribute("title") == "runs/snake/checkpoint_0.pth"
+    assert _count_lines(cells) == {1}
+
+
+def test_of_several_folders_a_checkpoint_has_its_whole_path_in_one_line_of_a_telephone(open_report, trends):
+    page = open_report(_from_files(trends, ("runs/a", "runs/b_of_some_length"), "runs/a"), viewport=TELEPHONE)
+    cells = page.locator("#checkpoints td.path")
+    assert cells.first.text_content() == "runs/a/checkpoint_0.pth"
+    assert _count_lines(cells) == {1}

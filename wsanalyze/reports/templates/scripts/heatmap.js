@@ -65,12 +65,21 @@
   }
   const describeCell = (line, change) => line.layer !== null ? cellWord(line.layer, change)
     : line.cells[change] === null ? "no number" : `median ${number(line.cells[change])}${unit}`;
-  // A name, and the coloured mark of the cluster.
-  function labelOf(line, order, width) {
-    const layer = line.layer ?? order[line.first];
-    const more = line.layer === null ? ` +${line.last - line.first}` : "";
-    const name = `${shortenName(layers.name[layer], width - more.length, width)}${more}`;
-    return { name, layer, text: `${plain(name)} <span style="color:${clusterColour(layers.cluster[layer])}">${markOf(layer)}</span>` };
+  // Names, each with the coloured mark of its cluster; those that would be the same have their depths, as in the table.
+  function labelsOf(lines, order, width) {
+    const labels = lines.map((line) => ({ layer: line.layer ?? order[line.first], end: line.layer === null ? ` +${line.last - line.first}` : "" }));
+    const name = (layer, end) => `${shortenName(layers.name[layer], width - end.length, width)}${end}`;
+    const known = new Map();
+    for (const label of labels) {
+      label.name = name(label.layer, label.end);
+      known.set(label.name, (known.get(label.name) ?? 0) + 1);
+    }
+    for (const label of labels) {
+      label.hasDepth = known.get(label.name) > 1;
+      if (label.hasDepth) label.name = name(label.layer, ` (${layers.depth[label.layer]})${label.end}`);
+      label.text = `${plain(label.name)} <span style="color:${clusterColour(layers.cluster[label.layer])}">${markOf(label.layer)}</span>`;
+    }
+    return labels;
   }
 
   // --- what is selected
@@ -142,12 +151,12 @@
     // Up to some layers, every line has room for its name.
     const highest = Math.min(numLayers <= 80 ? 1120 : 820, Math.max(90, numLayers * Math.min(22, Math.max(14, 240 / numLayers))));
     const wide = width >= 640 && highest >= 200; // else the colour bar lies on top
-    tell(lines, report.endWithout(nameWidth));
+    const labels = labelsOf(lines, order, nameWidth);
+    tell(lines, report.endWithout(nameWidth), labels.some(({ hasDepth }) => hasDepth));
     const plotHeight = wide && isOnPaper() ? heightOnPaper(highest) : highest;
     const lineHeight = plotHeight / lines.length;
     const isSmall = isOnPaper() && lineHeight < LINE && lineHeight >= LEAST_LINE;
     const font = isSmall ? SMALL_FONT : NAME_FONT;
-    const labels = lines.map((line) => labelOf(line, order, nameWidth));
     const picked = indexTicks(labels, [0, lines.length - 1], Math.floor(plotHeight / (isSmall ? LEAST_LINE : LINE)));
     const left = 16 + widthOf(picked.ticktext.map(({ name, layer }) => `${name} ${markOf(layer)}`), `${font.size}px ${font.family}`);
     const bar = bounds.isEmpty ? "" : wide ? "beside" : "on top";
@@ -196,7 +205,7 @@
     });
   }
   const ends = () => [bounds.low, bounds.high].map((end) => (report.isSigned ? end : 10 ** end));
-  function tell(lines, sharedEnd) {
+  function tell(lines, sharedEnd, haveDepths) {
     const size = lines[0].last - lines[0].first + 1;
     const shown = lines.at(-1).last - lines[0].first + 1;
     byId("all-rows").hidden = shown === numLayers;
@@ -204,6 +213,7 @@
       shown < numLayers ? `${count(shown, data.noun)} of ${numLayers.toLocaleString("en")} shown.` : "",
       numLayers > MOST_LINES ? `Colours end at ${number(ends()[0])} and ${number(ends()[1])}.` : "",
       sharedEnd ? `Names are shown without “${report.shorten(sharedEnd, 40)}”, in which all end.` : "",
+      haveDepths ? `A number in brackets is the depth of a ${data.noun} whose short name others have, too.` : "",
       size > 1 ? `Each line is the median of ${size} neighbouring ${data.noun}s in this order; zoom in, or click on a line, to see them one by one.` : "",
     ].filter(Boolean).join(" ");
   }
