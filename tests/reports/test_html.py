@@ -621,6 +621,19 @@ def test_names_in_sentences_may_be_broken_where_their_parts_end(trends):
     assert f"<p>Most changed {parts} (0.23).</p>" in html
 
 
+@pytest.mark.parametrize(("size", "is_whole"), [(71, True), (72, False), (190, False)])
+def test_a_name_in_a_sentence_of_more_than_80_characters_loses_its_middle(trends, size, is_whole):
+    name = f"<i>.{'x' * size}.q"  # with what stands around it 80 characters, or more
+    document = Document(render(dataclasses.replace(trends, headline=(f"Most changed ({name}).",))))
+    told = next(element.text for element in document.elements if element.attributes.get("class") == "headline")
+    titles = [element.attributes["title"] for element in document.elements if "title" in element.attributes]
+    assert (told == f"Most changed ({name}).") == is_whole
+    assert (name not in titles) == is_whole
+    assert len(told) == len("Most changed ") + 80
+    assert told.startswith("Most changed (<i>.xxx")
+    assert told.endswith("xxx.q).")
+
+
 @pytest.mark.parametrize(
     ("states", "told"),
     [

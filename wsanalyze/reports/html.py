@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -13,7 +14,7 @@ from wsanalyze.reports.html_page import describe_page
 from wsanalyze.reports.making import describe_making
 from wsanalyze.reports.names import split_names
 from wsanalyze.reports.summary import format_chance
-from wsanalyze.reports.text import format_bytes, format_count, format_number, printable
+from wsanalyze.reports.text import format_bytes, format_count, format_number, printable, shorten
 from wsanalyze.trends.base import Trends
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ _PLOTLY_STYLE_IDS: Final = (
     "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130da53",
 )
 _PLOTLY_STYLE: Final = "/* for plotly.js */"
+# A name in a sentence that is longer loses its middle: the first screen would be nothing but names.
+_LONGEST_WORD: Final = 80
+_LONG_WORD: Final = re.compile(rf"\S{{{_LONGEST_WORD + 1},}}")
 
 
 class HtmlReporter:
@@ -101,15 +105,34 @@ def _make_environment() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters.update(number=format_number, bytesize=format_bytes, chance=format_chance, count=_count)
-    environment.filters.update(breakable=_mark_breaks)
+    environment.filters.update(breakable=_mark_breaks, sentence=_mark_sentence)
     return environment
 
 
 def _mark_breaks(text: str) -> "Markup":
     """A text whose names may be broken where their parts end, rather than anywhere."""
+    return _join_with_breaks(printable(text))
+
+
+def _mark_sentence(text: str) -> "Markup":
+    """The same for a sentence, whose longest names lose their middle: a title has the whole of each."""
     from markupsafe import Markup
 
-    return Markup("<wbr>").join(split_names(printable(text)))  # which escapes them
+    told = printable(text)
+    marked = Markup()
+    start = 0
+    for found in _LONG_WORD.finditer(told):
+        short = _join_with_breaks(shorten(found[0], _LONGEST_WORD))
+        marked += _join_with_breaks(told[start : found.start()])
+        marked += Markup('<span title="{}">{}</span>').format(found[0].strip("(),.:;"), short)
+        start = found.end()
+    return marked + _join_with_breaks(told[start:])
+
+
+def _join_with_breaks(told: str) -> "Markup":
+    from markupsafe import Markup
+
+    return Markup("<wbr>").join(split_names(told))  # which escapes them
 
 
 def _count(value: int, noun: str) -> str:
