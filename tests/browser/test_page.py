@@ -223,16 +223,6 @@ def test_zooming_brings_labels_that_were_left_out(open_report, make_trends):
     expect(page.locator("#heatmap-plot .ytick", has_text="layer1.0.conv2.weight")).to_have_count(1)
 
 
-def test_a_plot_can_be_saved(open_report, trends, tmp_path):
-    page = open_report(trends)
-
-    with page.expect_download() as download:
-        page.locator("[data-save=scatter-plot]").click()
-    download.value.save_as(tmp_path / "plot.png")
-
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-
-
 def test_everything_but_the_plots_is_there_without_scripts(open_report, trends):
     page = open_report(trends, java_script_enabled=False)
 

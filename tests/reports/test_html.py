@@ -462,7 +462,7 @@ def test_numbers_of_quality_that_there_are_none_of_are_left_out(trends):
     assert all(word in told for word in ("Silhouette0.58", "Stability0.93"))
     none = dataclasses.replace(trends.quality, silhouette=None, stability=None, p_value=None)
     told = Document(render(dataclasses.replace(trends, quality=none))).visible
-    assert "Clusters4 (chosen" in told
+    assert "Clusters3 (chosen" in told
     assert not any(word in told for word in ("By chance", "Silhouette", "Stability"))
 
 

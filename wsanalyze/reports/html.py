@@ -25,7 +25,7 @@ _TEMPLATE: Final = "report.html.j2"
 # In this order: each takes what those before it put into `report`.
 _PARTS: Final = (
     *("core", "state", "axes", "between", "shades", "heatmap", "log", "curves", "maps"),
-    *("spark", "table", "layer", "sheet", "bar", "address", "main", "paper"),
+    *("spark", "table", "layer", "sheet", "bar", "picture", "address", "main", "paper"),
 )
 _SCRIPTS: Final = ("vendor/plotly-cartesian.min.js", *(f"scripts/{name}.js" for name in _PARTS))
 _STYLE: Final = "report.css"

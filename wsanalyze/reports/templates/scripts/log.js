@@ -38,6 +38,7 @@
       ticks.ticktext.unshift(String(log.start));
     }
     const fixed = { automargin: false };
+    div.dataset.alone = haveSteps ? "training step (not to scale)" : "checkpoint (in order)"; // where no columns are below
     Plotly.react(div, [...traces, ...strip.traces], layout(div, { height, margin: { ...sides, t: width < 640 ? 84 : 46, b: 48 }, showlegend: true,
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemclick: false, itemdoubleclick: false, traceorder: "reversed", bgcolor: "rgba(0,0,0,0)" },
       xaxis: axis(width < 640 ? (haveSteps ? "training step" : "checkpoint") : haveSteps ? "training step (aligned with the columns below)" : "checkpoint (in order)", { ...ticks, ...fixed, range }),

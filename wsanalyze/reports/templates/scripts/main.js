@@ -69,12 +69,6 @@
   byId("map-kind")?.addEventListener("change", ({ target }) => update({ map: Number(target.value) }));
   byId("members").addEventListener("change", ({ target }) => update({ members: target.checked }));
   byId("spacing")?.addEventListener("change", ({ target }) => update({ spacing: target.value }));
-  for (const button of document.querySelectorAll("[data-save]")) {
-    const div = byId(button.dataset.save);
-    if (!div) continue;
-    button.hidden = false;
-    button.addEventListener("click", () => Plotly.downloadImage(div, { format: "png", scale: 2, filename: `wsanalyze-${div.id}`, width: div.layout.width, height: div.layout.height }));
-  }
   // What is seen first comes first; the rest in parts, so that clicks are answered between them.
   report.drawHeatmap();
   report.drawLog();
