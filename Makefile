@@ -1,6 +1,7 @@
 # One command each, on a machine with Python, pip and make:
 #   make demo   analyzes a fixture, writes the HTML report and says where
 #   make test   lints, type-checks and runs the tests, on two processors: JOBS=8 for more
+#   make coverage   the same tests, and which lines none of them runs
 #   make test-browser   tests the report in Chromium: Debian's is installed where there is none and root runs it
 #                       LATE=400 draws every frame so many milliseconds late, as slow machines do
 #   make laws   tests the laws again, by other examples every time
@@ -14,7 +15,7 @@ READY := $(VENV)/.ready
 DEMO ?= demo
 OLAH ?= .venv-olah
 
-.PHONY: demo test test-browser chromium laws test-olah lint bench fuzz fixtures picture clean
+.PHONY: demo test coverage test-browser chromium laws test-olah lint bench fuzz fixtures picture clean
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml constraints.txt setup.py $(wildcard wsanalyze/changes/*.[ch])
@@ -38,6 +39,10 @@ lint: $(READY)
 # Of matrices as small as the tests', threads of BLAS cost more than they compute.
 JOBS ?= 2
 test: lint chromium
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal
+
+# Half as slow again, since every line is counted.
+coverage: lint chromium
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal --cov --cov-report=term:skip-covered
 
 # Without a Chromium, tests in a browser are skipped.
