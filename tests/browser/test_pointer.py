@@ -48,6 +48,19 @@ def test_the_hint_speaks_of_what_the_pointer_can_do(open_report, trends, by_fing
     hint = page.locator("#heatmap .hint")
     assert ("drag to zoom" in hint.inner_text()) != by_finger
     assert ("Tap a cell" in hint.inner_text()) == by_finger
+    bar = page.locator("#nothing-selected").inner_text()
+    assert (
+        bar == f"{'Tap' if by_finger else 'Click'} a cell, a point, a curve or an underlined name: every plot follows."
+    )
+
+
+def test_names_that_answer_are_underlined_and_no_others(open_report, trends):
+    page = open_report(trends)
+    line = "(all) => [...new Set(all.map((one) => getComputedStyle(one).textDecorationLine))]"
+    assert page.locator("button.pick").evaluate_all(line) == ["underline"]
+    assert page.locator("main code.name").evaluate_all(
+        f"(all) => ({line})(all.filter((one) => !one.closest('button')))"
+    ) == ["none"]
 
 
 def test_steps_that_are_exchanged_are_told(open_report, trends, settle):
