@@ -138,7 +138,7 @@ def test_ends_of_a_curve_are_numbers():
 def test_quality_in_words(trends, make_trends):
     chance = "One trend alone looks as tightly clustered in {} of simulated tables."
     assert describe_quality(trends.quality).endswith(
-        f"runs. Silhouette 0.58, stability 0.93. {chance.format('≤ 0.5 %')}"
+        f"runs. Silhouette 0.58, stability 0.93. {chance.format('at most 0.5 %')}"
     )
     one = make_trends(1, 1).quality
     assert describe_quality(one) == f"One trend: nothing to tell apart. {chance.format('40 %')}"

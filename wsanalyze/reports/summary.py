@@ -210,7 +210,8 @@ def describe_quality(quality: Quality) -> str:
     text = f"{quality.text} {', '.join(numbers).capitalize()}." if numbers else quality.text
     if quality.p_value is None or f"{quality.p_value:.2g}" in text:
         return text
-    return f"{text} One trend alone looks as tightly clustered in {format_chance(quality.p_value)} of simulated tables."
+    chance = format_chance(quality.p_value).replace("≤", "at most")
+    return f"{text} One trend alone looks as tightly clustered in {chance} of simulated tables."
 
 
 def format_chance(p_value: float | None) -> str:
